@@ -1,0 +1,4 @@
+//! Placeholder.
+pub mod ids;
+pub mod lifecycle;
+pub mod time;
