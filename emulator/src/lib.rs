@@ -1,1 +1,2 @@
-//! Placeholder.
+//! A stand-in for AWS Lambda.
+pub mod model;

@@ -1,0 +1,508 @@
+//! What AWS Lambda decides, and nothing else: a deterministic model of the service for one function.
+//!
+//! It is driven as our own dispatcher is: tell it what happened ([`Input`]), do what it orders
+//! ([`Output`]), wake it when it says. It holds no clock, no bytes, no process and no randomness but
+//! its seed, so the emulator (real processes) and the simulator (virtual time) share it.
+//!
+//! # The life of an environment
+//!
+//! ```text
+//!            cold start          Start           all asked for next
+//! (invoke) ─▶ Creating ─────▶ Initialising ──────────────▶ Invoking ◀──── Thaw, Deliver ────┐
+//!                               │   │ limit, crash, error     │  │ answered, all asked for next
+//!                               │   └▶ Kill; init once more   │  └───────▶ Idle (Freeze) ───┘
+//!                               │      inside the invoke      │ time-out,    │ idle too long
+//!                               ▼                             ▼ exit         ▼
+//!                              Killed ◀──────────────────── Killed ◀──── Stopping ──▶ (emptied)
+//! ```
+//!
+//! # What it holds to
+//!
+//! - One invoke per environment. The most recently used idle environment takes it, else a new one is
+//!   created for it and no other: this binding at arrival is what `lambda-dispatch` exists to avoid.
+//! - An invoke is refused when the concurrency or the ramp of new environments does not allow it.
+//! - An environment runs only while it initialises, serves an invoke or shuts down; otherwise it is
+//!   frozen. It is frozen once the runtime and every extension have asked for what comes next.
+//! - An invoke is answered as soon as the runtime has answered; it is over, and billed, when the
+//!   extensions have also asked for what comes next.
+//! - Initialisation that fails is run once more inside the invoke that waits for it, under the
+//!   function's time-out. The fresh processes get a new environment number, so that nothing late from
+//!   the old ones can be taken for theirs; they are not a second start to the ramp.
+//!
+//! # The contract with its driver
+//!
+//! 1. `now` never goes back (else it panics: only a broken driver can do that).
+//! 2. Timers due at or before `now` fire before the input that came with it.
+//! 3. Outputs come in the order in which they must be done; doing them late is slow, never wrong.
+//! 4. Once drained, `poll_timeout()` is `None` or later than `now`.
+//! 5. Same config, seed and inputs: same outputs, everywhere.
+
+mod chance;
+mod config;
+mod environment;
+mod input;
+mod invariants;
+mod output;
+mod ramp;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use dispatch_model::time::Time;
+
+use self::chance::Chance;
+use self::environment::{Environment, Held};
+use self::ramp::Ramp;
+
+pub use self::config::Config;
+pub use self::environment::Stage;
+pub use self::input::{EnvironmentId, ExtensionId, Input, InvokeId};
+pub use self::output::{Answer, Bill, InitFailure, Output, ThrottleReason};
+
+/// The Lambda service, as far as one function can see it.
+#[derive(Debug)]
+pub struct Model {
+    config: Config,
+    chance: Chance,
+    now: Time,
+    environments: BTreeMap<EnvironmentId, Environment>,
+    /// Idle environments by when they fell idle: the last is the most recently used.
+    idle: BTreeMap<u64, EnvironmentId>,
+    idle_count: u64,
+    /// Every environment that waits for a moment, once.
+    timers: BTreeSet<(Time, EnvironmentId)>,
+    outputs: VecDeque<Output>,
+    ramp: Ramp,
+    /// Environments that hold an invoke: what AWS calls concurrency.
+    concurrency: u32,
+    created: u64,
+    throttle_all: bool,
+    shutting_down: bool,
+}
+
+impl Model {
+    /// A service with no environment yet; `seed` decides the jitter of the idle reap.
+    #[must_use]
+    pub fn new(config: Config, seed: u64, now: Time) -> Self {
+        Self {
+            chance: Chance::new(seed),
+            now,
+            environments: BTreeMap::new(),
+            idle: BTreeMap::new(),
+            idle_count: 0,
+            timers: BTreeSet::new(),
+            outputs: VecDeque::new(),
+            ramp: Ramp::new(config.ramp_environments, config.ramp_window, now),
+            concurrency: 0,
+            created: 0,
+            throttle_all: false,
+            shutting_down: false,
+            config,
+        }
+    }
+
+    /// Takes in one thing that happened, after the timers that were due before it.
+    ///
+    /// Inputs that name an environment or invoke that is no longer there are ignored: a process may
+    /// speak while it is being killed.
+    ///
+    /// # Panics
+    /// If `now` is earlier than in an earlier call.
+    pub fn handle_input(&mut self, now: Time, input: Input) {
+        self.handle_timeout(now);
+        match input {
+            Input::EnvironmentEmptied { environment } => self.emptied(environment),
+            Input::ErrorPosted { environment, invoke } => {
+                self.answer_posted(environment, invoke, Answer::FunctionError);
+            }
+            Input::ExtensionNext { environment, extension } => {
+                if let Some(there) = self.environments.get_mut(&environment) {
+                    there.extension_waits(extension);
+                    self.settle(environment);
+                }
+            }
+            Input::ExtensionRegistered { environment, extension, invoke } => {
+                if let Some(there) = self.environments.get_mut(&environment) {
+                    there.register(extension, invoke);
+                }
+            }
+            Input::InitErrorPosted { environment } => {
+                if self.stage(environment) == Some(Stage::Initialising) {
+                    self.init_failed(environment, InitFailure::Reported);
+                }
+            }
+            Input::InvokeRequested { invoke } => self.invoke(invoke),
+            Input::PrewarmRequested => {
+                let id = self.create(None);
+                self.begin_creation(id);
+            }
+            Input::ProcessExited { environment } => self.process_exited(environment),
+            Input::ResponsePosted { environment, invoke } => {
+                self.answer_posted(environment, invoke, Answer::Response);
+            }
+            Input::RuntimeNext { environment } => {
+                if let Some(there) = self.environments.get_mut(&environment) {
+                    there.runtime_waits();
+                    self.settle(environment);
+                }
+            }
+            Input::ShutdownRequested => self.shut_down(),
+            Input::ThrottleChanged { on } => self.throttle_all = on,
+        }
+        self.fire(now);
+    }
+
+    /// Fires every timer due at or before `now`, in order.
+    ///
+    /// # Panics
+    /// If `now` is earlier than in an earlier call.
+    pub fn handle_timeout(&mut self, now: Time) {
+        assert!(now >= self.now, "time went back from {} to {now}", self.now);
+        self.fire(now);
+    }
+
+    /// Until none is due: one timer may set another that is due as well.
+    fn fire(&mut self, now: Time) {
+        while let Some(&(at, id)) = self.timers.first() {
+            if at > now {
+                break;
+            }
+            // What follows from a timer is dated when it was due, however late the driver is: a late
+            // wake-up then delays nothing but itself.
+            self.now = self.now.max(at);
+            self.set_timer(id, None);
+            self.timer_fired(id);
+        }
+        self.now = now;
+    }
+
+    /// The next thing to do, if there is one.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When [`Model::handle_timeout`] must be called next, if nothing happens before.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Time> {
+        self.timers.first().map(|&(at, _)| at)
+    }
+
+    /// Whether `environment` holds `invoke` and may still answer it.
+    #[must_use]
+    pub fn serves(&self, environment: EnvironmentId, invoke: InvokeId) -> bool {
+        self.environments.get(&environment).is_some_and(|there| {
+            there.stage == Stage::Invoking
+                && there.held.as_ref().is_some_and(|held| held.invoke == invoke && !held.answered)
+        })
+    }
+
+    /// Where `environment` is in its life; `None` once it is gone.
+    #[must_use]
+    pub fn stage(&self, environment: EnvironmentId) -> Option<Stage> {
+        self.environments.get(&environment).map(|there| there.stage)
+    }
+
+    /// Every environment that is not gone, by number, with its stage.
+    pub fn environments(&self) -> impl Iterator<Item = (EnvironmentId, Stage)> + '_ {
+        self.environments.iter().map(|(&id, there)| (id, there.stage))
+    }
+
+    /// Invokes in flight, those waiting for a cold start included.
+    #[must_use]
+    pub const fn concurrency(&self) -> u32 {
+        self.concurrency
+    }
+
+    // ---- invokes ------------------------------------------------------------------------------
+
+    fn invoke(&mut self, invoke: InvokeId) {
+        if let Some(reason) = self.refusal() {
+            return self.order(Output::Answer { invoke, answer: Answer::Throttled(reason) });
+        }
+        if self.shutting_down {
+            return self.order(Output::Answer { invoke, answer: Answer::Unavailable });
+        }
+        if let Some((_, id)) = self.idle.pop_last() {
+            self.hold(id, Held::warm(invoke));
+            return self.deliver(id);
+        }
+        if !self.ramp.take(self.now) {
+            let answer = Answer::Throttled(ThrottleReason::FunctionInvocationRateLimitExceeded);
+            return self.order(Output::Answer { invoke, answer });
+        }
+        let id = self.create(Some(Held::cold(invoke)));
+        self.begin_creation(id);
+    }
+
+    fn refusal(&self) -> Option<ThrottleReason> {
+        match self.config.reserved_concurrency {
+            Some(limit) if self.concurrency >= limit => {
+                Some(ThrottleReason::ReservedFunctionConcurrentInvocationLimitExceeded)
+            }
+            None if self.concurrency >= self.config.account_concurrency => {
+                Some(ThrottleReason::ConcurrentInvocationLimitExceeded)
+            }
+            _ if self.throttle_all => Some(ThrottleReason::ConcurrentInvocationLimitExceeded),
+            Some(_) | None => None,
+        }
+    }
+
+    /// Hands the held invoke to the runtime and to the extensions that asked to see invokes.
+    fn deliver(&mut self, id: EnvironmentId) {
+        let timeout = self.config.function_timeout;
+        let now = self.now;
+        let Some(there) = self.environments.get_mut(&id) else { return };
+        there.stage = Stage::Invoking;
+        there.ask_again();
+        let thaw = std::mem::take(&mut there.frozen);
+        let Some(held) = there.held.as_mut() else { return };
+        let since = *held.since.get_or_insert(now);
+        let (invoke, deadline) = (held.invoke, since + timeout);
+        self.set_timer(id, Some(deadline));
+        if thaw {
+            self.order(Output::Thaw { environment: id });
+        }
+        self.order(Output::Deliver { environment: id, invoke, deadline });
+    }
+
+    fn answer_posted(&mut self, id: EnvironmentId, invoke: InvokeId, answer: Answer) {
+        if !self.serves(id, invoke) {
+            return;
+        }
+        if let Some(held) = self.environments.get_mut(&id).and_then(|there| there.held.as_mut()) {
+            held.answered = true;
+            self.order(Output::Answer { invoke, answer });
+            self.settle(id);
+        }
+    }
+
+    /// Ends the invoke that `id` holds: answers it if nobody has, and bills it.
+    fn end_invoke(&mut self, id: EnvironmentId, unless_answered: Answer) {
+        let Some(held) = self.environments.get_mut(&id).and_then(|there| there.held.take()) else {
+            return;
+        };
+        self.concurrency -= 1;
+        if !held.answered {
+            self.order(Output::Answer { invoke: held.invoke, answer: unless_answered });
+        }
+        self.order(Output::Bill(Bill {
+            environment: id,
+            invoke: held.invoke,
+            cold: held.cold,
+            init_ms: whole_ms(held.init),
+            duration_ms: held.since.map_or(0, |since| whole_ms(self.now.saturating_since(since))),
+            memory_mb: self.config.memory_mb,
+        }));
+    }
+
+    fn hold(&mut self, id: EnvironmentId, held: Held) {
+        if let Some(there) = self.environments.get_mut(&id) {
+            there.held = Some(held);
+            self.concurrency += 1;
+        }
+    }
+
+    // ---- the life of an environment -----------------------------------------------------------
+
+    fn create(&mut self, held: Option<Held>) -> EnvironmentId {
+        self.created += 1;
+        let id = EnvironmentId::new(self.created);
+        self.environments.insert(id, Environment::new());
+        if let Some(held) = held {
+            self.hold(id, held);
+        }
+        id
+    }
+
+    fn begin_creation(&mut self, id: EnvironmentId) {
+        if self.config.cold_start.is_zero() {
+            self.start(id);
+        } else {
+            self.set_timer(id, Some(self.now + self.config.cold_start));
+        }
+    }
+
+    /// Runs the processes. Their limit is the init limit, or inside an invoke its time-out.
+    fn start(&mut self, id: EnvironmentId) {
+        let now = self.now;
+        let Some(there) = self.environments.get_mut(&id) else { return };
+        there.stage = Stage::Initialising;
+        there.init_since = now;
+        let limit = match there.held.as_ref().and_then(|held| held.since) {
+            Some(since) => since + self.config.function_timeout,
+            None => now + self.config.init_timeout,
+        };
+        self.set_timer(id, Some(limit));
+        self.order(Output::Start { environment: id });
+    }
+
+    /// Moves on if the runtime and every extension of `id` wait for what comes next.
+    fn settle(&mut self, id: EnvironmentId) {
+        let now = self.now;
+        let Some(there) = self.environments.get_mut(&id) else { return };
+        if !there.all_wait() {
+            return;
+        }
+        match there.stage {
+            Stage::Initialising => {
+                let init = now.saturating_since(there.init_since);
+                let invoked = there.held.as_mut().map(|held| held.initialised(init)).is_some();
+                self.order(Output::Initialised { environment: id, init });
+                if invoked { self.deliver(id) } else { self.rest(id) }
+            }
+            Stage::Invoking if there.held.as_ref().is_some_and(|held| held.answered) => {
+                self.end_invoke(id, Answer::Exited);
+                self.rest(id);
+            }
+            Stage::Creating | Stage::Idle | Stage::Invoking | Stage::Killed | Stage::Stopping => {}
+        }
+    }
+
+    /// Freezes `id` until the next invoke, or until it has been idle for too long.
+    fn rest(&mut self, id: EnvironmentId) {
+        let span = self.config.idle_timeout + self.chance.below(self.config.idle_jitter);
+        self.idle_count += 1;
+        let place = self.idle_count;
+        let Some(there) = self.environments.get_mut(&id) else { return };
+        there.stage = Stage::Idle;
+        there.idle_place = place;
+        there.frozen = true;
+        self.idle.insert(place, id);
+        self.set_timer(id, Some(self.now + span));
+        self.order(Output::Freeze { environment: id });
+    }
+
+    fn timer_fired(&mut self, id: EnvironmentId) {
+        let Some(there) = self.environments.get(&id) else { return };
+        let timed_out = Answer::TimedOut { after: self.config.function_timeout };
+        match there.stage {
+            Stage::Creating => self.start(id),
+            Stage::Initialising => self.init_failed(id, InitFailure::TimedOut),
+            Stage::Invoking => {
+                self.end_invoke(id, timed_out);
+                self.kill(id);
+            }
+            Stage::Idle => self.stop(id),
+            Stage::Stopping => self.kill(id),
+            Stage::Killed => {}
+        }
+    }
+
+    /// Gives up on these processes; the invoke that waits for them gets one more try of its own.
+    fn init_failed(&mut self, id: EnvironmentId, cause: InitFailure) {
+        let now = self.now;
+        self.order(Output::InitFailed { environment: id, cause });
+        let Some(there) = self.environments.get_mut(&id) else { return };
+        let spent = now.saturating_since(there.init_since);
+        let retry = match &there.held {
+            Some(held) if held.since.is_none() => there.held.take(),
+            Some(_) | None => None,
+        };
+        if let Some(mut held) = retry {
+            self.concurrency -= 1;
+            held.init = spent;
+            held.since = Some(now);
+            self.kill(id);
+            let fresh = self.create(Some(held));
+            return self.start(fresh);
+        }
+        self.end_invoke(
+            id,
+            match cause {
+                InitFailure::Exited => Answer::Exited,
+                InitFailure::Reported => Answer::InitError { environment: id },
+                InitFailure::TimedOut => Answer::TimedOut { after: self.config.function_timeout },
+            },
+        );
+        self.kill(id);
+    }
+
+    fn process_exited(&mut self, id: EnvironmentId) {
+        match self.stage(id) {
+            Some(Stage::Initialising) => self.init_failed(id, InitFailure::Exited),
+            Some(Stage::Invoking) => {
+                self.end_invoke(id, Answer::Exited);
+                self.kill(id);
+            }
+            Some(Stage::Idle) => self.kill(id),
+            Some(Stage::Creating | Stage::Killed | Stage::Stopping) | None => {}
+        }
+    }
+
+    /// Ends `id` as AWS does: extensions are told and have a moment, without any it is killed.
+    fn stop(&mut self, id: EnvironmentId) {
+        let Some(there) = self.environments.get_mut(&id) else { return };
+        if !there.has_extensions() {
+            return self.kill(id);
+        }
+        self.idle.remove(&there.idle_place);
+        there.stage = Stage::Stopping;
+        let thaw = std::mem::take(&mut there.frozen);
+        let deadline = self.now + self.config.shutdown_budget;
+        self.set_timer(id, Some(deadline));
+        if thaw {
+            self.order(Output::Thaw { environment: id });
+        }
+        self.order(Output::Stop { environment: id, deadline });
+    }
+
+    fn kill(&mut self, id: EnvironmentId) {
+        let Some(there) = self.environments.get_mut(&id) else { return };
+        self.idle.remove(&there.idle_place);
+        let started = there.stage != Stage::Creating;
+        there.stage = Stage::Killed;
+        there.frozen = false;
+        self.set_timer(id, None);
+        if started {
+            self.order(Output::Kill { environment: id });
+        } else {
+            self.environments.remove(&id);
+        }
+    }
+
+    fn emptied(&mut self, id: EnvironmentId) {
+        match self.stage(id) {
+            Some(Stage::Killed | Stage::Stopping) => {
+                self.set_timer(id, None);
+                self.environments.remove(&id);
+            }
+            Some(_) | None => {}
+        }
+    }
+
+    fn shut_down(&mut self) {
+        self.shutting_down = true;
+        for id in self.environments.keys().copied().collect::<Vec<_>>() {
+            match self.stage(id) {
+                Some(Stage::Idle) => self.stop(id),
+                Some(Stage::Creating | Stage::Initialising | Stage::Invoking) => {
+                    self.end_invoke(id, Answer::Unavailable);
+                    self.kill(id);
+                }
+                Some(Stage::Killed | Stage::Stopping) | None => {}
+            }
+        }
+    }
+
+    fn set_timer(&mut self, id: EnvironmentId, at: Option<Time>) {
+        if let Some(there) = self.environments.get_mut(&id) {
+            if let Some(old) = std::mem::replace(&mut there.timer, at) {
+                self.timers.remove(&(old, id));
+            }
+            if let Some(at) = at {
+                self.timers.insert((at, id));
+            }
+        }
+    }
+
+    fn order(&mut self, output: Output) {
+        self.outputs.push_back(output);
+    }
+}
+
+/// `span` in milliseconds, rounded up as on the bill.
+fn whole_ms(span: Duration) -> u64 {
+    dispatch_model::time::nanos(span).div_ceil(1_000_000)
+}
