@@ -1,0 +1,170 @@
+//! What the pool has been measured to be: service time t, cold start T, arrival rate and its slope.
+//!
+//! Integers throughout. Each mean is exponentially weighted, so it needs no memory of the past.
+
+use core::time::Duration;
+
+use crate::time::{Time, nanos};
+
+/// Measured means of one pool.
+#[derive(Clone, Debug)]
+pub(crate) struct Estimate {
+    service: Option<u64>,
+    cold_start: Option<u64>,
+    /// The last cold start alone.
+    cold_start_last: u64,
+    cold_start_known: Option<Duration>,
+    /// Arrivals per 1,000 seconds: over about half a second, and over about three.
+    fast: u64,
+    slow: u64,
+    arrived_this_tick: u32,
+    ticked: Time,
+}
+
+impl Estimate {
+    pub(crate) const fn new(cold_start_known: Option<Duration>, now: Time) -> Self {
+        Self {
+            service: None,
+            cold_start: None,
+            cold_start_last: u64::MAX,
+            cold_start_known,
+            fast: 0,
+            slow: 0,
+            arrived_this_tick: 0,
+            ticked: now,
+        }
+    }
+
+    /// t, or a guess before anything has ended.
+    pub(crate) fn service(&self) -> Duration {
+        self.service.map_or(SERVICE_GUESS, Duration::from_nanos)
+    }
+
+    /// T: what the operator says, else measured, else a guess.
+    pub(crate) fn cold_start(&self) -> Duration {
+        self.cold_start_known
+            .unwrap_or_else(|| self.cold_start.map_or(COLD_START_GUESS, Duration::from_nanos))
+    }
+
+    /// The wait from which on a request has paid a cold start. Whoever waited for the last one has,
+    /// also where that was quicker than most.
+    pub(crate) fn exposed_from(&self) -> Duration {
+        let mean = self.cold_start();
+        match self.cold_start_known {
+            Some(known) => known,
+            None => mean.min(Duration::from_nanos(self.cold_start_last)),
+        }
+    }
+
+    /// Beyond this a running request is stuck: it says nothing about when a slot will be free.
+    pub(crate) fn stuck_after(&self) -> Duration {
+        (self.service() * 4).max(self.cold_start())
+    }
+
+    pub(crate) fn arrived(&mut self) {
+        self.arrived_this_tick = self.arrived_this_tick.saturating_add(1);
+    }
+
+    pub(crate) fn served(&mut self, took: Duration) {
+        // A stuck request counts as one that just became stuck, so that one endless stream does
+        // not turn milliseconds into hours while a real change still shows within a few requests.
+        let took = nanos(took.min(self.stuck_after()));
+        self.service = Some(self.service.map_or(took, |mean| blend(mean, took, 16)));
+    }
+
+    pub(crate) fn started_cold(&mut self, took: Duration) {
+        let took = nanos(took);
+        self.cold_start_last = took;
+        self.cold_start = Some(self.cold_start.map_or(took, |mean| blend(mean, took, 4)));
+    }
+
+    /// Takes note of a tick. Ticks after a silence count as silence.
+    pub(crate) fn tick(&mut self, now: Time) {
+        let span = nanos(now.saturating_since(self.ticked));
+        if span == 0 {
+            return;
+        }
+        self.ticked = now;
+        let rate = u64::from(self.arrived_this_tick).saturating_mul(1_000_000_000_000) / span;
+        self.arrived_this_tick = 0;
+        self.fast = blend_over(self.fast, rate, span, 500_000_000);
+        self.slow = blend_over(self.slow, rate, span, 3_000_000_000);
+    }
+
+    /// Arrivals per 1,000 seconds as expected `ahead` from now, at most double what they are.
+    pub(crate) fn arrivals_per_1000s(&self, ahead: Duration) -> u64 {
+        // The two means lag by half a second and by three: their difference is 2.5 s of slope.
+        let slope_per_s = u128::from(self.fast.saturating_sub(self.slow)) * 2 / 5;
+        let rise = slope_per_s * ahead.as_millis() / 1_000;
+        self.fast.saturating_add(u64::try_from(rise).unwrap_or(u64::MAX).min(self.fast))
+    }
+
+    /// Whether the arrival rate has died away.
+    pub(crate) const fn is_silent(&self) -> bool {
+        self.fast == 0 && self.slow == 0 && self.arrived_this_tick == 0
+    }
+}
+
+/// `mean` moved by one `n`th towards `sample`, at least by 1 so that it always gets there.
+fn blend(mean: u64, sample: u64, n: u64) -> u64 {
+    if sample >= mean {
+        mean + (sample - mean).div_ceil(n)
+    } else {
+        mean - (mean - sample).div_ceil(n)
+    }
+}
+
+/// `mean` moved towards `sample` by `span` of the time constant `tau`, both in nanoseconds.
+fn blend_over(mean: u64, sample: u64, span: u64, tau: u64) -> u64 {
+    let share = u128::from(mean.abs_diff(sample)) * u128::from(span);
+    let step = share.div_ceil(u128::from(span) + u128::from(tau));
+    let step = u64::try_from(step).unwrap_or(u64::MAX);
+    if sample >= mean { mean.saturating_add(step) } else { mean.saturating_sub(step) }
+}
+
+/// t until the first request has ended.
+const SERVICE_GUESS: Duration = Duration::from_millis(100);
+/// T until the first instance has started cold.
+const COLD_START_GUESS: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rate_follows_arrivals_and_dies_away() {
+        let mut estimate = Estimate::new(None, Time::ZERO);
+        let mut now = Time::ZERO;
+        for _ in 0..200 {
+            for _ in 0..10 {
+                estimate.arrived();
+            }
+            now = now + Duration::from_millis(100);
+            estimate.tick(now);
+        }
+        let rate = estimate.arrivals_per_1000s(Duration::ZERO);
+        assert!((99_000..=100_100).contains(&rate), "{rate}");
+        for _ in 0..10_000 {
+            now = now + Duration::from_millis(100);
+            estimate.tick(now);
+        }
+        assert!(estimate.is_silent());
+    }
+
+    #[test]
+    fn one_endless_stream_does_not_move_the_service_time_far() {
+        let mut estimate = Estimate::new(Some(Duration::from_secs(1)), Time::ZERO);
+        for _ in 0..100 {
+            estimate.served(Duration::from_millis(50));
+        }
+        estimate.served(Duration::from_secs(3_600));
+        assert!(estimate.service() < Duration::from_millis(120), "{:?}", estimate.service());
+    }
+
+    #[test]
+    fn known_cold_start_is_not_overruled() {
+        let mut estimate = Estimate::new(Some(Duration::from_secs(3)), Time::ZERO);
+        estimate.started_cold(Duration::from_secs(1));
+        assert_eq!(estimate.cold_start(), Duration::from_secs(3));
+    }
+}

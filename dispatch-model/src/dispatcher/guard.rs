@@ -1,0 +1,227 @@
+//! What stands between a failing function and the bill: when an invoke may be ordered, and how
+//! many may be on their way at once.
+//!
+//! The number of instances that may be starting is a window, as in TCP's congestion control: small
+//! until an instance has proved that it can serve, doubled by each that attaches, halved by each
+//! throttle, one after each failure. Failures in a row are also answered with waiting times that
+//! double. A success is an instance that has served, or that returned as it should; attaching alone
+//! does not clear the failures, because an app that crashes at its first request attaches too.
+
+use core::time::Duration;
+
+use crate::prng::Prng;
+use crate::time::{Time, nanos};
+
+use super::config::{Budget, Config};
+use super::input::InvokeOutcome;
+use super::instances::Instance;
+
+/// The state of the guard of one pool.
+#[derive(Clone, Debug)]
+pub(crate) struct Guard {
+    window: u32,
+    window_unproven: u32,
+    failures: u32,
+    throttles: u32,
+    forbidden: bool,
+    not_before: Time,
+    /// When it last changed its mind: invokes ordered before that say nothing new.
+    reacted: Time,
+    invokes: Bucket,
+    budget: Option<(Budget, Bucket)>,
+}
+
+impl Guard {
+    pub(crate) fn new(config: &Config, now: Time) -> Self {
+        let budget = config.budget.map(|budget| {
+            let pico_per_hour = budget.microdollars_per_hour.saturating_mul(1_000_000);
+            (budget, Bucket::full(pico_per_hour, pico_per_hour / 3_600, now))
+        });
+        Self {
+            window: config.starts_unproven_max,
+            window_unproven: config.starts_unproven_max,
+            failures: 0,
+            throttles: 0,
+            forbidden: false,
+            not_before: Time::ZERO,
+            reacted: Time::ZERO,
+            invokes: Bucket::full(
+                config.invokes_burst.into(),
+                config.invokes_per_second.into(),
+                now,
+            ),
+            budget,
+        }
+    }
+
+    /// How many invokes may be ordered now, with `starting` on their way.
+    pub(crate) fn allowance(&mut self, now: Time, starting: u32) -> u32 {
+        if now < self.not_before {
+            return 0;
+        }
+        let tokens = self.invokes.available(now);
+        self.window.saturating_sub(starting).min(u32::try_from(tokens).unwrap_or(u32::MAX))
+    }
+
+    pub(crate) fn invoked(&mut self, now: Time) {
+        self.invokes.take(now, 1);
+    }
+
+    /// An instance attached.
+    pub(crate) const fn attached(&mut self) {
+        self.window = self.window.saturating_mul(2);
+        self.throttles = 0;
+    }
+
+    /// An instance gave its first response: the function works.
+    pub(crate) fn served(&mut self) {
+        if self.failures > 0 {
+            self.window = self.window.max(self.window_unproven);
+        }
+        self.failures = 0;
+        self.forbidden = false;
+    }
+
+    /// The invoke of `instance` ended, or is given up.
+    pub(crate) fn ended(
+        &mut self,
+        now: Time,
+        outcome: InvokeOutcome,
+        instance: &Instance,
+        prng: &mut Prng,
+    ) {
+        let served = instance.served;
+        if outcome == InvokeOutcome::Returned && instance.attached {
+            self.served();
+            return;
+        }
+        // Many ordered at once fail at once: that is one piece of news, not many.
+        if instance.invoked < self.reacted {
+            return;
+        }
+        self.reacted = now;
+        match outcome {
+            InvokeOutcome::Throttled { retry_after } => {
+                self.window = (self.window / 2).max(1);
+                self.throttles = self.throttles.saturating_add(1);
+                let pause = backoff(THROTTLE_FIRST, THROTTLE_MOST, self.throttles, prng);
+                self.pause(now, pause.max(retry_after.unwrap_or_default()));
+            }
+            // An instance that had proved itself and dies says little about the next one.
+            InvokeOutcome::Crashed | InvokeOutcome::TimedOut | InvokeOutcome::Unknown if served => {
+                self.failures = self.failures.saturating_add(1);
+                self.pause(now, backoff(FAILURE_FIRST, FAILURE_MOST, self.failures - 1, prng));
+            }
+            InvokeOutcome::Crashed
+            | InvokeOutcome::Forbidden
+            | InvokeOutcome::Returned
+            | InvokeOutcome::TimedOut
+            | InvokeOutcome::Unavailable
+            | InvokeOutcome::Unknown => {
+                self.forbidden = outcome == InvokeOutcome::Forbidden;
+                self.window = 1;
+                self.failures = self.failures.saturating_add(1);
+                self.pause(now, backoff(FAILURE_FIRST, FAILURE_MOST, self.failures, prng));
+            }
+        }
+    }
+
+    /// Whether the function is known to fail, so that waiting for an instance is pointless.
+    pub(crate) const fn is_open(&self) -> bool {
+        self.forbidden || self.failures >= BREAKER_FAILURES
+    }
+
+    /// When the next invoke may be ordered, if that is not now.
+    pub(crate) fn closed_until(&self, now: Time) -> Option<Time> {
+        (now < self.not_before).then_some(self.not_before)
+    }
+
+    /// Pays for `instances` over `span`.
+    pub(crate) fn pay(&mut self, now: Time, instances: u32, span: Duration) {
+        if let Some((budget, bucket)) = &mut self.budget {
+            let pico = u128::from(budget.picodollars_per_instance_second)
+                * u128::from(instances)
+                * u128::from(nanos(span))
+                / 1_000_000_000;
+            bucket.take(now, u64::try_from(pico).unwrap_or(u64::MAX));
+        }
+    }
+
+    /// The most instances that the budget allows: any number while there is credit, then as many
+    /// as the rate pays for.
+    pub(crate) fn affordable(&mut self, now: Time) -> u32 {
+        let Some((budget, bucket)) = &mut self.budget else { return u32::MAX };
+        if bucket.available(now) > 0 {
+            return u32::MAX;
+        }
+        let per_second = budget.microdollars_per_hour.saturating_mul(1_000_000) / 3_600;
+        u32::try_from(per_second / budget.picodollars_per_instance_second).unwrap_or(u32::MAX)
+    }
+
+    fn pause(&mut self, now: Time, span: Duration) {
+        self.not_before = self.not_before.max(now + span);
+    }
+}
+
+/// `first` doubled with each of `count` failures in a row up to `most`, less up to a quarter by
+/// chance so that routers do not march in step. No failure, no wait.
+fn backoff(first: Duration, most: Duration, count: u32, prng: &mut Prng) -> Duration {
+    if count == 0 {
+        return Duration::ZERO;
+    }
+    let doubled = first.saturating_mul(1_u32.checked_shl(count - 1).unwrap_or(u32::MAX));
+    let full = nanos(doubled.min(most));
+    Duration::from_nanos(full - prng.below(full / 4))
+}
+
+/// Failures in a row after which requests are refused at once when nothing serves.
+const BREAKER_FAILURES: u32 = 3;
+/// Waiting times after failures: 1 s, 2 s, … 60 s. With a first wave of 10 and a jitter of a
+/// quarter, a function that always fails is invoked at most 30 times in ten minutes.
+const FAILURE_FIRST: Duration = Duration::from_secs(1);
+const FAILURE_MOST: Duration = Duration::from_secs(60);
+/// Waiting times after throttles: 0.2 s, 0.4 s, … 30 s.
+const THROTTLE_FIRST: Duration = Duration::from_millis(200);
+const THROTTLE_MOST: Duration = Duration::from_secs(30);
+
+/// A token bucket in whole tokens; keeps the rest of a division for the next time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bucket {
+    tokens: u64,
+    most: u64,
+    per_second: u64,
+    filled: Time,
+}
+
+impl Bucket {
+    /// Holds `most` tokens, all there, and gains `per_second`.
+    pub(crate) const fn full(most: u64, per_second: u64, now: Time) -> Self {
+        Self { tokens: most, most, per_second, filled: now }
+    }
+
+    pub(crate) fn available(&mut self, now: Time) -> u64 {
+        let rate = u128::from(self.per_second);
+        let span = u128::from(nanos(now.saturating_since(self.filled)));
+        let gained = rate * span / 1_000_000_000;
+        if gained > 0 {
+            // Only the time that made whole tokens is used up.
+            let used = gained * 1_000_000_000 / rate;
+            self.filled =
+                self.filled + Duration::from_nanos(u64::try_from(used).unwrap_or(u64::MAX));
+            let gained = u64::try_from(gained).unwrap_or(u64::MAX);
+            self.tokens = self.tokens.saturating_add(gained).min(self.most);
+        }
+        self.tokens
+    }
+
+    /// Takes `count` tokens, or what there is.
+    pub(crate) fn take(&mut self, now: Time, count: u64) {
+        self.tokens = self.available(now).saturating_sub(count);
+    }
+
+    /// Adds `count` tokens, as far as there is room.
+    pub(crate) const fn gain(&mut self, count: u64) {
+        let sum = self.tokens.saturating_add(count);
+        self.tokens = if sum < self.most { sum } else { self.most };
+    }
+}

@@ -1,0 +1,123 @@
+//! Everything that can happen to a [`Dispatcher`](super::Dispatcher).
+//!
+//! Inputs are facts in the past tense. Times are spans, never moments of another clock. An input
+//! about something that has ended is legal (facts cross on the wire); it is counted as stale and
+//! changes nothing.
+
+use core::time::Duration;
+
+use crate::ids::{InstanceId, RequestId};
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// The extension said that it takes no new work. Requests in flight on it go on.
+    GoAwayReceived {
+        /// Who said it.
+        instance: InstanceId,
+    },
+    /// An instance dialled back, proved who it is, and is ready to serve.
+    InstanceAttached {
+        /// Whose invoke it is.
+        instance: InstanceId,
+        /// How many requests it takes at once, 1 to 1,000; 0 means none yet.
+        slots: u32,
+        /// How long from now it may be used.
+        lease: Duration,
+        /// Whether this invoke made a new environment rather than thawing an old one.
+        cold: bool,
+    },
+    /// The connection to an instance is gone, whoever ended it.
+    InstanceLost {
+        /// Whose connection it was.
+        instance: InstanceId,
+    },
+    /// The answer to [`Output::Invoke`](super::Output::Invoke): the Lambda invocation is over, or
+    /// was never begun.
+    InvokeEnded {
+        /// Which invoke.
+        instance: InstanceId,
+        /// How it ended.
+        outcome: InvokeOutcome,
+    },
+    /// The operator, a schedule or a shared budget moved the bounds on instances.
+    LimitsChanged {
+        /// Instances kept even when idle.
+        instances_min: u32,
+        /// Instances never exceeded.
+        instances_max: u32,
+    },
+    /// The answer to [`Output::Ping`](super::Output::Ping).
+    PongReceived {
+        /// Who answered.
+        instance: InstanceId,
+    },
+    /// A client's request head is complete and legal.
+    RequestArrived {
+        /// Its name, not in use by another live request.
+        request: RequestId,
+        /// Memory it holds while it waits, in bytes.
+        bytes: u32,
+    },
+    /// The client went away, or its time ran out, whether the request was waiting or running.
+    RequestCancelled {
+        /// Which request.
+        request: RequestId,
+    },
+    /// A dispatched request is over.
+    RequestEnded {
+        /// Which request.
+        request: RequestId,
+        /// How it ended.
+        ending: Ending,
+    },
+    /// The operator wants the router to stop.
+    ShutdownRequested {
+        /// How long requests may still take, from now.
+        drain: Duration,
+    },
+    /// An instance offers another number of slots than before.
+    SlotsOffered {
+        /// Who offers.
+        instance: InstanceId,
+        /// How many requests it takes at once from now on, 0 to 1,000.
+        slots: u32,
+    },
+}
+
+/// How a dispatched request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// A response head reached the client. The body may have been cut; the client has seen that.
+    Served,
+    /// It is proved that no byte of it reached an app: the stream was refused, above the last
+    /// stream of a goaway, or never opened. It may be sent elsewhere whatever its method.
+    Undelivered,
+    /// It failed before a response head, and the app may have seen it.
+    Unknown {
+        /// Whether it is safe to repeat: an idempotent method and no body byte taken.
+        repeatable: bool,
+    },
+}
+
+/// How a Lambda invocation ended, by what it means for the next one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InvokeOutcome {
+    /// The function crashed, exited, or failed to start.
+    Crashed,
+    /// Asking again will not help: no permission, no such function, bad parameters.
+    Forbidden,
+    /// The handler returned, as it should at the end of a lease.
+    Returned,
+    /// Lambda refused for now: too many at once, or too fast.
+    Throttled {
+        /// When Lambda said to try again, if it did.
+        retry_after: Option<Duration>,
+    },
+    /// The function ran into its time-out.
+    TimedOut,
+    /// Lambda could not be reached or failed before it began the invocation.
+    Unavailable,
+    /// The call broke in the middle: the invocation may well be running.
+    Unknown,
+}

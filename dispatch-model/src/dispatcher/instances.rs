@@ -1,0 +1,297 @@
+//! The instances, and which of them gets the next request.
+//!
+//! An instance that may be given work is in the bucket of its number of requests in flight. Buckets
+//! are lists threaded through the table, and a bit set says which are not empty, so that the least
+//! or the most loaded instance is found in O(1) at any number of instances.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use crate::ids::InstanceId;
+use crate::links::{Links, List};
+use crate::time::Time;
+
+use super::config::{Matching, SLOTS_MAX};
+
+/// One instance, from the order to invoke until nothing of it is left.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Instance {
+    pub(crate) id: InstanceId,
+    pub(crate) state: State,
+    pub(crate) slots: u32,
+    pub(crate) busy: u32,
+    /// The bucket it is in.
+    level: Option<u32>,
+    /// Gave a request back: gets no more until something on it ends or [`Timer::Resume`].
+    pub(crate) paused: bool,
+    /// Its lease ends before a replacement started now would be up.
+    pub(crate) aging: bool,
+    /// Lambda still runs its invoke, as far as is known.
+    pub(crate) invoke_open: bool,
+    /// It has been attached once.
+    pub(crate) attached: bool,
+    /// Its failure has been counted, so its end is not.
+    pub(crate) failed: bool,
+    pub(crate) served: bool,
+    /// A ping is out.
+    pub(crate) pinged: bool,
+    pub(crate) invoked: Time,
+    /// The next moment of each of its timers, [`Time::MAX`] where not set.
+    pub(crate) lease_timer: Time,
+    pub(crate) ping_timer: Time,
+    pub(crate) resume_timer: Time,
+    pub(crate) lease_end: Time,
+    pub(crate) usable_until: Time,
+}
+
+/// Where an instance is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Invoked, not attached.
+    Starting,
+    /// Attached, takes work.
+    Ready,
+    /// Attached, finishes what it has.
+    Draining,
+    /// Not attached any more; its invoke or its requests have not ended yet.
+    Detached,
+}
+
+/// Numbers that would otherwise need a walk through the table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) starting: u32,
+    pub(crate) ready: u32,
+    pub(crate) draining: u32,
+    pub(crate) detached: u32,
+    /// Ready ones whose lease is about to end.
+    pub(crate) aging: u32,
+    /// Slots of ready ones, and of the aging among them.
+    pub(crate) slots: u32,
+    pub(crate) slots_aging: u32,
+    /// Busy slots of ready ones.
+    pub(crate) busy: u32,
+}
+
+/// The table of instances.
+#[derive(Clone, Debug)]
+pub(crate) struct Instances {
+    entries: Vec<Option<Instance>>,
+    generations: Vec<u32>,
+    free: Vec<u32>,
+    links: Links,
+    /// By requests in flight, 0 to `SLOTS_MAX - 1`.
+    buckets: Vec<List>,
+    occupied: [u64; WORDS],
+    matching: Matching,
+    counts: Counts,
+}
+
+const WORDS: usize = (SLOTS_MAX as usize).div_ceil(64);
+
+impl Instances {
+    pub(crate) fn new(matching: Matching) -> Self {
+        Self {
+            entries: Vec::new(),
+            generations: Vec::new(),
+            free: Vec::new(),
+            links: Links::new(),
+            buckets: vec![List::EMPTY; SLOTS_MAX as usize],
+            occupied: [0; WORDS],
+            matching,
+            counts: Counts::default(),
+        }
+    }
+
+    pub(crate) const fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Every instance of which something is left.
+    pub(crate) const fn all(&self) -> u32 {
+        let counts = &self.counts;
+        counts.starting + counts.ready + counts.draining + counts.detached
+    }
+
+    pub(crate) fn get(&self, id: InstanceId) -> Option<&Instance> {
+        self.entries.get(id.index() as usize)?.as_ref().filter(|instance| instance.id == id)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Instance> + '_ {
+        self.entries.iter().flatten()
+    }
+
+    /// Makes an instance that starts.
+    pub(crate) fn insert(&mut self, now: Time) -> InstanceId {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.entries.push(None);
+            self.generations.push(0);
+            let index = u32::try_from(self.entries.len() - 1).expect("instances_max is a u32");
+            self.links.grow_to(index);
+            index
+        });
+        let id = InstanceId::new(index, self.generations[index as usize]);
+        let instance = Instance {
+            id,
+            state: State::Starting,
+            slots: 0,
+            busy: 0,
+            level: None,
+            paused: false,
+            aging: false,
+            invoke_open: true,
+            attached: false,
+            failed: false,
+            served: false,
+            pinged: false,
+            invoked: now,
+            lease_timer: Time::MAX,
+            ping_timer: Time::MAX,
+            resume_timer: Time::MAX,
+            lease_end: Time::MAX,
+            usable_until: Time::MAX,
+        };
+        self.entries[index as usize] = Some(instance);
+        self.counts.starting += 1;
+        id
+    }
+
+    /// Changes an instance and files it anew. Gives it as it then is, or `None` if it has ended.
+    pub(crate) fn update(
+        &mut self,
+        id: InstanceId,
+        change: impl FnOnce(&mut Instance),
+    ) -> Option<Instance> {
+        let mut instance = *self.get(id)?;
+        self.count(&instance, false);
+        let before = instance.level;
+        change(&mut instance);
+        self.count(&instance, true);
+        let after = instance.wanted_level();
+        if before != after {
+            if let Some(level) = before {
+                self.leave(id.index(), level);
+            }
+            if let Some(level) = after {
+                self.enter(id.index(), level);
+            }
+            instance.level = after;
+        }
+        self.entries[id.index() as usize] = Some(instance);
+        Some(instance)
+    }
+
+    /// Forgets an instance.
+    pub(crate) fn remove(&mut self, id: InstanceId) -> Option<Instance> {
+        let instance = self.update(id, |instance| instance.state = State::Detached)?;
+        self.count(&instance, false);
+        self.entries[id.index() as usize] = None;
+        // A generation that would come again is left out: its place is lost, not reused.
+        if let Some(next) = id.generation().checked_add(1) {
+            self.generations[id.index() as usize] = next;
+            self.free.push(id.index());
+        }
+        Some(instance)
+    }
+
+    /// Whether any instance may be given work.
+    pub(crate) fn any_free(&self) -> bool {
+        self.occupied.iter().any(|word| *word != 0)
+    }
+
+    /// The instance that should get the next request, other than `avoid`.
+    pub(crate) fn pick(&self, avoid: Option<InstanceId>) -> Option<InstanceId> {
+        self.levels().find_map(|level| {
+            let bucket = &self.buckets[level as usize];
+            let mut ids = self.links.iter(bucket).filter_map(|index| self.id_at(index));
+            ids.find(|id| Some(*id) != avoid)
+        })
+    }
+
+    /// Levels that hold an instance, best first.
+    fn levels(&self) -> impl Iterator<Item = u32> + '_ {
+        let mut occupied = self.occupied;
+        let matching = self.matching;
+        core::iter::from_fn(move || {
+            let level = match matching {
+                Matching::LeastOutstanding => {
+                    let word = occupied.iter().position(|word| *word != 0)?;
+                    word * 64 + occupied[word].trailing_zeros() as usize
+                }
+                Matching::Pack => {
+                    let word = occupied.iter().rposition(|word| *word != 0)?;
+                    word * 64 + 63 - occupied[word].leading_zeros() as usize
+                }
+            };
+            occupied[level / 64] &= !(1 << (level % 64));
+            u32::try_from(level).ok()
+        })
+    }
+
+    /// The ready instance that is least busy; among equals the one idle longest.
+    pub(crate) fn least_busy(&self) -> Option<InstanceId> {
+        let free = (0..WORDS * 64).find(|level| self.occupied[level / 64] >> (level % 64) & 1 == 1);
+        free.and_then(|level| self.id_at(self.buckets[level].front()?)).or_else(|| {
+            // All are full or paused: rare, and only when scaling in under full load.
+            let ready = self.iter().filter(|instance| instance.state == State::Ready);
+            ready.min_by_key(|instance| (instance.busy, instance.id)).map(|instance| instance.id)
+        })
+    }
+
+    fn id_at(&self, index: u32) -> Option<InstanceId> {
+        self.entries[index as usize].as_ref().map(|instance| instance.id)
+    }
+
+    fn enter(&mut self, index: u32, level: u32) {
+        self.links.push_back(&mut self.buckets[level as usize], index);
+        self.occupied[level as usize / 64] |= 1 << (level % 64);
+    }
+
+    fn leave(&mut self, index: u32, level: u32) {
+        self.links.remove(&mut self.buckets[level as usize], index);
+        if self.buckets[level as usize].is_empty() {
+            self.occupied[level as usize / 64] &= !(1 << (level % 64));
+        }
+    }
+
+    fn count(&mut self, instance: &Instance, add: bool) {
+        let counts = &mut self.counts;
+        let bump = |counter: &mut u32, by: u32| {
+            if add {
+                *counter += by;
+            } else {
+                *counter -= by;
+            }
+        };
+        match instance.state {
+            State::Starting => bump(&mut counts.starting, 1),
+            State::Draining => bump(&mut counts.draining, 1),
+            State::Detached => bump(&mut counts.detached, 1),
+            State::Ready => {
+                bump(&mut counts.ready, 1);
+                bump(&mut counts.slots, instance.slots);
+                bump(&mut counts.busy, instance.busy);
+                if instance.aging {
+                    bump(&mut counts.aging, 1);
+                    bump(&mut counts.slots_aging, instance.slots);
+                }
+            }
+        }
+    }
+}
+
+impl Instance {
+    /// Whether it is connected.
+    pub(crate) const fn is_attached(&self) -> bool {
+        matches!(self.state, State::Ready | State::Draining)
+    }
+
+    /// Whether it may be given a request now.
+    pub(crate) const fn is_usable(&self) -> bool {
+        matches!(self.state, State::Ready) && !self.paused && self.busy < self.slots
+    }
+
+    const fn wanted_level(&self) -> Option<u32> {
+        if self.is_usable() { Some(self.busy) } else { None }
+    }
+}

@@ -1,0 +1,238 @@
+//! The life of an instance: it starts, attaches, serves until its lease has no room left, drains,
+//! and is gone when its connection, its requests and its invoke have all ended, in any order.
+
+use core::time::Duration;
+
+use crate::ids::InstanceId;
+use crate::time::Time;
+
+use super::config::SLOTS_MAX;
+use super::input::InvokeOutcome;
+use super::instances::State;
+use super::output::{GoAwayReason, Output};
+use super::{Dispatcher, Shutdown, Timer};
+
+impl Dispatcher {
+    pub(super) fn attached(
+        &mut self,
+        instance: InstanceId,
+        slots: u32,
+        lease: Duration,
+        cold: bool,
+    ) {
+        let may = self.instances.get(instance).filter(|entry| !entry.attached);
+        let Some(entry) = may.copied() else {
+            self.stats.stale_inputs += 1;
+            return;
+        };
+        self.stats.attached += 1;
+        if cold {
+            self.stats.attached_cold += 1;
+            self.estimate.started_cold(self.now.saturating_since(entry.invoked));
+        }
+        self.guard.attached();
+        let lease_end = self.now + lease;
+        let usable_until = lease_end.saturating_sub(self.config.placement_margin.min(lease / 4));
+        self.instances.update(instance, |entry| {
+            entry.state = State::Ready;
+            entry.attached = true;
+            entry.slots = slots.min(SLOTS_MAX);
+            entry.lease_end = lease_end;
+            entry.usable_until = usable_until;
+        });
+        let aging_at = usable_until.saturating_sub(self.estimate.cold_start()).max(self.now);
+        self.set_lease_timer(instance, aging_at.max(self.now + Duration::from_nanos(1)));
+        self.set_ping_timer(instance, self.now + self.config.ping_interval);
+        if self.shutdown == Shutdown::Done {
+            self.cut(instance);
+            return;
+        }
+        self.arm_scale();
+        self.pump();
+    }
+
+    /// The next stage of an instance's life is due.
+    pub(super) fn lease_due(&mut self, instance: InstanceId) {
+        let entry = self.instances.update(instance, |entry| entry.lease_timer = Time::MAX);
+        let Some(entry) = entry else { return };
+        match entry.state {
+            State::Starting => {
+                // It may still come, and Lambda may well be running it: it stays counted.
+                self.count_failure(instance, InvokeOutcome::Unavailable);
+                self.instances.update(instance, |entry| entry.state = State::Detached);
+                self.refuse_if_hopeless();
+                if !entry.invoke_open {
+                    self.set_lease_timer(instance, self.now + LONGEST_INVOKE);
+                }
+            }
+            State::Ready if entry.usable_until > self.now => {
+                self.instances.update(instance, |entry| entry.aging = true);
+                self.set_lease_timer(instance, entry.usable_until);
+                self.scale();
+            }
+            State::Ready => self.retire(instance, GoAwayReason::LeaseEnding),
+            State::Draining => self.cut(instance),
+            State::Detached => self.tidy(instance),
+        }
+    }
+
+    pub(super) fn ping_due(&mut self, instance: InstanceId) {
+        let entry = self.instances.update(instance, |entry| entry.ping_timer = Time::MAX);
+        let Some(entry) = entry.filter(super::instances::Instance::is_attached) else { return };
+        if entry.pinged {
+            self.stats.goaways += 1;
+            self.outputs.push_back(Output::GoAway { instance, reason: GoAwayReason::Silent });
+            self.cut(instance);
+        } else {
+            self.instances.update(instance, |entry| entry.pinged = true);
+            self.set_ping_timer(instance, self.now + self.config.ping_timeout);
+            self.outputs.push_back(Output::Ping { instance });
+        }
+    }
+
+    pub(super) fn pong(&mut self, instance: InstanceId) {
+        let known = self.instances.get(instance).is_some_and(|entry| entry.pinged);
+        if !known {
+            self.stats.stale_inputs += 1;
+            return;
+        }
+        self.instances.update(instance, |entry| entry.pinged = false);
+        self.set_ping_timer(instance, self.now + self.config.ping_interval);
+    }
+
+    pub(super) fn go_away_received(&mut self, instance: InstanceId) {
+        match self.instances.get(instance).map(|entry| entry.state) {
+            Some(State::Ready) => {
+                self.start_draining(instance);
+                self.tidy(instance);
+                self.scale();
+            }
+            // Both said it at once, or it left before it came.
+            Some(State::Draining | State::Starting | State::Detached) | None => {
+                self.stats.stale_inputs += 1;
+            }
+        }
+    }
+
+    pub(super) fn slots_offered(&mut self, instance: InstanceId, slots: u32) {
+        let attached =
+            self.instances.get(instance).is_some_and(super::instances::Instance::is_attached);
+        if !attached {
+            self.stats.stale_inputs += 1;
+            return;
+        }
+        self.instances.update(instance, |entry| entry.slots = slots.min(SLOTS_MAX));
+        self.pump();
+    }
+
+    pub(super) fn lost(&mut self, instance: InstanceId) {
+        let attached =
+            self.instances.get(instance).is_some_and(super::instances::Instance::is_attached);
+        if !attached {
+            self.stats.stale_inputs += 1;
+            return;
+        }
+        self.detach(instance);
+        self.scale();
+    }
+
+    pub(super) fn invoke_ended(&mut self, instance: InstanceId, outcome: InvokeOutcome) {
+        let open = self.instances.get(instance).filter(|entry| entry.invoke_open);
+        let Some(entry) = open.copied() else {
+            self.stats.stale_inputs += 1;
+            return;
+        };
+        if outcome != InvokeOutcome::Returned {
+            self.stats.invokes_failed += 1;
+        }
+        self.count_failure(instance, outcome);
+        self.stats.instance_time += self.now.saturating_since(entry.invoked);
+        self.instances.update(instance, |entry| entry.invoke_open = false);
+        match (outcome, entry.state) {
+            // It may be running: a connection that stands goes on, one that may come is waited
+            // for, and what is left is counted until no invoke can last.
+            (InvokeOutcome::Unknown, State::Detached) => {
+                self.set_lease_timer(instance, self.now + LONGEST_INVOKE);
+            }
+            (InvokeOutcome::Unknown, State::Starting | State::Ready | State::Draining) => {}
+            (_, State::Ready | State::Draining) => self.cut(instance),
+            (_, State::Starting | State::Detached) => self.detach(instance),
+        }
+        self.refuse_if_hopeless();
+        self.scale();
+    }
+
+    /// Lets the guard know how an invoke ended, once.
+    fn count_failure(&mut self, instance: InstanceId, outcome: InvokeOutcome) {
+        let Some(entry) = self.instances.get(instance).filter(|entry| !entry.failed) else {
+            return;
+        };
+        self.guard.ended(self.now, outcome, entry, &mut self.prng);
+        self.instances.update(instance, |entry| entry.failed = true);
+    }
+
+    /// Tells a ready instance to finish and leave.
+    pub(super) fn retire(&mut self, instance: InstanceId, reason: GoAwayReason) {
+        self.stats.goaways += 1;
+        self.outputs.push_back(Output::GoAway { instance, reason });
+        self.start_draining(instance);
+        self.tidy(instance);
+    }
+
+    /// Ends the connection of an attached instance.
+    pub(super) fn cut(&mut self, instance: InstanceId) {
+        self.outputs.push_back(Output::Close { instance });
+        self.detach(instance);
+    }
+
+    /// Sees to what an instance is due after something of it has ended.
+    pub(super) fn tidy(&mut self, instance: InstanceId) {
+        let Some(entry) = self.instances.get(instance) else { return };
+        let idle = entry.busy == 0;
+        match entry.state {
+            State::Draining if idle => self.cut(instance),
+            State::Detached if idle && !entry.invoke_open && entry.lease_timer == Time::MAX => {
+                self.instances.remove(instance);
+            }
+            State::Starting | State::Ready | State::Draining | State::Detached => {}
+        }
+    }
+
+    fn start_draining(&mut self, instance: InstanceId) {
+        let entry = self.instances.update(instance, |entry| entry.state = State::Draining);
+        if let Some(entry) = entry {
+            self.set_lease_timer(instance, entry.lease_end.max(self.now) + LEASE_GRACE);
+        }
+    }
+
+    fn detach(&mut self, instance: InstanceId) {
+        self.clear_resume(instance);
+        self.set_lease_timer(instance, Time::MAX);
+        self.set_ping_timer(instance, Time::MAX);
+        self.instances.update(instance, |entry| entry.state = State::Detached);
+        self.tidy(instance);
+    }
+
+    pub(super) fn set_lease_timer(&mut self, instance: InstanceId, at: Time) {
+        let Some(entry) = self.instances.get(instance) else { return };
+        self.timers.clear(entry.lease_timer, Timer::Lease(instance));
+        self.instances.update(instance, |entry| entry.lease_timer = at);
+        if at != Time::MAX {
+            self.timers.set(at, Timer::Lease(instance));
+        }
+    }
+
+    fn set_ping_timer(&mut self, instance: InstanceId, at: Time) {
+        let Some(entry) = self.instances.get(instance) else { return };
+        self.timers.clear(entry.ping_timer, Timer::Ping(instance));
+        self.instances.update(instance, |entry| entry.ping_timer = at);
+        if at != Time::MAX {
+            self.timers.set(at, Timer::Ping(instance));
+        }
+    }
+}
+
+/// What an instance whose lease is over is given to close by itself.
+const LEASE_GRACE: Duration = Duration::from_secs(1);
+/// No Lambda invocation lasts longer.
+const LONGEST_INVOKE: Duration = Duration::from_secs(900);

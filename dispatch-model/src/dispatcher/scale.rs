@@ -1,0 +1,164 @@
+//! The decision how many instances there should be, and its consequences.
+
+use core::time::Duration;
+
+use super::config::Scaling;
+use super::output::{Decision, GoAwayReason, Output, RefuseReason, Why};
+use super::scaling::{Load, rule};
+use super::{Dispatcher, Shutdown, Timer};
+
+impl Dispatcher {
+    /// Lets [`Timer::Scale`] run.
+    pub(super) fn arm_scale(&mut self) {
+        if self.scale_at.is_none() {
+            let at = self.now + TICK;
+            self.scale_at = Some(at);
+            self.timers.set(at, Timer::Scale);
+        }
+    }
+
+    /// Decides, and acts on it.
+    pub(super) fn scale(&mut self) {
+        let since = self.scaled.replace(self.now);
+        if let Some(since) = since {
+            self.guard.pay(self.now, self.instances.all(), self.now.saturating_since(since));
+        }
+        self.estimate.tick(self.now);
+        self.formula.tick(self.now);
+        let stuck_since = self.now.saturating_sub(self.estimate.stuck_after());
+        self.requests.mark_stuck(stuck_since);
+        if self.requests.queued() > 0 || self.requests.running() > 0 {
+            self.last_busy = self.now;
+        }
+
+        let (desired, why) = self.desired();
+        self.desired = desired;
+        let counts = self.instances.counts();
+        let current = counts.starting + counts.ready - counts.aging;
+        if desired >= current {
+            self.surplus = None;
+        }
+        if desired > current {
+            self.start(desired, current, why);
+        } else if desired < current {
+            self.shrink(desired, current, why);
+        }
+        if self.nothing_serves_and_nothing_will() {
+            self.refuse_queue(RefuseReason::OverBudget);
+        }
+        let idle = self.requests.queued() == 0 && self.instances.all() == 0;
+        if !(idle && desired == 0 && self.estimate.is_silent()) {
+            self.arm_scale();
+        }
+    }
+
+    /// Refuses what waits if the function is known to fail and nothing serves.
+    pub(super) fn refuse_if_hopeless(&mut self) {
+        let counts = self.instances.counts();
+        let hopeless = self.guard.is_open() && counts.ready + counts.starting == 0;
+        if hopeless {
+            self.refuse_queue(RefuseReason::Unavailable);
+        }
+    }
+
+    fn nothing_serves_and_nothing_will(&mut self) -> bool {
+        self.instances.all() == 0 && self.guard.affordable(self.now) == 0
+    }
+
+    /// The number of instances that should serve, within every bound, and why.
+    fn desired(&mut self) -> (u32, Why) {
+        let (wanted, why) = match self.config.scaling {
+            Scaling::Rule => self.by_rule(),
+            Scaling::Simple | Scaling::Ewma => {
+                let (queued, running) = (self.requests.queued(), self.requests.running());
+                let desired = self.formula.desired(self.now, &self.config, queued, running);
+                (desired, Why::Formula(self.config.scaling))
+            }
+        };
+        let bounded = match self.shutdown {
+            // The queue is still served, by as few as that takes.
+            Shutdown::Draining => wanted.min(self.requests.queued()).min(self.instances_max),
+            Shutdown::Done => 0,
+            Shutdown::No => wanted.clamp(self.instances_min, self.instances_max),
+        };
+        let why = if bounded == wanted { why } else { Why::Limits };
+        let affordable = self.guard.affordable(self.now);
+        if affordable < bounded { (affordable, Why::Budget) } else { (bounded, why) }
+    }
+
+    fn by_rule(&self) -> (u32, Why) {
+        if self.now.saturating_since(self.last_busy) >= self.config.linger {
+            return (0, Why::Idle);
+        }
+        let counts = self.instances.counts();
+        let cold_start = self.estimate.cold_start();
+        rule(&Load {
+            queued: self.requests.queued(),
+            slots: counts.slots - counts.slots_aging,
+            stuck: self.requests.stuck().min(counts.busy),
+            slots_per_instance: self.config.slots,
+            arrivals_per_1000s: self.estimate.arrivals_per_1000s(cold_start),
+            service: self.estimate.service(),
+            cold_start,
+        })
+    }
+
+    fn start(&mut self, desired: u32, current: u32, why: Why) {
+        // The hard bound counts everything that Lambda may still run.
+        let room = self.instances_max.saturating_sub(self.instances.all());
+        let starting = self.instances.counts().starting;
+        let count = (desired - current).min(room).min(self.guard.allowance(self.now, starting));
+        if count == 0 {
+            return;
+        }
+        self.outputs.push_back(Output::Decided(Decision {
+            from: current,
+            to: current + count,
+            why,
+        }));
+        for _ in 0..count {
+            let instance = self.instances.insert(self.now);
+            self.guard.invoked(self.now);
+            self.stats.invokes += 1;
+            self.set_lease_timer(instance, self.now + self.config.start_timeout);
+            self.outputs.push_back(Output::Invoke { instance });
+        }
+    }
+
+    fn shrink(&mut self, desired: u32, current: u32, why: Why) {
+        let keep = match self.config.scaling {
+            // The formulas bring their own patience.
+            Scaling::Simple | Scaling::Ewma => desired,
+            Scaling::Rule => {
+                let (since, most) = self.surplus.unwrap_or((self.now, desired));
+                let most = most.max(desired);
+                self.surplus = Some((since, most));
+                let at_once = matches!(why, Why::Idle | Why::Budget);
+                if !at_once && self.now.saturating_since(since) < self.config.linger {
+                    return;
+                }
+                if at_once { desired } else { most }
+            }
+        };
+        let counts = self.instances.counts();
+        // Instances that start cannot be called back; those that serve can leave.
+        let surplus = current.saturating_sub(keep).min(counts.ready - counts.aging);
+        self.surplus = None;
+        if surplus == 0 || self.requests.queued() > 0 {
+            return;
+        }
+        self.outputs.push_back(Output::Decided(Decision {
+            from: current,
+            to: current - surplus,
+            why,
+        }));
+        for _ in 0..surplus {
+            if let Some(instance) = self.instances.least_busy() {
+                self.retire(instance, GoAwayReason::Surplus);
+            }
+        }
+    }
+}
+
+/// How often the number of instances is looked at while there is anything to decide.
+const TICK: Duration = Duration::from_millis(100);
