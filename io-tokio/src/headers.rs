@@ -1,0 +1,108 @@
+//! Hop-by-hop headers: those that speak of one connection and not of the message (RFC 9110, 7.6.1).
+
+use http::HeaderMap;
+use http::header::{self, HeaderName};
+
+/// The headers of a message as they may be passed on: everything but the hop-by-hop ones, in the
+/// same order and with all repeats.
+///
+/// Dropped are `Connection` and whatever it names, `Keep-Alive`, `Proxy-Connection`, `TE` unless it
+/// is exactly `trailers`, `Transfer-Encoding` and `Upgrade`. Headers that frame or address the
+/// message (`Content-Length`, `Host`) stay even if `Connection` names them: a client must not be
+/// able to change the framing that way.
+#[must_use]
+pub fn strip_hop_by_hop(headers: &HeaderMap) -> HeaderMap {
+    let mut kept = HeaderMap::with_capacity(headers.len());
+    // A new map, because `HeaderMap::remove` moves the last header into the gap.
+    for (name, value) in headers {
+        let passes = if name == header::TE {
+            value.as_bytes().eq_ignore_ascii_case(b"trailers")
+        } else {
+            !is_hop_by_hop(name) && !is_nominated(headers, name)
+        };
+        if passes {
+            kept.append(name, value.clone());
+        }
+    }
+    kept
+}
+
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    name == header::CONNECTION
+        || name == header::TRANSFER_ENCODING
+        || name == header::UPGRADE
+        || name == "keep-alive"
+        || name == "proxy-connection"
+}
+
+fn is_nominated(headers: &HeaderMap, name: &HeaderName) -> bool {
+    if name == header::CONTENT_LENGTH || name == header::HOST {
+        return false;
+    }
+    headers.get_all(header::CONNECTION).iter().any(|value| {
+        value
+            .as_bytes()
+            .split(|byte| *byte == b',')
+            .any(|token| token.trim_ascii().eq_ignore_ascii_case(name.as_str().as_bytes()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn map(lines: &[(&str, &[u8])]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in lines {
+            map.append(
+                name.parse::<HeaderName>().unwrap(),
+                HeaderValue::from_bytes(value).unwrap(),
+            );
+        }
+        map
+    }
+
+    fn lines(map: &HeaderMap) -> Vec<(&str, &[u8])> {
+        map.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect()
+    }
+
+    #[test]
+    fn what_is_kept_keeps_its_order_repeats_and_bytes() {
+        let before = map(&[
+            ("a", b"1"),
+            ("connection", b"keep-alive, x-secret"),
+            ("b", b"2"),
+            ("keep-alive", b"timeout=5"),
+            ("c", b"caf\xe9"),
+            ("x-secret", b"s"),
+            ("c", b"again"),
+            ("transfer-encoding", b"chunked"),
+            ("upgrade", b"h2c"),
+            ("proxy-connection", b"close"),
+            ("d", b""),
+        ]);
+        let expected: Vec<(&str, &[u8])> =
+            vec![("a", b"1"), ("b", b"2"), ("c", b"caf\xe9"), ("c", b"again"), ("d", b"")];
+        assert_eq!(lines(&strip_hop_by_hop(&before)), expected);
+    }
+
+    #[test]
+    fn te_passes_only_as_trailers() {
+        assert_eq!(strip_hop_by_hop(&map(&[("te", b"Trailers")])).len(), 1);
+        assert_eq!(strip_hop_by_hop(&map(&[("te", b"gzip, trailers")])).len(), 0);
+        let also_named = map(&[("connection", b"TE"), ("te", b"trailers")]);
+        assert_eq!(lines(&strip_hop_by_hop(&also_named)), [("te", &b"trailers"[..])]);
+    }
+
+    #[test]
+    fn connection_cannot_nominate_framing_or_host() {
+        let before = map(&[
+            ("connection", b"Content-Length, Host"),
+            ("content-length", b"3"),
+            ("host", b"a"),
+        ]);
+        assert_eq!(strip_hop_by_hop(&before).len(), 2);
+    }
+}

@@ -1,0 +1,159 @@
+//! The network as the adapters see it: something that accepts and something that connects.
+//!
+//! Production uses TCP, a simulation stands in its own sockets. Everything above is generic over the
+//! two traits and knows no other condition. Two TCP options are decided here once: Nagle is off
+//! (with it on, a relayed exchange is nine times slower) and keep-alive is on, so that a peer that
+//! vanished without a word is noticed even where nobody pings.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::networks::Networks;
+
+/// A byte stream in both directions.
+pub trait Io: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Io for T {}
+
+/// Accepts connections.
+pub trait Listener: Send + 'static {
+    /// What an accepted connection is.
+    type Io: Io;
+
+    /// The next connection and the address of its peer.
+    ///
+    /// # Errors
+    ///
+    /// A connection that failed while it was accepted, or a process out of descriptors. The listener
+    /// stays usable; accept again.
+    fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Io, SocketAddr)>> + Send;
+
+    /// The address it listens on, with the real port where 0 was asked for.
+    ///
+    /// # Errors
+    ///
+    /// Those of the operating system.
+    fn local_addr(&self) -> io::Result<SocketAddr>;
+}
+
+impl Listener for TcpListener {
+    type Io = TcpStream;
+
+    async fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
+        let (stream, peer) = Self::accept(self).await?;
+        tune(&stream)?;
+        Ok((stream, peer))
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Self::local_addr(self)
+    }
+}
+
+/// Opens connections.
+pub trait Connector: Clone + Send + Sync + 'static {
+    /// What an opened connection is.
+    type Io: Io;
+
+    /// Connects to `host` (a name or an address, IPv6 without brackets) and `port`.
+    ///
+    /// # Errors
+    ///
+    /// The name is unknown, the peer refused or did not answer, or the connector forbids the address.
+    /// How long to wait is the caller's decision.
+    fn connect(&self, host: &str, port: u16) -> impl Future<Output = io::Result<Self::Io>> + Send;
+}
+
+/// Connects over TCP, to addresses in the allowed networks only.
+///
+/// The check is made on the address that is really dialled, after names are resolved.
+#[derive(Clone, Debug)]
+pub struct TcpConnector {
+    allowed: Networks,
+}
+
+impl TcpConnector {
+    /// A connector that dials only addresses in `allowed`.
+    #[must_use]
+    pub const fn new(allowed: Networks) -> Self {
+        Self { allowed }
+    }
+}
+
+impl Connector for TcpConnector {
+    type Io = TcpStream;
+
+    async fn connect(&self, host: &str, port: u16) -> io::Result<TcpStream> {
+        let mut last = None;
+        for address in tokio::net::lookup_host((host, port)).await? {
+            if !self.allowed.contains(address.ip()) {
+                last = Some(io::Error::new(
+                    io::ErrorKind::PermissionDenied,
+                    format!("{} is outside the allowed networks {}", address.ip(), self.allowed),
+                ));
+                continue;
+            }
+            match TcpStream::connect(address).await {
+                Ok(stream) => {
+                    tune(&stream)?;
+                    return Ok(stream);
+                }
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.unwrap_or_else(|| {
+            io::Error::new(io::ErrorKind::NotFound, format!("{host} has no address"))
+        }))
+    }
+}
+
+/// Switches Nagle off and keep-alive on.
+///
+/// # Errors
+///
+/// Those of the operating system, for a socket that is already dead.
+pub fn tune(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
+    SockRef::from(stream).set_tcp_keepalive(&keepalive)
+}
+
+/// Below the 350 s after which NAT gateways and load balancers forget an idle connection.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(45);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn both_ends_of_a_connection_send_small_writes_at_once() {
+        let mut listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = Listener::local_addr(&listener).unwrap().port();
+        let connector = TcpConnector::new("127.0.0.0/8".parse().unwrap());
+        let (accepted, connected) =
+            tokio::join!(Listener::accept(&mut listener), connector.connect("127.0.0.1", port));
+        assert!(accepted.unwrap().0.nodelay().unwrap());
+        let connected = connected.unwrap();
+        assert!(connected.nodelay().unwrap());
+        assert!(SockRef::from(&connected).keepalive().unwrap());
+    }
+
+    #[tokio::test]
+    async fn an_address_outside_the_allowed_networks_is_never_dialled() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = Listener::local_addr(&listener).unwrap().port();
+        let error = TcpConnector::new(Networks::private())
+            .connect("127.0.0.1", port)
+            .await
+            .expect_err("loopback is not a private network");
+        assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+        assert!(error.to_string().starts_with("127.0.0.1 is outside"), "{error}");
+    }
+}

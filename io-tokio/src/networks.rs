@@ -1,0 +1,142 @@
+//! A list of networks in CIDR notation, such as `10.0.0.0/8, fd00::/8`.
+//!
+//! The extension dials whatever address an invoke payload names. Whoever may invoke the function
+//! could otherwise turn it into a way into any network it can reach, so it dials only addresses in
+//! such a list.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+
+use thiserror::Error;
+
+/// A set of networks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Networks(Vec<Network>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Network {
+    base: IpAddr,
+    prefix_bits: u8,
+}
+
+impl Networks {
+    /// The ranges set aside for private use: RFC 1918, shared address space (100.64.0.0/10) and
+    /// unique local IPv6.
+    #[must_use]
+    pub fn private() -> Self {
+        Self(vec![
+            Network { base: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 0)), prefix_bits: 8 },
+            Network { base: IpAddr::V4(Ipv4Addr::new(172, 16, 0, 0)), prefix_bits: 12 },
+            Network { base: IpAddr::V4(Ipv4Addr::new(192, 168, 0, 0)), prefix_bits: 16 },
+            Network { base: IpAddr::V4(Ipv4Addr::new(100, 64, 0, 0)), prefix_bits: 10 },
+            Network {
+                base: IpAddr::V6(Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0)),
+                prefix_bits: 7,
+            },
+        ])
+    }
+
+    /// The same networks and this machine itself.
+    #[must_use]
+    pub fn and_loopback(mut self) -> Self {
+        self.0.push(Network { base: IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), prefix_bits: 8 });
+        self.0.push(Network { base: IpAddr::V6(Ipv6Addr::LOCALHOST), prefix_bits: 128 });
+        self
+    }
+
+    /// Whether `address` lies in one of the networks. An IPv4 address written as IPv6 counts as
+    /// IPv4.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.0.iter().any(|network| network.contains(address))
+    }
+}
+
+impl Network {
+    fn contains(self, address: IpAddr) -> bool {
+        match (self.base, address) {
+            (IpAddr::V4(base), IpAddr::V4(address)) => {
+                let differ = base.to_bits() ^ address.to_bits();
+                differ.leading_zeros() >= u32::from(self.prefix_bits)
+            }
+            (IpAddr::V6(base), IpAddr::V6(address)) => {
+                let differ = base.to_bits() ^ address.to_bits();
+                differ.leading_zeros() >= u32::from(self.prefix_bits)
+            }
+            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
+        }
+    }
+}
+
+/// Why a list of networks cannot be read.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("`{0}` is not a network; write an address and a prefix length, such as 10.0.0.0/8")]
+pub struct NetworksError(String);
+
+impl FromStr for Networks {
+    type Err = NetworksError;
+
+    /// Reads networks separated by commas; an address without a length is that one address.
+    fn from_str(text: &str) -> Result<Self, NetworksError> {
+        text.split(',').map(|part| network(part.trim())).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+fn network(text: &str) -> Result<Network, NetworksError> {
+    let wrong = || NetworksError(text.to_owned());
+    let (base, prefix_bits) = match text.split_once('/') {
+        Some((base, prefix)) => (base, Some(prefix.parse().map_err(|_| wrong())?)),
+        None => (text, None),
+    };
+    let base: IpAddr = base.parse().map_err(|_| wrong())?;
+    let prefix_bits_max = if base.is_ipv4() { 32 } else { 128 };
+    let prefix_bits = prefix_bits.unwrap_or(prefix_bits_max);
+    if prefix_bits > prefix_bits_max {
+        return Err(wrong());
+    }
+    Ok(Network { base, prefix_bits })
+}
+
+impl fmt::Display for Networks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, Network { base, prefix_bits }) in self.0.iter().enumerate() {
+            let comma = if index == 0 { "" } else { ", " };
+            write!(f, "{comma}{base}/{prefix_bits}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn private_networks_contain_neither_the_internet_nor_metadata_services() {
+        let private = Networks::private();
+        for inside in ["10.1.2.3", "172.31.255.255", "192.168.0.1", "fd12::1", "::ffff:10.0.0.1"] {
+            assert!(private.contains(inside.parse().unwrap()), "{inside}");
+        }
+        for outside in ["172.32.0.1", "8.8.8.8", "169.254.169.254", "127.0.0.1", "fe80::1", "::1"] {
+            assert!(!private.contains(outside.parse().unwrap()), "{outside}");
+        }
+        assert!(private.and_loopback().contains("127.9.9.9".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_list_is_read_and_printed() {
+        let list: Networks = "10.0.0.0/8, ::1, 0.0.0.0/0".parse().unwrap();
+        assert_eq!(list.to_string(), "10.0.0.0/8, ::1/128, 0.0.0.0/0");
+        assert!(list.contains("9.9.9.9".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_wrong_network_is_named() {
+        for wrong in ["", "10.0.0.0/33", "10.0.0/8", "10.0.0.0/x", "10.0.0.0/8;"] {
+            let error = wrong.parse::<Networks>().unwrap_err();
+            assert!(error.to_string().contains(&format!("`{wrong}`")), "{error}");
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! Message bodies between an HTTP/2 stream and `http_body`, in both directions.
+//!
+//! [`StreamBody`] is what arrives on a stream, [`send_body`] writes a body to one. Both hold one
+//! chunk at a time, so that memory is constant and a slow reader slows the writer down (HTTP/2's
+//! windows carry the pressure from end to end). Nothing waits for a chunk to fill: what comes is
+//! passed on. A body that was cut arrives as cut: a reset is an error and never an end, and a body
+//! that fails resets the stream.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use h2::{Reason, RecvStream, SendStream};
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use thiserror::Error;
+
+/// A body that arrives on an HTTP/2 stream.
+#[derive(Debug)]
+pub struct StreamBody {
+    stream: RecvStream,
+    /// What is left of a declared length, in bytes.
+    left: Option<u64>,
+    data_ended: bool,
+}
+
+impl StreamBody {
+    /// The body on `stream`, of `content_length` bytes if the head said so.
+    ///
+    /// h2 itself resets a stream whose data does not add up to its content-length.
+    #[must_use]
+    pub fn new(stream: RecvStream, content_length: Option<u64>) -> Self {
+        let data_ended = stream.is_end_stream();
+        let left = if data_ended { Some(0) } else { content_length };
+        Self { stream, left, data_ended }
+    }
+
+    fn poll_trailers(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
+        let trailers = ready!(self.stream.poll_trailers(cx));
+        Poll::Ready(trailers.transpose().map(|result| result.map(Frame::trailers)))
+    }
+}
+
+impl Body for StreamBody {
+    type Data = Bytes;
+    type Error = h2::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
+        while !self.data_ended {
+            match ready!(self.stream.poll_data(cx)) {
+                // An empty frame that is not the last says nothing.
+                Some(Ok(data)) if data.is_empty() => {}
+                Some(Ok(data)) => {
+                    self.stream.flow_control().release_capacity(data.len())?;
+                    self.left = self.left.map(|left| left.saturating_sub(data.len() as u64));
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                }
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => self.data_ended = true,
+            }
+        }
+        self.poll_trailers(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.stream.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+/// Why a body was not sent whole.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SendError<E> {
+    /// The body itself failed; the stream was reset with `INTERNAL_ERROR`, so that the peer sees a
+    /// cut.
+    #[error("the body ended early: {0}")]
+    Body(E),
+    /// The connection or the stream is gone.
+    #[error("the stream is gone: {0}")]
+    Closed(h2::Error),
+    /// The peer reset the stream. `NO_ERROR` means that it needs no more of the body: its response
+    /// is complete.
+    #[error("the peer reset the stream with {0}")]
+    Reset(Reason),
+}
+
+/// Writes `body` to `stream` until its end, and returns how many bytes of data that were.
+///
+/// Returns as soon as the peer resets the stream, even while the body is silent. If the returned
+/// future is dropped before its end, the stream is reset with `CANCEL`.
+///
+/// # Errors
+///
+/// See [`SendError`].
+pub async fn send_body<B>(body: B, stream: SendStream<Bytes>) -> Result<u64, SendError<B::Error>>
+where
+    B: Body<Data = Bytes>,
+{
+    let mut body = pin!(body);
+    let mut sender = Sender { stream, done: false };
+    let mut sent = 0;
+    loop {
+        if body.is_end_stream() {
+            sender.send(Bytes::new(), true)?;
+            return Ok(sent);
+        }
+        let next = poll_fn(|cx| {
+            if let Poll::Ready(error) = sender.poll_reset(cx) {
+                return Poll::Ready(Err(error));
+            }
+            body.as_mut().poll_frame(cx).map(Ok)
+        });
+        let frame = match next.await? {
+            Some(Ok(frame)) => frame,
+            Some(Err(error)) => {
+                sender.reset(Reason::INTERNAL_ERROR);
+                return Err(SendError::Body(error));
+            }
+            None => {
+                sender.send(Bytes::new(), true)?;
+                return Ok(sent);
+            }
+        };
+        match frame.into_data() {
+            Ok(data) => {
+                sent += data.len() as u64;
+                // The end travels with the last data where the body knows it.
+                let is_last = body.is_end_stream();
+                sender.send_in_pieces(data, is_last).await?;
+                if is_last {
+                    return Ok(sent);
+                }
+            }
+            Err(frame) => {
+                if let Ok(trailers) = frame.into_trailers() {
+                    sender.send_trailers(trailers)?;
+                    return Ok(sent);
+                }
+            }
+        }
+    }
+}
+
+/// Resets its stream unless it was ended: whoever stops half-way has cut the body.
+struct Sender {
+    stream: SendStream<Bytes>,
+    done: bool,
+}
+
+impl Sender {
+    /// Sends `data` as the peer's windows and our buffer allow; returns when all of it is queued.
+    async fn send_in_pieces<E>(&mut self, mut data: Bytes, end: bool) -> Result<(), SendError<E>> {
+        if data.is_empty() {
+            return if end { self.send(data, true) } else { Ok(()) };
+        }
+        while !data.is_empty() {
+            self.stream.reserve_capacity(data.len());
+            let room = poll_fn(|cx| self.poll_room(cx)).await?;
+            let piece = data.split_to(room.min(data.len()));
+            self.send(piece, end && data.is_empty())?;
+        }
+        Ok(())
+    }
+
+    /// How many bytes may be sent, at least 1.
+    fn poll_room<E>(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, SendError<E>>> {
+        loop {
+            // Before asking to be woken for more: there may be room from earlier.
+            let room = self.stream.capacity();
+            if room > 0 {
+                return Poll::Ready(Ok(room));
+            }
+            match ready!(self.stream.poll_capacity(cx)) {
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Poll::Ready(Err(self.gone(error))),
+                None => return self.poll_reset(cx).map(Err),
+            }
+        }
+    }
+
+    fn poll_reset<E>(&mut self, cx: &mut Context<'_>) -> Poll<SendError<E>> {
+        let error = match ready!(self.stream.poll_reset(cx)) {
+            Ok(reason) => {
+                self.done = true;
+                SendError::Reset(reason)
+            }
+            Err(error) => self.gone(error),
+        };
+        Poll::Ready(error)
+    }
+
+    fn send<E>(&mut self, data: Bytes, end: bool) -> Result<(), SendError<E>> {
+        self.stream.send_data(data, end).map_err(|error| self.gone(error))?;
+        self.done = end;
+        Ok(())
+    }
+
+    fn send_trailers<E>(&mut self, trailers: HeaderMap) -> Result<(), SendError<E>> {
+        self.stream.send_trailers(trailers).map_err(|error| self.gone(error))?;
+        self.done = true;
+        Ok(())
+    }
+
+    fn reset(&mut self, reason: Reason) {
+        self.stream.send_reset(reason);
+        self.done = true;
+    }
+
+    fn gone<E>(&mut self, error: h2::Error) -> SendError<E> {
+        self.done = true;
+        match error.reason() {
+            Some(reason) if error.is_reset() => SendError::Reset(reason),
+            _ => SendError::Closed(error),
+        }
+    }
+}
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        if !self.done {
+            self.stream.send_reset(Reason::CANCEL);
+        }
+    }
+}

@@ -1,0 +1,362 @@
+//! TLS on both sides of the router.
+//!
+//! *Towards instances* there is nothing to deploy: at start the router makes a key and a certificate
+//! in memory ([`RouterIdentity`]), the invoke payload carries its SHA-256 (the *pin*), and the
+//! extension accepts exactly that certificate and no other ([`dial`]). It really verifies the
+//! handshake's signature as well, because a certificate is public and proves nothing by itself.
+//! TLS 1.3 only, ALPN `lambda-dispatch/2`, no resumption: a frozen instance keeps no session, and
+//! each connection has its own exporter, which the attach handshake signs.
+//!
+//! *Towards clients* the certificate comes from PEM files ([`client_facing`]), with TLS 1.2 and 1.3
+//! and ALPN `h2` and `http/1.1`.
+//!
+//! The cryptography is ring's, named in each configuration and never installed for the process.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, ServerConfig, SignatureScheme};
+use thiserror::Error;
+use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
+
+use crate::attach::PROTOCOL;
+use crate::hex;
+use crate::net::Io;
+
+/// The key and certificate that the router shows to its instances. Lives in memory only.
+#[derive(Clone)]
+pub struct RouterIdentity {
+    certificate: CertificateDer<'static>,
+    config: Arc<ServerConfig>,
+}
+
+impl RouterIdentity {
+    /// A fresh one: ECDSA P-256, self-signed.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError::Identity`], if the system gives no randomness.
+    pub fn generate() -> Result<Self, TlsError> {
+        let key = rcgen::KeyPair::generate().map_err(TlsError::Identity)?;
+        let params = rcgen::CertificateParams::new(vec![SERVER_NAME.to_owned()])
+            .map_err(TlsError::Identity)?;
+        let certificate = params.self_signed(&key).map_err(TlsError::Identity)?.der().clone();
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let mut config = ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .map_err(TlsError::Rustls)?
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.clone()], key)
+            .map_err(TlsError::Rustls)?;
+        config.alpn_protocols = vec![PROTOCOL.as_bytes().to_vec()];
+        config.send_tls13_tickets = 0;
+        Ok(Self { certificate, config: Arc::new(config) })
+    }
+
+    /// The SHA-256 of the certificate in hexadecimal, as the invoke payload carries it.
+    #[must_use]
+    pub fn pin(&self) -> String {
+        hex::encode(&sha256(&self.certificate))
+    }
+
+    /// Accepts TLS from somebody who wants to attach; also gives the exporter of the connection.
+    ///
+    /// # Errors
+    ///
+    /// The handshake failed. How long it may take is the caller's decision.
+    pub async fn accept<S: Io>(&self, io: S) -> Result<(server::TlsStream<S>, Exporter), TlsError> {
+        let stream = TlsAcceptor::from(Arc::clone(&self.config))
+            .accept(io)
+            .await
+            .map_err(TlsError::Handshake)?;
+        let (_, session) = stream.get_ref();
+        require_protocol(session.alpn_protocol())?;
+        let exporter = session
+            .export_keying_material([0; 32], EXPORTER_LABEL, None)
+            .map_err(TlsError::Rustls)?;
+        Ok((stream, exporter))
+    }
+}
+
+impl std::fmt::Debug for RouterIdentity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RouterIdentity").field("pin", &self.pin()).finish_non_exhaustive()
+    }
+}
+
+/// 32 bytes that both ends of one TLS connection derive, and nobody else can.
+pub type Exporter = [u8; 32];
+
+/// Speaks TLS with a router that must hold one of the pinned certificates; also gives the exporter
+/// of the connection.
+///
+/// # Errors
+///
+/// The handshake failed, or the router showed another certificate. How long it may take is the
+/// caller's decision.
+pub async fn dial<S: Io>(
+    io: S,
+    pins: &[[u8; 32]],
+) -> Result<(client::TlsStream<S>, Exporter), TlsError> {
+    let provider = provider();
+    let verifier = PinnedCertificate { pins: pins.to_vec(), provider: Arc::clone(&provider) };
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(TlsError::Rustls)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth();
+    config.alpn_protocols = vec![PROTOCOL.as_bytes().to_vec()];
+    config.resumption = rustls::client::Resumption::disabled();
+    config.enable_sni = false;
+    let name = ServerName::try_from(SERVER_NAME).expect("the constant is a valid name");
+    let stream = TlsConnector::from(Arc::new(config))
+        .connect(name, io)
+        .await
+        .map_err(TlsError::Handshake)?;
+    let (_, session) = stream.get_ref();
+    require_protocol(session.alpn_protocol())?;
+    let exporter =
+        session.export_keying_material([0; 32], EXPORTER_LABEL, None).map_err(TlsError::Rustls)?;
+    Ok((stream, exporter))
+}
+
+fn require_protocol(agreed: Option<&[u8]>) -> Result<(), TlsError> {
+    if agreed == Some(PROTOCOL.as_bytes()) { Ok(()) } else { Err(TlsError::Protocol) }
+}
+
+/// Accepts a server that holds the key of one of the pinned certificates.
+#[derive(Debug)]
+struct PinnedCertificate {
+    pins: Vec<[u8; 32]>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for PinnedCertificate {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        if self.pins.contains(&sha256(end_entity)) {
+            Ok(ServerCertVerified::assertion())
+        } else {
+            Err(rustls::Error::General(
+                "the router's certificate is not the one that the invoke payload names".to_owned(),
+            ))
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Err(rustls::Error::General("only TLS 1.3 is spoken on this link".to_owned()))
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// A configuration for clients from two PEM files: the certificate with its chain, and its key.
+///
+/// # Errors
+///
+/// Each names the file and what is wrong with it.
+pub fn client_facing(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
+    let unreadable = |path: &Path| {
+        let path = path.to_owned();
+        move |source| TlsError::Pem { path, source }
+    };
+    let chain = CertificateDer::pem_file_iter(certificate)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(unreadable(certificate))?;
+    if chain.is_empty() {
+        return Err(TlsError::NoCertificate { path: certificate.to_owned() });
+    }
+    let private = PrivateKeyDer::from_pem_file(key).map_err(unreadable(key))?;
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(TlsError::Rustls)?
+        .with_no_client_auth()
+        .with_single_cert(chain, private)
+        .map_err(|source| TlsError::Pair {
+            certificate: certificate.to_owned(),
+            key: key.to_owned(),
+            source,
+        })?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// Why TLS is not to be had.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum TlsError {
+    /// The peers did not come to an agreement, or the connection broke.
+    #[error("the TLS handshake failed: {0}")]
+    Handshake(#[source] std::io::Error),
+    /// No certificate could be made.
+    #[error("cannot make a certificate for the instance listener: {0}")]
+    Identity(#[source] rcgen::Error),
+    /// A file without a certificate.
+    #[error("{} holds no certificate; it must hold PEM blocks marked CERTIFICATE", path.display())]
+    NoCertificate {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A key that does not belong to its certificate, or of a kind that is not supported.
+    #[error("the key {} cannot be used with the certificate {}: {source}", key.display(), certificate.display())]
+    Pair {
+        /// The certificate's file.
+        certificate: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+        /// What is wrong.
+        source: rustls::Error,
+    },
+    /// A file that cannot be read or is not PEM.
+    #[error("cannot read {} as PEM: {source}", path.display())]
+    Pem {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: pem::Error,
+    },
+    /// The peer speaks TLS, but something else inside it.
+    #[error("the peer does not speak {PROTOCOL} (ALPN)")]
+    Protocol,
+    /// A configuration that rustls does not accept.
+    #[error("TLS cannot be set up: {0}")]
+    Rustls(#[source] rustls::Error),
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
+    digest.as_ref().try_into().expect("a SHA-256 has 32 bytes")
+}
+
+/// In the certificate for form's sake; what counts is the pin.
+const SERVER_NAME: &str = "lambda-dispatch.invalid";
+const EXPORTER_LABEL: &[u8] = b"EXPORTER-lambda-dispatch-attach";
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+
+    fn pin_of(identity: &RouterIdentity) -> [u8; 32] {
+        hex::decode(identity.pin().as_bytes()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn both_ends_of_a_pinned_connection_derive_the_same_exporter() {
+        let identity = RouterIdentity::generate().unwrap();
+        let (near, far) = duplex(64 * 1024);
+        let pins = [[0; 32], pin_of(&identity)];
+        let (dialled, accepted) = tokio::join!(dial(near, &pins), identity.accept(far));
+        let (mut near, near_exporter) = dialled.unwrap();
+        let (mut far, far_exporter) = accepted.unwrap();
+        assert_eq!(near_exporter, far_exporter);
+        near.write_all(b"hello").await.unwrap();
+        near.flush().await.unwrap();
+        let mut heard = [0; 5];
+        far.read_exact(&mut heard).await.unwrap();
+        assert_eq!(&heard, b"hello");
+    }
+
+    #[tokio::test]
+    async fn another_certificate_is_refused() {
+        let identity = RouterIdentity::generate().unwrap();
+        let other = RouterIdentity::generate().unwrap();
+        let (near, far) = duplex(64 * 1024);
+        let pins = [pin_of(&other)];
+        let (dialled, accepted) = tokio::join!(dial(near, &pins), identity.accept(far));
+        let error = dialled.unwrap_err().to_string();
+        assert!(error.contains("not the one that the invoke payload names"), "{error}");
+        assert!(accepted.is_err());
+    }
+
+    /// Somebody in between who saw the certificate, which is public, but has not its key.
+    #[tokio::test]
+    async fn the_right_certificate_without_its_key_is_refused() {
+        let router = RouterIdentity::generate().unwrap();
+        let thief = rcgen::KeyPair::generate().unwrap();
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(thief.serialize_der()));
+        let signer = rustls::crypto::ring::sign::any_ecdsa_type(&key).unwrap();
+        let certified = rustls::sign::CertifiedKey::new(vec![router.certificate.clone()], signer);
+        let resolver = rustls::sign::SingleCertAndKey::from(certified);
+        let mut config = ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(resolver));
+        config.alpn_protocols = vec![PROTOCOL.as_bytes().to_vec()];
+        let thief =
+            RouterIdentity { certificate: router.certificate.clone(), config: config.into() };
+
+        let (near, far) = duplex(64 * 1024);
+        let pins = [pin_of(&router)];
+        let (dialled, _) = tokio::join!(dial(near, &pins), thief.accept(far));
+        let error = dialled.unwrap_err().to_string();
+        assert!(error.contains("BadSignature"), "{error}");
+    }
+
+    #[test]
+    fn files_for_clients_are_named_when_they_are_wrong() {
+        let folder =
+            std::env::temp_dir().join(format!("lambda-dispatch-tls-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let (pem, key, empty) = (folder.join("c.pem"), folder.join("k.pem"), folder.join("e.pem"));
+        let pair = rcgen::KeyPair::generate().unwrap();
+        let certificate = rcgen::CertificateParams::new(vec!["localhost".to_owned()])
+            .unwrap()
+            .self_signed(&pair)
+            .unwrap();
+        std::fs::write(&pem, certificate.pem()).unwrap();
+        std::fs::write(&key, pair.serialize_pem()).unwrap();
+        std::fs::write(&empty, "nothing\n").unwrap();
+
+        let config = client_facing(&pem, &key).unwrap();
+        assert_eq!(config.alpn_protocols, [b"h2".to_vec(), b"http/1.1".to_vec()]);
+        let message = |certificate: &Path, key: &Path| {
+            client_facing(certificate, key).unwrap_err().to_string()
+        };
+        assert!(message(&folder.join("gone.pem"), &key).contains("gone.pem"));
+        assert!(message(&empty, &key).contains("e.pem holds no certificate"));
+        assert!(message(&pem, &empty).contains("e.pem"));
+        let other = rcgen::KeyPair::generate().unwrap();
+        std::fs::write(&key, other.serialize_pem()).unwrap();
+        assert!(message(&pem, &key).contains("k.pem cannot be used with the certificate"));
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+}
