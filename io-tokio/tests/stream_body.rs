@@ -154,7 +154,7 @@ type Chunk = Result<Frame<Bytes>, &'static str>;
 
 /// A body that is fed by hand.
 fn channel() -> (mpsc::Sender<Chunk>, Receiver) {
-    let (sender, receiver) = mpsc::channel(1);
+    let (sender, receiver) = mpsc::channel(2);
     (sender, Receiver(receiver))
 }
 
