@@ -1,1 +1,673 @@
-//! Placeholder.
+//! The extension's machine: when an instance starts, serves, drains and may be frozen.
+//!
+//! ```text
+//!  Booting ──▶ Frozen ──▶ Waiting ──▶ Linked: connecting ⇄ backing off
+//!                ▲       (for app)            │
+//!                │                         serving ──▶ draining ──▶ cutting
+//!                └────────────────────────────┴────────────┴───────────┘
+//!                                Exited, from anywhere
+//! ```
+//!
+//! **Booting.** The app is probed until it is ready; only then is Lambda asked for an invoke. With
+//! `async_init`, Lambda is asked after 9.5 s in any case (its init limit is 10 s) and the first
+//! invoke does the rest of the waiting.
+//!
+//! **Linked.** The extension dials the router, a few times if it must, and promises a *lease*: how
+//! long it may be used. The lease is Lambda's deadline less a lead in which what is running may
+//! finish. At its end, or when it has been idle for the linger, the extension says goaway and
+//! drains; half a second before the deadline it cuts what is left. If the router closes the link,
+//! loses it, or stops answering pings, the invoke returns promptly.
+//!
+//! **Frozen.** Between an invoke's return and the next one the process does not run, and clocks may
+//! jump by hours or not at all. *In `Frozen` there is no timer and no link, and `Invoked` is the
+//! only thaw.* That is why a return waits for `Disconnected`.
+//!
+//! A payload that was seen before, or has expired, returns at once without dialling anybody.
+//!
+//! What it does not do: bytes, sockets, Lambda's HTTP API, the probe itself, the relay. It sees
+//! requests only as a count.
+
+use alloc::collections::VecDeque;
+use core::time::Duration;
+
+use crate::time::Time;
+
+mod input;
+mod output;
+#[cfg(test)]
+mod tests;
+
+pub use input::{Ask, Input, InvokeId, LinkEnd};
+pub use output::{ExitReason, Output, Report};
+
+/// How an extension behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Ask for the first invoke shortly before Lambda's init limit even if the app is not ready.
+    pub async_init: bool,
+    /// How long an invoke waits for an app that is not ready.
+    pub app_patience: Duration,
+    /// How long before Lambda's deadline the lease ends; at most a quarter of the invoke's time.
+    pub lead: Duration,
+    /// How long an invoke takes whose deadline is unknown.
+    pub invoke_fallback: Duration,
+    /// How long an idle instance stays before it says goaway; `None` is until the router closes.
+    pub linger: Option<Duration>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            async_init: false,
+            app_patience: Duration::from_secs(10),
+            lead: Duration::from_secs(15),
+            invoke_fallback: Duration::from_secs(60),
+            linger: None,
+        }
+    }
+}
+
+/// When the machine wants to run next, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timeout {
+    /// When to call [`Lifecycle::handle_timeout`].
+    pub at: Time,
+    /// What is due then, for traces.
+    pub timer: Timer,
+}
+
+/// What can become due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Timer {
+    /// The app was not ready in time.
+    AppPatience,
+    /// An attempt to attach has taken too long.
+    AttachPatience,
+    /// The next attempt to attach.
+    AttachRetry,
+    /// What is running must be cut: Lambda's deadline is near.
+    Cut,
+    /// Nothing to do for as long as an idle instance stays.
+    Idle,
+    /// The lease ends.
+    LeaseEnd,
+    /// The next ping.
+    Ping,
+    /// A ping was not answered.
+    Pong,
+}
+
+/// The extension's machine.
+///
+/// 1. `now` never goes back; a jump forward is legal at any time.
+/// 2. Timers due at or before `now` fire before the input that came with it.
+/// 3. Outputs come in the order in which they must be done.
+/// 4. Once drained, [`poll_timeout`](Self::poll_timeout) is `None` or later than `now`.
+/// 5. Same config, same inputs: same outputs.
+///
+/// And: in `Frozen` there is no timer, and `Invoked` is the only thaw.
+#[derive(Clone, Debug)]
+pub struct Lifecycle {
+    config: Config,
+    now: Time,
+    app_ready: bool,
+    served_before: bool,
+    /// The fingerprints of the last payloads.
+    seen: VecDeque<u64>,
+    state: State,
+    outputs: VecDeque<Output>,
+    stale_inputs: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// The app is starting, within Lambda's init phase.
+    Booting { give_up_at: Option<Time> },
+    /// The process ends.
+    Exited,
+    /// Between invokes.
+    Frozen,
+    /// An invoke that has, wants or had a link.
+    Linked(Invoke, Link),
+    /// An invoke that waits for the app.
+    Waiting { invoke: Invoke, serve: bool, give_up_at: Time },
+}
+
+/// What is known of an invoke.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Invoke {
+    id: InvokeId,
+    started_at: Time,
+    lease_until: Time,
+    cut_at: Time,
+    requests: u64,
+    /// Whether the process ends with this invoke, and if so whether as a failure.
+    exit: Option<bool>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Link {
+    BackingOff {
+        attempt: u32,
+        again_at: Time,
+    },
+    Connecting {
+        attempt: u32,
+        give_up_at: Time,
+    },
+    /// Dropped by us; the driver has yet to say that nothing is left.
+    Cutting {
+        reason: ExitReason,
+        retry: Option<u32>,
+    },
+    Draining {
+        in_flight: u32,
+        pulse: Pulse,
+        reason: ExitReason,
+    },
+    Serving {
+        in_flight: u32,
+        idle_since: Time,
+        pulse: Pulse,
+    },
+}
+
+/// Whether the router is alive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pulse {
+    Asked { give_up_at: Time },
+    Felt { ask_at: Time },
+}
+
+impl Lifecycle {
+    /// A machine whose process has just started.
+    #[must_use]
+    pub fn new(config: Config, now: Time) -> Self {
+        let give_up_at = config.async_init.then_some(now + INIT_PATIENCE);
+        Self {
+            config,
+            now,
+            app_ready: false,
+            served_before: false,
+            seen: VecDeque::with_capacity(SEEN_MAX),
+            state: State::Booting { give_up_at },
+            outputs: VecDeque::from([Output::ProbeApp]),
+            stale_inputs: 0,
+        }
+    }
+
+    /// Takes in what happened.
+    ///
+    /// # Panics
+    ///
+    /// If `now` goes back: only a broken driver can do that.
+    pub fn handle_input(&mut self, now: Time, input: Input) {
+        self.handle_timeout(now);
+        match input {
+            Input::AppExited => self.app_exited(),
+            Input::AppReady => self.app_became_ready(),
+            Input::Attached => self.attached(),
+            Input::Disconnected { end } => self.disconnected(end),
+            Input::Invoked { invoke, ask, left } => self.invoked(invoke, ask, left),
+            Input::Ponged => self.ponged(),
+            Input::RequestEnded => self.request_ended(),
+            Input::RequestStarted => self.request_started(),
+            Input::Shutdown { left } => self.shut_down(left),
+        }
+        self.fire_due();
+        self.check();
+    }
+
+    /// Does what is due at `now`.
+    ///
+    /// # Panics
+    ///
+    /// If `now` goes back: only a broken driver can do that.
+    pub fn handle_timeout(&mut self, now: Time) {
+        assert!(now >= self.now, "time went back from {} to {now}", self.now);
+        self.now = now;
+        self.fire_due();
+        self.check();
+    }
+
+    /// The next thing to do.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout) if nothing happens before.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Timeout> {
+        let timers = match self.state {
+            State::Booting { give_up_at } => [give_up_at.map(|at| (at, Timer::AppPatience)), None],
+            State::Exited | State::Frozen => [None, None],
+            State::Waiting { give_up_at, .. } => [Some((give_up_at, Timer::AppPatience)), None],
+            State::Linked(invoke, link) => self.link_timers(&invoke, link),
+        };
+        timers.into_iter().flatten().map(|(at, timer)| Timeout { at, timer }).min()
+    }
+
+    fn link_timers(&self, invoke: &Invoke, link: Link) -> [Option<(Time, Timer)>; 2] {
+        let of_pulse = |pulse| match pulse {
+            Pulse::Asked { give_up_at } => (give_up_at, Timer::Pong),
+            Pulse::Felt { ask_at } => (ask_at, Timer::Ping),
+        };
+        let lease_end = (invoke.lease_until, Timer::LeaseEnd);
+        match link {
+            Link::BackingOff { again_at, .. } => {
+                [Some((again_at, Timer::AttachRetry)), Some(lease_end)]
+            }
+            Link::Connecting { give_up_at, .. } => {
+                [Some((give_up_at, Timer::AttachPatience)), Some(lease_end)]
+            }
+            Link::Cutting { .. } => [None, None],
+            Link::Draining { pulse, .. } => {
+                [Some((invoke.cut_at, Timer::Cut)), Some(of_pulse(pulse))]
+            }
+            Link::Serving { in_flight, idle_since, pulse } => {
+                let idle = self.config.linger.filter(|_| in_flight == 0);
+                let idle = idle.map(|linger| (idle_since + linger, Timer::Idle));
+                let first = idle.map_or(lease_end, |idle| idle.min(lease_end));
+                [Some(first), Some(of_pulse(pulse))]
+            }
+        }
+    }
+
+    fn fire_due(&mut self) {
+        while let Some(Timeout { at, timer }) = self.poll_timeout().filter(|due| due.at <= self.now)
+        {
+            debug_assert!(at <= self.now, "{timer:?} is not due");
+            self.fire(timer);
+        }
+    }
+
+    fn fire(&mut self, timer: Timer) {
+        match timer {
+            Timer::AppPatience => self.app_patience_ended(),
+            Timer::AttachPatience => {
+                if let State::Linked(invoke, Link::Connecting { attempt, .. }) = self.state {
+                    let reason = ExitReason::RouterUnreachable;
+                    self.cut(invoke, reason, Some(attempt));
+                }
+            }
+            Timer::AttachRetry => {
+                if let State::Linked(invoke, Link::BackingOff { attempt, .. }) = self.state {
+                    self.connect(invoke, attempt);
+                }
+            }
+            Timer::Cut => {
+                if let State::Linked(invoke, Link::Draining { reason, .. }) = self.state {
+                    self.cut(invoke, reason, None);
+                }
+            }
+            Timer::Idle => self.drain(ExitReason::SelfLastActive),
+            Timer::LeaseEnd => self.lease_ended(),
+            Timer::Ping => {
+                let give_up_at = self.now + PONG_PATIENCE;
+                if let Some(pulse) = self.pulse() {
+                    *pulse = Pulse::Asked { give_up_at };
+                    self.outputs.push_back(Output::Ping);
+                }
+            }
+            Timer::Pong => {
+                if let State::Linked(invoke, _) = self.state {
+                    self.cut(invoke, ExitReason::RouterConnectionError, None);
+                }
+            }
+        }
+    }
+}
+
+/// The app.
+impl Lifecycle {
+    fn app_became_ready(&mut self) {
+        if self.app_ready {
+            self.stale_inputs += 1;
+            return;
+        }
+        self.app_ready = true;
+        match self.state {
+            State::Booting { .. } => {
+                self.outputs.push_back(Output::StopProbing);
+                self.freeze();
+            }
+            State::Waiting { invoke, serve, .. } => {
+                self.outputs.push_back(Output::StopProbing);
+                self.proceed(invoke, serve);
+            }
+            State::Frozen | State::Linked(..) | State::Exited => {}
+        }
+    }
+
+    fn app_patience_ended(&mut self) {
+        self.outputs.push_back(Output::StopProbing);
+        match self.state {
+            State::Booting { .. } => self.freeze(),
+            State::Waiting { mut invoke, .. } => {
+                invoke.exit = Some(true);
+                self.end(invoke, ExitReason::AppConnectionError);
+            }
+            State::Exited | State::Frozen | State::Linked(..) => {}
+        }
+    }
+
+    /// Without its app the environment is of no use: what is in flight may finish, then the invoke
+    /// fails and the process ends, so that Lambda starts afresh.
+    fn app_exited(&mut self) {
+        self.app_ready = false;
+        match self.state {
+            State::Booting { .. } => {
+                self.outputs.push_back(Output::StopProbing);
+                self.exit(true);
+            }
+            State::Waiting { mut invoke, .. } => {
+                self.outputs.push_back(Output::StopProbing);
+                invoke.exit = Some(true);
+                self.end(invoke, ExitReason::AppConnectionError);
+            }
+            State::Frozen => self.exit(true),
+            State::Linked(mut invoke, link) => {
+                invoke.exit = Some(true);
+                self.state = State::Linked(invoke, link);
+                self.wind_down(ExitReason::AppConnectionError);
+            }
+            State::Exited => {}
+        }
+    }
+}
+
+/// The invoke.
+impl Lifecycle {
+    fn invoked(&mut self, id: InvokeId, ask: Ask, left: Option<Duration>) {
+        if self.state != State::Frozen {
+            self.stale_inputs += 1;
+            return;
+        }
+        let left = left
+            .filter(|left| (Duration::from_millis(1)..=INVOKE_MAX).contains(left))
+            .unwrap_or(self.config.invoke_fallback);
+        let invoke = Invoke {
+            id,
+            started_at: self.now,
+            lease_until: self.now + (left - self.config.lead.min(left / 4)),
+            cut_at: self.now + (left - CUT_LEAD.min(left / 10)),
+            requests: 0,
+            exit: None,
+        };
+        let serve = match ask {
+            Ask::Invalid => return self.end(invoke, ExitReason::RouterLambdaInvokeInvalid),
+            Ask::Stale => return self.end(invoke, ExitReason::SelfStaleRequest),
+            Ask::InitOnly => false,
+            Ask::Serve { fingerprint } => {
+                if self.seen.contains(&fingerprint) {
+                    return self.end(invoke, ExitReason::SelfStaleRequest);
+                }
+                if self.seen.len() == SEEN_MAX {
+                    self.seen.pop_front();
+                }
+                self.seen.push_back(fingerprint);
+                true
+            }
+        };
+        if self.app_ready {
+            self.proceed(invoke, serve);
+        } else {
+            let give_up_at = (self.now + self.config.app_patience).min(invoke.cut_at);
+            self.state = State::Waiting { invoke, serve, give_up_at };
+            self.outputs.push_back(Output::ProbeApp);
+        }
+    }
+
+    fn proceed(&mut self, invoke: Invoke, serve: bool) {
+        if serve {
+            self.connect(invoke, 1);
+        } else {
+            self.end(invoke, ExitReason::SelfInitOnly);
+        }
+    }
+
+    /// Answers the invoke and lets the environment freeze, or ends it.
+    fn end(&mut self, invoke: Invoke, reason: ExitReason) {
+        self.outputs.push_back(Output::Return(Report {
+            invoke: invoke.id,
+            reason,
+            requests: invoke.requests,
+            took: self.now.saturating_since(invoke.started_at),
+            failed: invoke.exit == Some(true),
+        }));
+        match invoke.exit {
+            Some(failed) => self.exit(failed),
+            None => self.freeze(),
+        }
+    }
+
+    fn freeze(&mut self) {
+        self.state = State::Frozen;
+        self.outputs.push_back(Output::AwaitInvoke);
+    }
+
+    fn exit(&mut self, failed: bool) {
+        self.state = State::Exited;
+        self.outputs.push_back(Output::Exit { failed });
+    }
+
+    fn shut_down(&mut self, left: Duration) {
+        match self.state {
+            State::Booting { .. } => {
+                self.outputs.push_back(Output::StopProbing);
+                self.exit(false);
+            }
+            State::Frozen => self.exit(false),
+            State::Waiting { mut invoke, .. } => {
+                self.outputs.push_back(Output::StopProbing);
+                invoke.exit = invoke.exit.or(Some(false));
+                self.end(invoke, ExitReason::SelfDeadline);
+            }
+            State::Linked(mut invoke, link) => {
+                invoke.exit = invoke.exit.or(Some(false));
+                let cut_at = self.now + (left - CUT_LEAD.min(left / 10));
+                invoke.cut_at = invoke.cut_at.min(cut_at);
+                self.state = State::Linked(invoke, link);
+                self.wind_down(ExitReason::SelfDeadline);
+            }
+            State::Exited => {}
+        }
+    }
+}
+
+/// The link.
+impl Lifecycle {
+    fn connect(&mut self, invoke: Invoke, attempt: u32) {
+        let lease = invoke.lease_until.saturating_since(self.now);
+        if lease.is_zero() {
+            return self.end(invoke, ExitReason::SelfDeadline);
+        }
+        let give_up_at = self.now + ATTACH_PATIENCE;
+        self.state = State::Linked(invoke, Link::Connecting { attempt, give_up_at });
+        self.outputs.push_back(Output::Connect { lease, cold: !self.served_before });
+    }
+
+    fn attached(&mut self) {
+        let State::Linked(invoke, Link::Connecting { .. }) = self.state else {
+            self.stale_inputs += 1;
+            return;
+        };
+        self.served_before = true;
+        let pulse = Pulse::Felt { ask_at: self.now + PING_INTERVAL };
+        let link = Link::Serving { in_flight: 0, idle_since: self.now, pulse };
+        self.state = State::Linked(invoke, link);
+    }
+
+    fn disconnected(&mut self, end: LinkEnd) {
+        let State::Linked(invoke, link) = self.state else {
+            self.stale_inputs += 1;
+            return;
+        };
+        match link {
+            Link::BackingOff { .. } => self.stale_inputs += 1,
+            Link::Connecting { attempt, .. } => self.attach_failed(invoke, attempt, end),
+            Link::Cutting { reason, retry: None } => self.end(invoke, reason),
+            Link::Cutting { retry: Some(attempt), .. } => {
+                self.attach_failed(invoke, attempt, LinkEnd::Unreachable);
+            }
+            Link::Draining { reason, .. } => self.end(invoke, reason),
+            Link::Serving { .. } => {
+                let reason = match end {
+                    LinkEnd::Closed => ExitReason::RouterGoAway,
+                    LinkEnd::Lost
+                    | LinkEnd::Refused
+                    | LinkEnd::Unavailable
+                    | LinkEnd::Unreachable => ExitReason::RouterConnectionError,
+                };
+                self.end(invoke, reason);
+            }
+        }
+    }
+
+    fn attach_failed(&mut self, invoke: Invoke, attempt: u32, end: LinkEnd) {
+        let (reason, again) = match end {
+            LinkEnd::Closed | LinkEnd::Lost => (ExitReason::RouterConnectionError, true),
+            LinkEnd::Refused => (ExitReason::RouterStatus4xx, false),
+            LinkEnd::Unavailable => (ExitReason::RouterStatus5xx, true),
+            LinkEnd::Unreachable => (ExitReason::RouterUnreachable, true),
+        };
+        if again && attempt < ATTACH_ATTEMPTS_MAX && invoke.exit.is_none() {
+            let again_at = self.now + ATTACH_BACKOFF * 2_u32.pow(attempt - 1);
+            let link = Link::BackingOff { attempt: attempt + 1, again_at };
+            self.state = State::Linked(invoke, link);
+        } else {
+            self.end(invoke, reason);
+        }
+    }
+
+    fn lease_ended(&mut self) {
+        self.wind_down(ExitReason::SelfDeadline);
+    }
+
+    /// Ends the invoke in the gentlest way that the link's state allows.
+    fn wind_down(&mut self, reason: ExitReason) {
+        let State::Linked(invoke, link) = self.state else { return };
+        match link {
+            Link::BackingOff { .. } => self.end(invoke, reason),
+            Link::Connecting { .. } => self.cut(invoke, reason, None),
+            Link::Serving { .. } => self.drain(reason),
+            Link::Cutting { reason: earlier, .. } => {
+                self.state = State::Linked(invoke, Link::Cutting { reason: earlier, retry: None });
+            }
+            Link::Draining { .. } => {}
+        }
+    }
+
+    fn drain(&mut self, reason: ExitReason) {
+        if let State::Linked(invoke, Link::Serving { in_flight, pulse, .. }) = self.state {
+            self.state = State::Linked(invoke, Link::Draining { in_flight, pulse, reason });
+            self.outputs.push_back(Output::Goaway);
+        }
+    }
+
+    fn cut(&mut self, invoke: Invoke, reason: ExitReason, retry: Option<u32>) {
+        self.state = State::Linked(invoke, Link::Cutting { reason, retry });
+        self.outputs.push_back(Output::Disconnect);
+    }
+
+    fn ponged(&mut self) {
+        let ask_at = self.now + PING_INTERVAL;
+        match self.pulse() {
+            Some(pulse) => *pulse = Pulse::Felt { ask_at },
+            None => self.stale_inputs += 1,
+        }
+    }
+
+    fn pulse(&mut self) -> Option<&mut Pulse> {
+        match &mut self.state {
+            State::Linked(_, Link::Serving { pulse, .. } | Link::Draining { pulse, .. }) => {
+                Some(pulse)
+            }
+            State::Linked(
+                _,
+                Link::BackingOff { .. } | Link::Connecting { .. } | Link::Cutting { .. },
+            )
+            | State::Booting { .. }
+            | State::Exited
+            | State::Frozen
+            | State::Waiting { .. } => None,
+        }
+    }
+
+    fn request_started(&mut self) {
+        if let State::Linked(
+            invoke,
+            Link::Serving { in_flight, .. } | Link::Draining { in_flight, .. },
+        ) = &mut self.state
+        {
+            *in_flight += 1;
+            invoke.requests += 1;
+        } else {
+            self.stale_inputs += 1;
+        }
+    }
+
+    fn request_ended(&mut self) {
+        let now = self.now;
+        match &mut self.state {
+            State::Linked(_, Link::Serving { in_flight, idle_since, .. }) if *in_flight > 0 => {
+                *in_flight -= 1;
+                *idle_since = now;
+            }
+            State::Linked(_, Link::Draining { in_flight, .. }) if *in_flight > 0 => {
+                *in_flight -= 1;
+            }
+            State::Linked(..)
+            | State::Booting { .. }
+            | State::Exited
+            | State::Frozen
+            | State::Waiting { .. } => self.stale_inputs += 1,
+        }
+    }
+}
+
+/// What is seen from outside.
+impl Lifecycle {
+    /// Whether the environment may be frozen: no link, no timer, nothing to do but wait.
+    #[must_use]
+    pub fn is_frozen(&self) -> bool {
+        self.state == State::Frozen
+    }
+
+    /// Inputs that came too late to mean anything: races, counted and ignored.
+    #[must_use]
+    pub const fn stale_inputs(&self) -> u64 {
+        self.stale_inputs
+    }
+
+    /// Panics if something that must always hold does not.
+    fn check(&self) {
+        if let Some(Timeout { at, timer }) = self.poll_timeout() {
+            assert!(at > self.now, "{timer:?} at {at} is still due at {}", self.now);
+        }
+        assert!(self.seen.len() <= SEEN_MAX, "{} payloads remembered", self.seen.len());
+        if let State::Linked(invoke, _) = self.state {
+            assert!(
+                invoke.started_at <= self.now,
+                "{} began at {}, after now",
+                invoke.id,
+                invoke.started_at
+            );
+        }
+    }
+}
+
+/// Lambda ends an init that takes longer than 10 s.
+const INIT_PATIENCE: Duration = Duration::from_millis(9500);
+/// No invoke lasts longer; a deadline beyond it is not a deadline.
+const INVOKE_MAX: Duration = Duration::from_secs(86_400);
+/// How long before Lambda's deadline what is still running is cut; less for short invokes.
+const CUT_LEAD: Duration = Duration::from_millis(500);
+const ATTACH_ATTEMPTS_MAX: u32 = 4;
+/// Before the second attempt; doubles for each one after it.
+const ATTACH_BACKOFF: Duration = Duration::from_millis(50);
+const ATTACH_PATIENCE: Duration = Duration::from_secs(2);
+const PING_INTERVAL: Duration = Duration::from_secs(5);
+const PONG_PATIENCE: Duration = Duration::from_secs(5);
+/// How many payloads are remembered so that none is obeyed twice.
+const SEEN_MAX: usize = 64;
