@@ -1,2 +1,60 @@
-//! A stand-in for AWS Lambda.
+//! A stand-in for AWS Lambda: its Invoke API on loopback, and execution environments that are real
+//! processes on this machine.
+//!
+//! It exists so that a whole system can run, be shown and be tested without AWS and without Docker,
+//! and still meet what makes Lambda hard: cold starts, one invoke per environment, throttling,
+//! time-outs that kill, and the freeze between invokes (SIGSTOP and SIGCONT here).
+//!
+//! # How it is put together
+//!
+//! ```text
+//!   AWS SDK ──▶ invoke_api ──┐                         ┌──▶ processes   spawn, freeze, thaw, kill
+//!                            ├─ Call ─▶ owner(model) ──┤
+//!   runtime ──▶ runtime_api ─┘                         └──▶ replies, events, bills
+//! ```
+//!
+//! - [`model`] decides. It is free of I/O, and the simulator uses it too.
+//! - The owner is the one task that holds a [`model::Model`]: it tells the model what happened and
+//!   does what it orders.
+//! - The APIs turn HTTP into calls to the owner, and its replies into HTTP. Each environment has a
+//!   Runtime API and Extensions API of its own, on its own port.
+//!
+//! # What is not as on AWS
+//!
+//! - All programs of an environment start together, on this machine's network and file system, with
+//!   no limit on memory or CPU.
+//! - An asynchronous invoke (`Event`) runs once: it is not queued when throttled, nor retried.
+//! - There is one function, at version `$LATEST`. Responses are buffered, streaming ones included.
+//! - Environments are not SnapStart's: `restore/next` is refused, as on AWS for on-demand functions.
+//!
+//! # Example
+//!
+//! ```no_run
+//! # async fn example() -> std::io::Result<()> {
+//! use emulator::{Config, Emulator, Function, Program};
+//!
+//! let function = Function::new("demo", vec![Program::new("app", ["./bootstrap"])]);
+//! let emulator = Emulator::start(Config::default(), function).await?;
+//! println!("AWS_ENDPOINT_URL_LAMBDA={}", emulator.endpoint());
+//! # emulator.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+
+mod call;
+mod config;
+mod emulator;
+mod event;
+mod exec;
+mod http_server;
+mod invoke_api;
 pub mod model;
+mod owner;
+mod processes;
+mod random_id;
+mod runtime_api;
+
+pub use self::config::{Config, Function, Program};
+pub use self::emulator::{Emulator, EnvironmentInfo, PrewarmError};
+pub use self::event::{Event, Observer, ProcessEnd};
+pub use self::exec::exec_with_parent;

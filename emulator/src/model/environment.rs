@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use dispatch_model::time::Time;
+use dispatch_model::Time;
 
 use super::input::{ExtensionId, InvokeId};
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use dispatch_model::time::Time;
+use dispatch_model::Time;
 
 use super::input::{EnvironmentId, InvokeId};
 
@@ -76,8 +76,11 @@ pub enum Output {
 /// How an invoke was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// A process of the environment ended: `Runtime.ExitError`.
-    Exited,
+    /// A process of this environment ended: `Runtime.ExitError`.
+    Exited {
+        /// Which.
+        environment: EnvironmentId,
+    },
     /// With the error that the runtime posted.
     FunctionError,
     /// With the error that this environment's initialisation reported.
@@ -179,7 +182,7 @@ impl fmt::Display for Output {
 impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Exited => f.write_str("exited"),
+            Self::Exited { environment } => write!(f, "exit of {environment}"),
             Self::FunctionError => f.write_str("function error"),
             Self::InitError { environment } => write!(f, "init error of {environment}"),
             Self::Response => f.write_str("response"),

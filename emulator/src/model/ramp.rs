@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use dispatch_model::time::{Time, nanos};
+use dispatch_model::Time;
+use dispatch_model::time::nanos;
 
 /// A bucket of time: a new environment costs `window / environments` of it, and a moment refills
 /// what a moment lasts. Integers only, so that no platform rounds differently.

@@ -226,7 +226,7 @@ fn init_crash_is_tried_once_more_and_then_answered() {
         service.at(100, exited(1)),
         ["init failed in env-1: a process ended before it was ready", "kill env-1", "start env-2"]
     );
-    assert_eq!(service.at(200, exited(2))[1], "answer v1: exited");
+    assert_eq!(service.at(200, exited(2))[1], "answer v1: exit of env-2");
     drop(service.at(200, emptied(1)));
     drop(service.at(200, emptied(2)));
     assert_eq!(service.model.environments().count(), 0);
@@ -251,7 +251,7 @@ fn runtime_that_exits_during_an_invoke_is_an_exit_error() {
     assert_eq!(
         service.at(7, exited(1)),
         [
-            "answer v1: exited",
+            "answer v1: exit of env-1",
             "bill v1 on env-1: warm, init 0 ms, duration 7 ms, 128 MB",
             "kill env-1"
         ]

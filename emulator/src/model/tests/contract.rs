@@ -7,7 +7,7 @@ use super::*;
 /// A random history: environments behave and misbehave, ids may be stale, time advances by leaps.
 struct History {
     model: Model,
-    chance: Chance,
+    chance: Prng,
     now: Time,
     invokes: u64,
     /// How often each invoke was answered and billed.
@@ -18,8 +18,8 @@ struct History {
 
 impl History {
     fn new(seed: u64) -> Self {
-        let mut chance = Chance::new(seed);
-        let mut span = |limit_ms| chance.below(Duration::from_millis(limit_ms));
+        let mut chance = Prng::new(seed);
+        let mut span = |limit_ms| Duration::from_millis(chance.below(limit_ms));
         let config = Config {
             account_concurrency: 6,
             cold_start: span(3_000),
@@ -43,8 +43,7 @@ impl History {
     }
 
     fn pick(&mut self, limit: u64) -> u64 {
-        let nanos = self.chance.below(Duration::from_nanos(limit)).as_nanos();
-        u64::try_from(nanos).unwrap()
+        self.chance.below(limit)
     }
 
     fn step(&mut self) {
