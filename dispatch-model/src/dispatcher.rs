@@ -363,6 +363,10 @@ impl Dispatcher {
                 self.formula.ended(took);
                 self.note_served(instance);
             }
+            Ending::TimedOut => {
+                self.stats.failed += 1;
+                self.refuse(request, RefuseReason::ResponseTimeout);
+            }
             Ending::Undelivered => {
                 self.pause(instance);
                 let may = entry.attempts <= self.config.redispatch_max;
@@ -468,7 +472,7 @@ impl Dispatcher {
         self.requests.remove(request);
         self.stats.refused += 1;
         let after = match reason {
-            RefuseReason::Failed => Duration::ZERO,
+            RefuseReason::Failed | RefuseReason::ResponseTimeout => Duration::ZERO,
             RefuseReason::OverBudget => Duration::from_secs(60),
             RefuseReason::PredictedWait | RefuseReason::QueueBytes | RefuseReason::QueueLength => {
                 self.predicted_wait()

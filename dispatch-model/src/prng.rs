@@ -24,12 +24,7 @@ impl Prng {
     /// A number from 0 to `bound - 1`; 0 when `bound` is 0. The bias is below 2^-32 for bounds
     /// below 2^32.
     pub fn below(&mut self, bound: u64) -> u64 {
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "the high half of a product of two u64"
-        )]
-        let high = ((u128::from(self.next_u64()) * u128::from(bound)) >> 64) as u64;
-        high
+        ((u128::from(self.next_u64()) * u128::from(bound)) >> 64) as u64
     }
 }
 

@@ -4,6 +4,8 @@
 //! A failure prints the seed; `CONTRACT_SEED=<seed> cargo test -p dispatch-model --test contract`
 //! runs that seed alone.
 
+#![expect(clippy::unwrap_used, reason = "in a test a panic is a failure, which is what is wanted")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 

@@ -1,14 +1,43 @@
-//! Placeholder.
+//! The adapters of lambda-dispatch: they move bytes and read clocks, and decide nothing.
+//!
+//! Decisions are made by `dispatch_model`; what happens is told to it as inputs, and what it orders
+//! is done here. A branch about which one can argue does not belong into this crate.
+//!
+//! ```text
+//!  clients ──▶ client_listener ─▶ exchange ─▶ pool ─▶ driver ─▶ Dispatcher
+//!                                    │          ▲        │
+//!                                    ▼          │        ├─▶ invoker (AWS Lambda)
+//!                                 session ◀─ instance_listener ◀── attach ◀── instances
+//! ```
+//!
+//! | file | what |
+//! |---|---|
+//! | `driver`, `pool` | the task that owns a dispatcher, and the handle that others have on it |
+//! | `client_listener`, `exchange`, `request_head`, `relay` | a client's request and its response |
+//! | `instance_listener`, `attach`, `session` | an instance dials back and is given streams |
+//! | `payload`, `secret`, `tls`, `networks` | who may talk to whom |
+//! | `stream_body`, `headers` | bodies and headers between HTTP/2 and `http_body`, on both sides |
+//! | `net`, `clock`, `invoker`, `observe` | the world, where a simulation can take its place |
 
 pub mod attach;
+pub mod client_listener;
 pub mod clock;
+pub mod driver;
+mod entry;
+pub mod exchange;
 pub mod headers;
 mod hex;
+pub mod instance_listener;
 pub mod invoker;
 pub mod net;
 pub mod networks;
+pub mod observe;
 pub mod payload;
+pub mod pool;
+mod relay;
+mod request_head;
 pub mod rfc3339;
 mod secret;
+pub mod session;
 pub mod stream_body;
 pub mod tls;

@@ -136,7 +136,6 @@ impl Formula {
         }
     }
 
-    #[expect(clippy::float_cmp, reason = "exactly zero is what the original asks for")]
     fn proposed(
         &mut self,
         now: Time,
@@ -166,7 +165,7 @@ fn quiet(last: Option<Time>, now: Time) -> bool {
 }
 
 /// 1 − e^(−0.1 / 5), the share of a tick of 100 ms in averages over 5 s.
-const ALPHA: f64 = 0.019_801_326_693_244_698;
+const ALPHA: f64 = 0.019_801_326_693_244_7;
 const TICK: Duration = Duration::from_millis(100);
 const COOL_DOWN: Duration = Duration::from_secs(2);
 const DEFER: Duration = Duration::from_millis(300);

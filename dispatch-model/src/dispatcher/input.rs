@@ -90,6 +90,8 @@ pub enum Input {
 pub enum Ending {
     /// A response head reached the client. The body may have been cut; the client has seen that.
     Served,
+    /// No response head came in the time that it may take. The app may still be at it.
+    TimedOut,
     /// It is proved that no byte of it reached an app: the stream was refused, above the last
     /// stream of a goaway, or never opened. It may be sent elsewhere whatever its method.
     Undelivered,

@@ -20,10 +20,16 @@ impl Dispatcher {
         lease: Duration,
         cold: bool,
     ) {
-        let may = self.instances.get(instance).filter(|entry| !entry.attached);
-        let Some(entry) = may.copied() else {
-            self.stats.stale_inputs += 1;
-            return;
+        let entry = match self.instances.get(instance).copied() {
+            Some(entry) if !entry.attached => entry,
+            known => {
+                self.stats.stale_inputs += 1;
+                // Its invoke has ended meanwhile: nobody would ever close that connection.
+                if known.is_none() {
+                    self.outputs.push_back(Output::Close { instance });
+                }
+                return;
+            }
         };
         self.stats.attached += 1;
         if cold {

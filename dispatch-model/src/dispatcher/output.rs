@@ -93,6 +93,8 @@ pub enum RefuseReason {
     QueueLength,
     /// It waited as long as it may.
     QueueTimeout,
+    /// Its response did not begin in time.
+    ResponseTimeout,
     /// The router stops.
     ShuttingDown,
     /// The function fails to start, so waiting is pointless.
@@ -182,7 +184,7 @@ impl RefuseReason {
         match self {
             Self::Failed => 502,
             Self::OverBudget => 429,
-            Self::QueueTimeout => 504,
+            Self::QueueTimeout | Self::ResponseTimeout => 504,
             Self::PredictedWait
             | Self::QueueBytes
             | Self::QueueLength
@@ -202,6 +204,7 @@ impl RefuseReason {
             Self::QueueBytes => "queue_bytes",
             Self::QueueLength => "queue_length",
             Self::QueueTimeout => "queue_timeout",
+            Self::ResponseTimeout => "response_timeout",
             Self::ShuttingDown => "shutting_down",
             Self::Unavailable => "unavailable",
             Self::Undeliverable => "undeliverable",

@@ -1,0 +1,311 @@
+//! The one task that owns a [`Dispatcher`].
+//!
+//! A turn takes in what has happened, reads the clock once, tells the model, and does what it asks
+//! for. Nothing it does blocks: orders are handed to tasks that report back. No deadline is kept
+//! here; each turn asks the model anew.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use dispatch_model::{Config, Dispatcher, Input, InstanceId, Output, RequestId, Time};
+use ring::rand::{SecureRandom, SystemRandom};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::attach::{HelloClaim, Refusal};
+use crate::clock::Clock;
+use crate::hex;
+use crate::invoker::Invoker;
+use crate::observe::Observer;
+use crate::payload::{AttachOffer, InvokePayload, Secret};
+use crate::pool::{Message, Pool, Verdict};
+use crate::session::Session;
+
+/// What a pool needs to know beside the model's [`Config`].
+#[derive(Clone, Debug)]
+pub struct PoolSettings {
+    /// The pool's name, `default` where there is one.
+    pub name: String,
+    /// The function: a name, `name:qualifier`, or an ARN.
+    pub function: String,
+    /// Where instances attach: `https://10.0.0.1:5004`.
+    pub callback_url: String,
+    /// The certificates that instances shall accept; empty for plaintext.
+    pub pins: Vec<String>,
+    /// Decides every choice of the model that is left to chance.
+    pub seed: u64,
+}
+
+/// Starts the driver of a pool and gives the handle on it.
+pub fn start(
+    config: Config,
+    settings: PoolSettings,
+    clock: Clock,
+    invoker: Arc<dyn Invoker>,
+    observer: impl Observer,
+) -> Pool {
+    let (messages, inbox) = mpsc::channel(INBOX);
+    let (stopped, watched) = watch::channel(false);
+    let pool = Pool::new(messages, watched);
+    let now = clock.now();
+    let driver = Driver {
+        model: Dispatcher::new(config, settings.seed, now),
+        clock,
+        now,
+        slots: config.slots,
+        settings,
+        invoker,
+        observer,
+        pool: pool.clone(),
+        verdicts: Vec::new(),
+        instances: HashMap::new(),
+        names: HashMap::new(),
+        stopped,
+    };
+    tokio::spawn(driver.run(inbox));
+    pool
+}
+
+struct Driver<O> {
+    model: Dispatcher,
+    clock: Clock,
+    /// When this turn began.
+    now: Time,
+    slots: u32,
+    settings: PoolSettings,
+    invoker: Arc<dyn Invoker>,
+    observer: O,
+    pool: Pool,
+    /// Who waits for a decision, by the request's place.
+    verdicts: Vec<Option<(RequestId, oneshot::Sender<Verdict>)>>,
+    /// Instances whose invoke has not ended or whose connection stands.
+    instances: HashMap<InstanceId, Attachment>,
+    /// Instances that have not attached yet, by the name they were invoked under.
+    names: HashMap<String, (InstanceId, Secret)>,
+    stopped: watch::Sender<bool>,
+}
+
+/// What is left of an instance; nothing of it is kept once both are gone.
+#[derive(Default)]
+struct Attachment {
+    /// The name it was invoked under, until its invoke ends.
+    name: Option<String>,
+    /// Its connection, while there is one.
+    session: Option<Session>,
+}
+
+impl<O: Observer> Driver<O> {
+    async fn run(mut self, mut inbox: mpsc::Receiver<Message>) {
+        let mut batch = Vec::with_capacity(BATCH);
+        self.perform_all();
+        loop {
+            let clock = self.clock;
+            let due = self.model.poll_timeout().map(|timeout| timeout.at);
+            let timer = async move {
+                match due {
+                    Some(at) => clock.sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                count = inbox.recv_many(&mut batch, BATCH) => if count == 0 { return },
+                () = timer => {}
+            }
+            let now = self.clock.now();
+            self.now = now;
+            self.model.handle_timeout(now);
+            self.perform_all();
+            for message in batch.drain(..) {
+                if let Some(input) = self.take_in(message) {
+                    self.observer.input(now, &input);
+                    self.model.handle_input(now, input);
+                }
+                self.perform_all();
+            }
+            self.observer.turn(now, self.model.stats(), &self.model.gauges());
+        }
+    }
+
+    /// Books what a message carries beside its input.
+    fn take_in(&mut self, message: Message) -> Option<Input> {
+        match message {
+            Message::Asked { request, input, verdict } => {
+                let index = request.index() as usize;
+                if self.verdicts.len() <= index {
+                    self.verdicts.resize_with(index + 1, || None);
+                }
+                self.verdicts[index] = Some((request, verdict));
+                Some(input)
+            }
+            Message::Told(input) => {
+                if let Input::InstanceLost { instance } = input {
+                    self.forget_session(instance);
+                } else if let Input::InvokeEnded { instance, .. } = input {
+                    self.forget_name(instance);
+                }
+                Some(input)
+            }
+            Message::Claim { claim, exporter, answer } => {
+                let claimed = self.claim(&claim, &exporter);
+                // If nobody waits any more, the listener has given up on the connection.
+                answer.send(claimed).ok();
+                None
+            }
+            Message::Attached { session, slots, lease, cold } => {
+                let instance = session.instance;
+                let attachment = self.instances.entry(instance).or_default();
+                attachment.session = Some(session);
+                tracing::info!(%instance, slots, ?lease, cold, "instance attached");
+                Some(Input::InstanceAttached { instance, slots, lease, cold })
+            }
+        }
+    }
+
+    /// Accepts a claim once. An unknown name costs as much as a wrong token.
+    fn claim(&mut self, claim: &HelloClaim, exporter: &[u8]) -> Result<InstanceId, Refusal> {
+        let known = self.names.get(&claim.instance).cloned();
+        let (instance, token) =
+            known.map_or_else(|| (None, Secret::random()), |(id, token)| (Some(id), token));
+        match (claim.verify(&token, exporter), instance) {
+            (true, Some(instance)) => {
+                self.names.remove(&claim.instance);
+                Ok(instance)
+            }
+            (true | false, _) => Err(Refusal::Unauthorized),
+        }
+    }
+
+    fn perform_all(&mut self) {
+        while let Some(output) = self.model.poll_output() {
+            self.observer.output(self.now, &output);
+            self.perform(output);
+        }
+    }
+
+    fn perform(&mut self, output: Output) {
+        match output {
+            Output::Close { instance } => {
+                if let Some(session) = self.session(instance) {
+                    session.close();
+                }
+            }
+            Output::Decided(decision) => tracing::info!("scale: {decision}"),
+            Output::Dispatch { request, instance, waited, cold_exposed } => {
+                self.dispatch(request, instance, waited, cold_exposed);
+            }
+            Output::GoAway { instance, reason } => {
+                // On this wire the model's Close, which follows, is all an instance needs to hear.
+                tracing::info!(%instance, ?reason, "instance goes away");
+            }
+            Output::Invoke { instance } => self.invoke(instance),
+            Output::Ping { instance } => {
+                if let Some(session) = self.session(instance) {
+                    session.ping();
+                }
+            }
+            Output::Refuse { request, reason, retry_after_s } => {
+                self.answer(request, Verdict::Refuse { reason, retry_after_s });
+            }
+            Output::Stopped => {
+                self.stopped.send_replace(true);
+            }
+        }
+    }
+
+    fn dispatch(
+        &mut self,
+        request: RequestId,
+        instance: InstanceId,
+        waited: Duration,
+        cold_exposed: bool,
+    ) {
+        match self.session(instance).cloned() {
+            Some(session) => {
+                self.answer(request, Verdict::Serve { session, waited, cold_exposed });
+            }
+            None => {
+                debug_assert!(false, "{request} dispatched to {instance}, which has no session");
+            }
+        }
+    }
+
+    /// Tells who waits for `request`. If nobody does, it has been cancelled, and the model will
+    /// hear of that.
+    fn answer(&mut self, request: RequestId, verdict: Verdict) {
+        let waiting = self.verdicts.get_mut(request.index() as usize);
+        if let Some(waiting) = waiting
+            && waiting.as_ref().is_some_and(|(id, _)| *id == request)
+            && let Some((_, waiter)) = waiting.take()
+        {
+            drop(waiter.send(verdict));
+        }
+    }
+
+    fn invoke(&mut self, instance: InstanceId) {
+        let name = random_name();
+        let (token, now) = (Secret::random(), SystemTime::now());
+        let offer = AttachOffer {
+            url: self.settings.callback_url.clone(),
+            token: token.clone(),
+            pins: self.settings.pins.clone(),
+            expires_at_ms: expiry(now),
+        };
+
+        let slots = u8::try_from(self.slots).unwrap_or(u8::MAX);
+        let payload = InvokePayload::serve(&self.settings.name, name.clone(), slots, offer, now);
+        self.names.insert(name.clone(), (instance, token));
+        self.instances.insert(instance, Attachment { name: Some(name), session: None });
+        let (invoker, pool) = (Arc::clone(&self.invoker), self.pool.clone());
+        let function = self.settings.function.clone();
+        tokio::spawn(async move {
+            let invoked = invoker.invoke(&function, payload.to_json()).await;
+            tracing::info!(%instance, outcome = ?invoked.outcome, detail = invoked.detail, "invoke ended");
+            pool.tell(Input::InvokeEnded { instance, outcome: invoked.outcome });
+        });
+    }
+
+    fn session(&self, instance: InstanceId) -> Option<&Session> {
+        self.instances.get(&instance)?.session.as_ref()
+    }
+
+    /// The invoke is over: whoever has not attached never will.
+    fn forget_name(&mut self, instance: InstanceId) {
+        let Some(attachment) = self.instances.get_mut(&instance) else { return };
+        if let Some(name) = attachment.name.take() {
+            self.names.remove(&name);
+        }
+        if attachment.session.is_none() {
+            self.instances.remove(&instance);
+        }
+    }
+
+    fn forget_session(&mut self, instance: InstanceId) {
+        let Some(attachment) = self.instances.get_mut(&instance) else { return };
+        attachment.session = None;
+        if attachment.name.is_none() {
+            self.instances.remove(&instance);
+        }
+    }
+}
+
+/// 128 bits of chance: an instance's public name.
+fn random_name() -> String {
+    let mut bytes = [0; 16];
+    SystemRandom::new().fill(&mut bytes).expect("the operating system gives randomness");
+    hex::encode(&bytes)
+}
+
+/// When an invoke sent at `now` is too old to be followed, in milliseconds since 1970.
+fn expiry(now: SystemTime) -> u64 {
+    let end = now + OFFER_LASTS;
+    let since = end.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Most messages that wait for the driver.
+const INBOX: usize = 4_096;
+/// Most messages that a turn takes in.
+const BATCH: usize = 256;
+/// An instance that starts later than this is not wanted any more: its start has timed out.
+const OFFER_LASTS: Duration = Duration::from_secs(60);

@@ -1,0 +1,114 @@
+//! The access log's entry for one exchange, filled in as the exchange goes on and recorded once.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use dispatch_model::{InstanceId, Time};
+
+use crate::clock::Clock;
+use crate::observe::{Access, AccessLog};
+
+/// One exchange's entry. If it is dropped before it is finished, the client has gone.
+pub(crate) struct Entry {
+    access: Access,
+    began: Time,
+    clock: Clock,
+    bytes_in: Arc<AtomicU64>,
+    log: Arc<dyn AccessLog>,
+    finished: bool,
+}
+
+impl Entry {
+    pub(crate) fn new(
+        request: &http::request::Parts,
+        peer: IpAddr,
+        request_id: String,
+        clock: Clock,
+        log: Arc<dyn AccessLog>,
+    ) -> Self {
+        let text = |name| {
+            let value = request.headers.get(name)?;
+            Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
+        };
+        let host = request.uri.authority().map(|authority| authority.to_string());
+        let access = Access {
+            started: SystemTime::now(),
+            peer,
+            method: request.method.clone(),
+            target: request.uri.path().to_owned(),
+            version: request.version,
+            host: host.or_else(|| text(http::header::HOST)).unwrap_or_default(),
+            status: CLIENT_GONE,
+            reason: "client_gone",
+            bytes_in: 0,
+            bytes_out: 0,
+            queue: Duration::ZERO,
+            first_byte: None,
+            total: Duration::ZERO,
+            instance: None,
+            cold_exposed: false,
+            attempts: 0,
+            request_id,
+            user_agent: text(http::header::USER_AGENT),
+        };
+        Self { access, began: clock.now(), clock, bytes_in: Arc::default(), log, finished: false }
+    }
+
+    /// Counts the bytes of the request's body.
+    pub(crate) fn bytes_in(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.bytes_in)
+    }
+
+    pub(crate) const fn add_bytes_out(&mut self, count: usize) {
+        self.access.bytes_out += count as u64;
+    }
+
+    pub(crate) fn dispatched(&mut self, instance: InstanceId, waited: Duration, cold: bool) {
+        self.access.instance = Some(instance);
+        self.access.queue = waited;
+        self.access.cold_exposed |= cold;
+        self.access.attempts = self.access.attempts.saturating_add(1);
+    }
+
+    /// A head is about to go to the client.
+    pub(crate) fn responded(&mut self, status: u16) {
+        self.access.status = status;
+        self.access.first_byte = Some(self.elapsed());
+    }
+
+    /// The exchange is over.
+    pub(crate) fn finish(&mut self, reason: &'static str) {
+        if self.finished {
+            return;
+        }
+        self.finished = true;
+        self.access.reason = reason;
+        self.access.total = self.elapsed();
+        self.access.bytes_in = self.bytes_in.load(Ordering::Relaxed);
+        if self.access.attempts == 0 {
+            self.access.queue = self.access.total;
+        }
+        self.log.record(&self.access);
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.clock.now().saturating_since(self.began)
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.finish("client_gone");
+    }
+}
+
+impl std::fmt::Debug for Entry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.access.fmt(f)
+    }
+}
+
+/// What nginx logs when there was nobody left to send a status to.
+const CLIENT_GONE: u16 = 499;

@@ -1,0 +1,357 @@
+//! One exchange: a client's request goes to an instance, and the response comes back.
+//!
+//! ```text
+//!   head ──▶ legal? ──▶ wait for the verdict ──▶ stream to the instance ──▶ response head ──▶ body
+//!             │ no            │ refuse               │ given back: wait again    │ none: ask the
+//!             ▼               ▼                      ▼                           ▼ model what now
+//!            4xx           429 503 504                                        502 504
+//! ```
+//!
+//! Whoever drops the exchange, at any moment, has cancelled it: the ticket tells the model, the
+//! stream is reset, and the app sees its client leave.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use dispatch_model::{Ending, RefuseReason};
+use h2::client::ResponseFuture;
+use http::header::{self, HeaderValue};
+use http::{Method, Request, Response, StatusCode, Version};
+use http_body::Body;
+use hyper::body::Incoming;
+use tokio::task::JoinHandle;
+
+use crate::clock::Clock;
+use crate::entry::Entry;
+use crate::networks::Networks;
+use crate::observe::AccessLog;
+use crate::pool::{Pool, Ticket, Verdict};
+use crate::relay::{Relayed, ResponseBody, Upload};
+use crate::request_head::{Origin, forward, response_headers};
+use crate::session::{Session, is_undelivered};
+use crate::stream_body::{SendError, StreamBody, send_body};
+
+/// Serves requests from clients.
+pub struct Edge {
+    pool: Pool,
+    log: Arc<dyn AccessLog>,
+    clock: Clock,
+    settings: EdgeSettings,
+    /// Makes request ids: a number of this process, and a count.
+    boot: u32,
+    count: AtomicU64,
+}
+
+/// How requests from clients are served.
+#[derive(Clone, Debug)]
+pub struct EdgeSettings {
+    /// Longest time from the dispatch to the response's head. Default 60 s.
+    pub first_byte: Duration,
+    /// Longest silence within a response. Default 60 s.
+    pub idle: Duration,
+    /// Longest time that a connection may be without a request, and longest time that a request's
+    /// head may take. Default 75 s, which is longer than an AWS load balancer waits.
+    pub keep_alive: Duration,
+    /// Whose word about earlier hops is taken (`X-Forwarded-*`). Default private addresses and
+    /// loopback.
+    pub trusted_proxies: Networks,
+    /// Most requests at once on an HTTP/2 connection. Default 100.
+    pub h2_streams_max: u32,
+}
+
+impl Default for EdgeSettings {
+    fn default() -> Self {
+        Self {
+            first_byte: Duration::from_secs(60),
+            idle: Duration::from_secs(60),
+            keep_alive: Duration::from_secs(75),
+            trusted_proxies: Networks::private().and_loopback(),
+            h2_streams_max: 100,
+        }
+    }
+}
+
+impl Edge {
+    /// An edge in front of `pool`.
+    #[must_use]
+    pub fn new(pool: Pool, log: Arc<dyn AccessLog>, clock: Clock, settings: EdgeSettings) -> Self {
+        Self { pool, log, clock, settings, boot: std::process::id(), count: AtomicU64::new(0) }
+    }
+
+    pub(crate) const fn settings(&self) -> &EdgeSettings {
+        &self.settings
+    }
+
+    /// Serves one request.
+    pub(crate) async fn serve(
+        &self,
+        request: Request<Incoming>,
+        peer: IpAddr,
+        is_tls: bool,
+    ) -> Response<ResponseBody> {
+        let (head, body) = request.into_parts();
+        let count = self.count.fetch_add(1, Ordering::Relaxed);
+        let id = format!("{:x}-{count:x}", self.boot);
+        let mut entry = Entry::new(&head, peer, id, self.clock, Arc::clone(&self.log));
+        let origin = Origin { peer, is_tls };
+        let forwarded = match forward(&head, origin, &self.settings.trusted_proxies) {
+            Ok(forwarded) => forwarded,
+            Err(bad) => {
+                let mut response = text(bad.status, bad.why);
+                if !body.is_end_stream() {
+                    // The rest of the connection is a body that nobody will read.
+                    response.headers_mut().insert(header::CONNECTION, CLOSE);
+                }
+                return answered(response, &mut entry, "bad_request");
+            }
+        };
+        let upload = (!body.is_end_stream()).then(|| Upload::new(body, entry.bytes_in()));
+        let ticket = self.pool.arrive(head_bytes(&head));
+        let mut exchange = Exchange { edge: self, ticket, entry, upload, reusable: true };
+        match exchange.run(&forwarded).await {
+            Ok(response) => exchange.relay(response, &head),
+            Err(failure) => exchange.fail(failure, &head),
+        }
+    }
+}
+
+impl std::fmt::Debug for Edge {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Edge").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+struct Exchange<'a> {
+    edge: &'a Edge,
+    ticket: Ticket,
+    entry: Entry,
+    /// The request's body, while no instance is sent it.
+    upload: Option<Upload>,
+    /// Whether the body, as far as it was taken, is still there to be sent again.
+    reusable: bool,
+}
+
+/// Why there is no response to relay.
+#[derive(Clone, Copy)]
+enum Failure {
+    /// The client's body is broken.
+    ClientBody,
+    /// The model decided so.
+    Refused { reason: RefuseReason, retry_after_s: u16 },
+}
+
+/// How one attempt ended without a response.
+enum Attempt {
+    ClientBody,
+    Ended(Ending),
+}
+
+/// A request's body on its way to an instance.
+enum Uploading {
+    /// All of it has been sent, or as much as the instance wanted.
+    Done(Upload),
+    /// There is none, or the task that sent it has failed.
+    None,
+    Sending(JoinHandle<(Upload, Result<u64, SendError<hyper::Error>>)>),
+}
+
+impl Exchange<'_> {
+    /// Has the request served, by as many instances as the model says.
+    async fn run(&mut self, request: &Request<()>) -> Result<Response<h2::RecvStream>, Failure> {
+        let mut verdict = self.ticket.verdict().await;
+        loop {
+            let session = match verdict {
+                Verdict::Serve { session, waited, cold_exposed } => {
+                    self.entry.dispatched(session.instance, waited, cold_exposed);
+                    session
+                }
+                Verdict::Refuse { reason, retry_after_s } => {
+                    return Err(Failure::Refused { reason, retry_after_s });
+                }
+            };
+            verdict = match self.attempt(&session, request).await {
+                Ok(response) => return Ok(response),
+                Err(Attempt::ClientBody) => return Err(Failure::ClientBody),
+                Err(Attempt::Ended(ending)) => self.ticket.failed(ending).await,
+            };
+        }
+    }
+
+    /// Sends the request to an instance and waits for the head of its response.
+    async fn attempt(
+        &mut self,
+        session: &Session,
+        request: &Request<()>,
+    ) -> Result<Response<h2::RecvStream>, Attempt> {
+        let opened = session.open(copy(request), self.upload.is_none()).await;
+        let Ok((response, stream)) = opened else {
+            return Err(Attempt::Ended(Ending::Undelivered));
+        };
+        let mut upload = match self.upload.take() {
+            None => Uploading::None,
+            Some(mut upload) => Uploading::Sending(tokio::spawn(async move {
+                let sent = send_body(&mut upload, stream).await;
+                (upload, sent)
+            })),
+        };
+        let waiting = wait_for_head(response, &mut upload);
+        match tokio::time::timeout(self.edge.settings.first_byte, waiting).await {
+            Err(_) => Err(Attempt::Ended(Ending::TimedOut)),
+            Ok(Err(Waiting::ClientBody)) => Err(Attempt::ClientBody),
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(Waiting::Instance(error))) => {
+                tracing::debug!(instance = %session.instance, %error, "no response");
+                let had_body = !matches!(upload, Uploading::None);
+                self.recover(upload).await;
+                let ending = if is_undelivered(&error) && self.reusable {
+                    Ending::Undelivered
+                } else {
+                    Ending::Unknown { repeatable: !had_body && request.method().is_idempotent() }
+                };
+                Err(Attempt::Ended(ending))
+            }
+        }
+    }
+
+    /// Takes the body back from a stream that has ended.
+    async fn recover(&mut self, upload: Uploading) {
+        let upload = match upload {
+            Uploading::None => return,
+            Uploading::Done(upload) => Some(upload),
+            Uploading::Sending(task) => task.await.ok().map(|(upload, _)| upload),
+        };
+        self.upload = upload;
+        self.reusable = self.upload.as_mut().is_some_and(Upload::rewind);
+    }
+
+    /// Passes on the response of an instance.
+    fn relay(
+        self,
+        response: Response<h2::RecvStream>,
+        request: &http::request::Parts,
+    ) -> Response<ResponseBody> {
+        let Self { edge, ticket, mut entry, .. } = self;
+        let (parts, stream) = response.into_parts();
+        if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+            // Nobody asked for it: Upgrade is not passed on.
+            drop(ticket);
+            return answered(text(StatusCode::BAD_GATEWAY, "bad gateway"), &mut entry, "failed");
+        }
+        entry.responded(parts.status.as_u16());
+        let length = parts
+            .headers
+            .get(header::CONTENT_LENGTH)
+            .and_then(|length| length.to_str().ok()?.parse().ok())
+            .filter(|_| request.method != Method::HEAD);
+        let body = StreamBody::new(stream, length);
+        let body = Relayed::new(body, ticket, entry, edge.settings.idle);
+        let mut relayed = Response::new(ResponseBody::Relayed(Box::new(body)));
+        *relayed.status_mut() = parts.status;
+        *relayed.headers_mut() = response_headers(&parts.headers);
+        relayed
+    }
+
+    /// Answers for ourselves.
+    fn fail(mut self, failure: Failure, request: &http::request::Parts) -> Response<ResponseBody> {
+        let (mut response, reason) = match failure {
+            Failure::ClientBody => {
+                (text(StatusCode::BAD_REQUEST, "the request body is broken"), "bad_request")
+            }
+            Failure::Refused { reason, retry_after_s } => {
+                let status = StatusCode::from_u16(reason.status())
+                    .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+                let mut response = text(status, phrase(status));
+                if retry_after_s > 0 {
+                    response.headers_mut().insert(header::RETRY_AFTER, retry_after_s.into());
+                }
+                (response, reason.name())
+            }
+        };
+        let unread = self.upload.as_ref().is_some_and(|upload| !upload.is_end_stream());
+        if unread && request.version < Version::HTTP_2 {
+            response.headers_mut().insert(header::CONNECTION, CLOSE);
+        }
+        answered(response, &mut self.entry, reason)
+    }
+}
+
+/// Why no head came.
+enum Waiting {
+    ClientBody,
+    Instance(h2::Error),
+}
+
+/// Waits for the head of a response while the request's body is still on its way.
+async fn wait_for_head(
+    mut response: ResponseFuture,
+    upload: &mut Uploading,
+) -> Result<Response<h2::RecvStream>, Waiting> {
+    loop {
+        let Uploading::Sending(task) = upload else {
+            return response.await.map_err(Waiting::Instance);
+        };
+        let sent = tokio::select! {
+            biased;
+            head = &mut response => return head.map_err(Waiting::Instance),
+            sent = task => sent,
+        };
+        *upload = match sent {
+            Ok((_, Err(SendError::Body(_)))) => return Err(Waiting::ClientBody),
+            Ok((body, _)) => Uploading::Done(body),
+            Err(_) => Uploading::None,
+        };
+    }
+}
+
+/// A request's head again: an attempt uses one up.
+fn copy(request: &Request<()>) -> Request<()> {
+    let mut copy = Request::new(());
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.version_mut() = request.version();
+    *copy.headers_mut() = request.headers().clone();
+    copy
+}
+
+/// The memory that a head holds, about.
+fn head_bytes(head: &http::request::Parts) -> u32 {
+    let headers: usize =
+        head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 64).sum();
+    u32::try_from(headers + head.uri.path().len() + 1024).unwrap_or(u32::MAX)
+}
+
+/// A short answer of our own. It says nothing about what is behind us.
+pub(crate) fn text(status: StatusCode, why: &str) -> Response<ResponseBody> {
+    let line = Bytes::from(format!("{} {why}\n", status.as_u16()));
+    let mut response = Response::new(ResponseBody::Text(Some(line)));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}
+
+fn phrase(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::BAD_GATEWAY => "bad gateway",
+        StatusCode::GATEWAY_TIMEOUT => "gateway timeout",
+        StatusCode::TOO_MANY_REQUESTS => "too many requests",
+        _ => "service unavailable, try again later",
+    }
+}
+
+fn answered(
+    response: Response<ResponseBody>,
+    entry: &mut Entry,
+    reason: &'static str,
+) -> Response<ResponseBody> {
+    entry.responded(response.status().as_u16());
+    entry.add_bytes_out(usize::try_from(response.body().size_hint().lower()).unwrap_or(0));
+    entry.finish(reason);
+    response
+}
+
+const CLOSE: HeaderValue = HeaderValue::from_static("close");

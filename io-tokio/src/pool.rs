@@ -1,0 +1,184 @@
+//! The handle on a pool: how connections tell the model's driver what happens, and wait for what it
+//! decides.
+//!
+//! A request's [`Ticket`] is the promise that the model hears of its end exactly once: whoever
+//! drops it, at whatever moment, has cancelled the request.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use dispatch_model::{Ending, Input, InstanceId, RefuseReason, RequestId};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::attach::{HelloClaim, Refusal};
+use crate::session::Session;
+
+/// One pool, as the listeners see it. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    messages: mpsc::Sender<Message>,
+    names: Arc<Names>,
+    stopped: watch::Receiver<bool>,
+}
+
+/// What the driver is told.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// An instance has shown a claim on a connection with this exporter.
+    Claim {
+        claim: HelloClaim,
+        exporter: Vec<u8>,
+        answer: oneshot::Sender<Result<InstanceId, Refusal>>,
+    },
+    /// A claimed instance's connection is ready for requests.
+    Attached { session: Session, slots: u32, lease: Duration, cold: bool },
+    /// Something happened, and nobody waits for an answer.
+    Told(Input),
+    /// Something happened to a request, and its ticket waits for what is decided.
+    Asked { request: RequestId, input: Input, verdict: oneshot::Sender<Verdict> },
+}
+
+/// What is to be done with a request.
+#[derive(Debug)]
+pub enum Verdict {
+    /// Answer it with an error.
+    Refuse {
+        /// Why.
+        reason: RefuseReason,
+        /// For `Retry-After`; 0 means none.
+        retry_after_s: u16,
+    },
+    /// Send it over this connection.
+    Serve {
+        /// Where.
+        session: Session,
+        /// How long it has waited.
+        waited: Duration,
+        /// Whether that was as long as a cold start takes.
+        cold_exposed: bool,
+    },
+}
+
+impl Pool {
+    pub(crate) fn new(messages: mpsc::Sender<Message>, stopped: watch::Receiver<bool>) -> Self {
+        Self { messages, names: Arc::default(), stopped }
+    }
+
+    /// Puts a request in line. `bytes` is the memory that it holds while it waits.
+    #[must_use]
+    pub fn arrive(&self, bytes: u32) -> Ticket {
+        let request = self.names.take();
+        let (verdict, awaited) = oneshot::channel();
+        let input = Input::RequestArrived { request, bytes };
+        self.send(Message::Asked { request, input, verdict });
+        Ticket { pool: self.clone(), request, awaited, open: true }
+    }
+
+    /// Tells the model what happened.
+    pub fn tell(&self, input: Input) {
+        self.send(Message::Told(input));
+    }
+
+    /// Asks whether somebody who attaches is who they claim to be. A claim is accepted once.
+    ///
+    /// # Errors
+    ///
+    /// The refusal to send.
+    pub async fn claim(&self, claim: HelloClaim, exporter: Vec<u8>) -> Result<InstanceId, Refusal> {
+        let (answer, awaited) = oneshot::channel();
+        self.send(Message::Claim { claim, exporter, answer });
+        awaited.await.unwrap_or(Err(Refusal::Unavailable))
+    }
+
+    /// Hands over the connection of a claimed instance.
+    pub fn attached(&self, session: Session, slots: u32, lease: Duration, cold: bool) {
+        self.send(Message::Attached { session, slots, lease, cold });
+    }
+
+    /// Stops the pool: lets requests finish for at most `drain`, tells instances to leave, and
+    /// returns when that is done.
+    pub async fn shut_down(&self, drain: Duration) {
+        self.tell(Input::ShutdownRequested { drain });
+        let mut stopped = self.stopped.clone();
+        // An error means that the driver is gone, which is as stopped as can be.
+        drop(stopped.wait_for(|stopped| *stopped).await);
+    }
+
+    /// Sends at once, or as soon as there is room. There nearly always is: the channel holds more
+    /// than a turn of the driver takes in.
+    fn send(&self, message: Message) {
+        if let Err(mpsc::error::TrySendError::Full(message)) = self.messages.try_send(message) {
+            let messages = self.messages.clone();
+            tokio::spawn(async move { messages.send(message).await.ok() });
+        }
+    }
+}
+
+/// A request in the care of the model.
+#[derive(Debug)]
+pub struct Ticket {
+    pool: Pool,
+    request: RequestId,
+    awaited: oneshot::Receiver<Verdict>,
+    /// The model has not heard of its end.
+    open: bool,
+}
+
+impl Ticket {
+    /// Waits for the decision. After a refusal the request is over.
+    pub async fn verdict(&mut self) -> Verdict {
+        let verdict = (&mut self.awaited)
+            .await
+            .unwrap_or(Verdict::Refuse { reason: RefuseReason::ShuttingDown, retry_after_s: 1 });
+        if matches!(verdict, Verdict::Refuse { .. }) {
+            self.open = false;
+        }
+        verdict
+    }
+
+    /// The request failed on the instance it was sent to; waits for what shall become of it.
+    pub async fn failed(&mut self, ending: Ending) -> Verdict {
+        let (verdict, awaited) = oneshot::channel();
+        self.awaited = awaited;
+        let request = self.request;
+        let input = Input::RequestEnded { request, ending };
+        self.pool.send(Message::Asked { request, input, verdict });
+        self.verdict().await
+    }
+
+    /// The request has had its response.
+    pub fn served(mut self) {
+        self.open = false;
+        let input = Input::RequestEnded { request: self.request, ending: Ending::Served };
+        self.pool.tell(input);
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if self.open {
+            self.pool.tell(Input::RequestCancelled { request: self.request });
+        }
+        // After the message, so that nobody arrives under this name before it has ended.
+        self.pool.names.give_back(self.request);
+    }
+}
+
+/// Names for requests: small numbers that are used again, with a generation that is not.
+#[derive(Debug, Default)]
+struct Names(Mutex<(Vec<RequestId>, u32)>);
+
+impl Names {
+    fn take(&self) -> RequestId {
+        let (free, made) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        free.pop().unwrap_or_else(|| {
+            *made += 1;
+            RequestId::new(*made - 1, 0)
+        })
+    }
+
+    fn give_back(&self, request: RequestId) {
+        let next = RequestId::new(request.index(), request.generation().wrapping_add(1));
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).0.push(next);
+    }
+}

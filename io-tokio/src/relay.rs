@@ -1,0 +1,223 @@
+//! The bodies of an exchange: the client's on its way in, which may have to be sent twice, and the
+//! instance's on its way out, whose end is the end of the exchange.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::Sleep;
+
+use crate::entry::Entry;
+use crate::pool::Ticket;
+use crate::stream_body::StreamBody;
+
+/// A client's body that remembers its beginning, so that it can be sent again when an instance
+/// gave the request back.
+#[derive(Debug)]
+pub(crate) struct Upload {
+    body: Incoming,
+    /// What was taken from the client so far, unless that was too much.
+    taken: Option<Vec<Frame<Bytes>>>,
+    taken_bytes: usize,
+    /// How many frames of `taken` have been given out again.
+    replayed: usize,
+    total: Arc<AtomicU64>,
+}
+
+impl Upload {
+    /// `total` counts the bytes taken from the client.
+    pub(crate) const fn new(body: Incoming, total: Arc<AtomicU64>) -> Self {
+        Self { body, taken: Some(Vec::new()), taken_bytes: 0, replayed: 0, total }
+    }
+
+    /// Starts again from the beginning, if all of it is still there.
+    pub(crate) const fn rewind(&mut self) -> bool {
+        self.replayed = 0;
+        self.taken.is_some()
+    }
+
+    fn remember(&mut self, frame: &Frame<Bytes>) {
+        let Some(taken) = &mut self.taken else { return };
+        let copy = match (frame.data_ref(), frame.trailers_ref()) {
+            (Some(data), _) => {
+                self.taken_bytes += data.len();
+                Frame::data(data.clone())
+            }
+            (None, Some(trailers)) => Frame::trailers(trailers.clone()),
+            (None, None) => return,
+        };
+        taken.push(copy);
+        self.replayed = taken.len();
+        if self.taken_bytes > REPLAY_BYTES_MAX {
+            self.taken = None;
+        }
+    }
+}
+
+impl Body for Upload {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        if let Some(frame) = self.taken.as_ref().and_then(|taken| taken.get(self.replayed)) {
+            let frame = match frame.data_ref() {
+                Some(data) => Frame::data(data.clone()),
+                None => Frame::trailers(frame.trailers_ref().cloned().unwrap_or_default()),
+            };
+            self.replayed += 1;
+            return Poll::Ready(Some(Ok(frame)));
+        }
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if let Some(Ok(frame)) = &frame {
+            if let Some(data) = frame.data_ref() {
+                self.total.fetch_add(data.len() as u64, Ordering::Relaxed);
+            }
+            self.remember(frame);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        let all_replayed = self.taken.as_ref().is_none_or(|taken| self.replayed == taken.len());
+        all_replayed && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
+    }
+}
+
+/// The body of a response to a client.
+#[derive(Debug)]
+pub(crate) enum ResponseBody {
+    /// A short text of our own.
+    Text(Option<Bytes>),
+    /// The instance's.
+    Relayed(Box<Relayed>),
+}
+
+/// The instance's body on its way to the client. When it ends, so does the exchange.
+#[derive(Debug)]
+pub(crate) struct Relayed {
+    body: StreamBody,
+    /// Gone once the exchange is over.
+    ticket: Option<Ticket>,
+    entry: Entry,
+    idle_limit: Duration,
+    /// Runs while the instance is silent.
+    idle: Option<Pin<Box<Sleep>>>,
+}
+
+impl Relayed {
+    pub(crate) fn new(
+        body: StreamBody,
+        ticket: Ticket,
+        entry: Entry,
+        idle_limit: Duration,
+    ) -> Self {
+        let mut relayed = Self { body, ticket: Some(ticket), entry, idle_limit, idle: None };
+        // Nobody polls a body that is known to be empty.
+        if relayed.body.is_end_stream() {
+            relayed.finish("served");
+        }
+        relayed
+    }
+
+    fn finish(&mut self, reason: &'static str) {
+        if let Some(ticket) = self.ticket.take() {
+            ticket.served();
+            self.entry.finish(reason);
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        match Pin::new(&mut self.body).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                self.idle = None;
+                self.entry.add_bytes_out(frame.data_ref().map_or(0, Bytes::len));
+                if self.body.is_end_stream() {
+                    self.finish("served");
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => {
+                self.finish("truncated");
+                Poll::Ready(Some(Err(Cut::Instance(error))))
+            }
+            Poll::Ready(None) => {
+                self.finish("served");
+                Poll::Ready(None)
+            }
+            Poll::Pending => {
+                let limit = self.idle_limit;
+                let idle = self.idle.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+                ready!(idle.as_mut().poll(cx));
+                self.finish("idle_timeout");
+                Poll::Ready(Some(Err(Cut::Idle(limit))))
+            }
+        }
+    }
+}
+
+/// Dropped before its end: the client has gone. Dropping the ticket tells the model, dropping the
+/// body resets the stream, and so the app hears of it.
+impl Drop for Relayed {
+    fn drop(&mut self) {
+        if self.ticket.is_some() {
+            self.entry.finish("client_gone");
+        }
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        match &mut *self {
+            Self::Text(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
+            Self::Relayed(relayed) => relayed.poll(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Text(text) => text.is_none(),
+            Self::Relayed(relayed) => relayed.body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Text(text) => {
+                SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64))
+            }
+            Self::Relayed(relayed) => relayed.body.size_hint(),
+        }
+    }
+}
+
+/// Why a response body did not reach its end. The client sees it cut.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Cut {
+    /// Nothing came for as long as a response may be silent.
+    #[error("the response was silent for {0:?}")]
+    Idle(Duration),
+    /// The instance or its app failed.
+    #[error("the instance cut the response: {0}")]
+    Instance(h2::Error),
+}
+
+/// Most bytes of a request body kept to be sent again.
+const REPLAY_BYTES_MAX: usize = 64 << 10;

@@ -1,0 +1,270 @@
+//! A client's request head: refused if it is illegal, else made fit to be passed on.
+//!
+//! What is legal goes on byte for byte: the raw target, repeated headers, their order, any bytes in
+//! values. What belongs to one hop stays behind, names that only we may use are dropped, and where
+//! the request came from is added.
+
+use std::net::IpAddr;
+
+use http::header::{self, HeaderName, HeaderValue};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, Method, StatusCode, Uri, Version};
+
+use crate::headers::strip_hop_by_hop;
+use crate::networks::Networks;
+
+/// The connection that a request came in on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Origin {
+    pub(crate) peer: IpAddr,
+    pub(crate) is_tls: bool,
+}
+
+/// Why a head is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BadHead {
+    pub(crate) status: StatusCode,
+    pub(crate) why: &'static str,
+}
+
+/// The head to send to an instance.
+///
+/// # Errors
+///
+/// The client's mistake, as the status to answer with.
+pub(crate) fn forward(
+    head: &http::request::Parts,
+    origin: Origin,
+    trusted: &Networks,
+) -> Result<http::Request<()>, BadHead> {
+    if head.method == Method::CONNECT || head.method == Method::TRACE {
+        return Err(BadHead {
+            status: StatusCode::METHOD_NOT_ALLOWED,
+            why: "this method is not passed on",
+        });
+    }
+    let target = head.uri.path_and_query().cloned();
+    let target = target.unwrap_or_else(|| PathAndQuery::from_static("/"));
+    if target.as_str().len() > TARGET_BYTES_MAX {
+        return Err(BadHead { status: StatusCode::URI_TOO_LONG, why: "the target is too long" });
+    }
+    let authority = authority(head)?;
+    let scheme = if origin.is_tls { Scheme::HTTPS } else { Scheme::HTTP };
+
+    let mut headers = strip_hop_by_hop(&head.headers);
+    if headers.keys().any(is_reserved) {
+        headers = headers.iter().filter(|(name, _)| !is_reserved(name)).fold(
+            HeaderMap::with_capacity(headers.len()),
+            |mut kept, (name, value)| {
+                kept.append(name, value.clone());
+                kept
+            },
+        );
+    }
+    add_origin(&mut headers, head, origin, trusted, &authority);
+    // The app sees the authority as Host; a Host that differs from an absolute target loses.
+    headers.insert(
+        header::HOST,
+        HeaderValue::from_str(authority.as_str()).map_err(|_| bad("Host is illegal"))?,
+    );
+
+    let mut uri = http::uri::Parts::default();
+    uri.scheme = Some(scheme);
+    uri.authority = Some(authority);
+    uri.path_and_query = Some(target);
+    let mut request = http::Request::new(());
+    *request.method_mut() = head.method.clone();
+    *request.uri_mut() = Uri::from_parts(uri).map_err(|_| bad("the target is illegal"))?;
+    *request.version_mut() = Version::HTTP_2;
+    *request.headers_mut() = headers;
+    Ok(request)
+}
+
+/// Whom the request is for: the target's authority, else Host, of which there must be exactly one.
+fn authority(head: &http::request::Parts) -> Result<Authority, BadHead> {
+    let mut hosts = head.headers.get_all(header::HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return Err(bad("more than one Host"));
+    }
+    let host = host
+        .map(|host| Authority::try_from(host.as_bytes()).map_err(|_| bad("Host is illegal")))
+        .transpose()?;
+    let named = head.uri.authority().cloned();
+    let authority = match (named, host) {
+        // HTTP/2 has one word for it, so two that differ are an attempt to be two requests.
+        (Some(named), Some(host)) if head.version == Version::HTTP_2 && named != host => {
+            return Err(bad("Host differs from :authority"));
+        }
+        (Some(named), _) | (None, Some(named)) => named,
+        (None, None) if head.version < Version::HTTP_11 => Authority::from_static("localhost"),
+        (None, None) => return Err(bad("no Host")),
+    };
+    if authority.as_str().contains('@') {
+        return Err(bad("user information in the authority"));
+    }
+    Ok(authority)
+}
+
+/// Adds `X-Forwarded-For`, `-Proto` and `-Host`. What a trusted proxy said of earlier hops stays.
+fn add_origin(
+    headers: &mut HeaderMap,
+    head: &http::request::Parts,
+    origin: Origin,
+    trusted: &Networks,
+    authority: &Authority,
+) {
+    let trusts = trusted.contains(origin.peer);
+    let mut chain = Vec::new();
+    if trusts {
+        for value in head.headers.get_all(&FORWARDED_FOR) {
+            chain.extend_from_slice(value.as_bytes());
+            chain.extend_from_slice(b", ");
+        }
+    }
+    chain.extend_from_slice(origin.peer.to_canonical().to_string().as_bytes());
+    // Bytes of header values and an address are a header value.
+    if let Ok(chain) = HeaderValue::from_bytes(&chain) {
+        headers.insert(FORWARDED_FOR, chain);
+    }
+    let proto = HeaderValue::from_static(if origin.is_tls { "https" } else { "http" });
+    if !(trusts && headers.contains_key(&FORWARDED_PROTO)) {
+        headers.insert(FORWARDED_PROTO, proto);
+    }
+    if !(trusts && headers.contains_key(&FORWARDED_HOST))
+        && let Ok(host) = HeaderValue::from_str(authority.as_str())
+    {
+        headers.insert(FORWARDED_HOST, host);
+    }
+}
+
+/// Names that mean something between router and extension: a client must not use them.
+fn is_reserved(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    name.starts_with("lambda-dispatch-")
+        || name.starts_with("x-lambda-dispatch-")
+        || matches!(name, "x-lambda-id" | "x-pool-id" | "x-channel-id" | "x-lambda-name")
+}
+
+/// A response's headers as the client may see them.
+pub(crate) fn response_headers(headers: &HeaderMap) -> HeaderMap {
+    let kept = strip_hop_by_hop(headers);
+    if !kept.keys().any(is_reserved) {
+        return kept;
+    }
+    let mut clean = HeaderMap::with_capacity(kept.len());
+    for (name, value) in kept.iter().filter(|(name, _)| !is_reserved(name)) {
+        clean.append(name, value.clone());
+    }
+    clean
+}
+
+const fn bad(why: &'static str) -> BadHead {
+    BadHead { status: StatusCode::BAD_REQUEST, why }
+}
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const TARGET_BYTES_MAX: usize = 16 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(
+        build: impl FnOnce(http::request::Builder) -> http::request::Builder,
+    ) -> http::request::Parts {
+        build(http::Request::builder()).body(()).unwrap().into_parts().0
+    }
+
+    fn from(peer: &str) -> Origin {
+        Origin { peer: peer.parse().unwrap(), is_tls: false }
+    }
+
+    fn sent(head: &http::request::Parts, peer: &str) -> Result<http::Request<()>, BadHead> {
+        forward(head, from(peer), &Networks::private())
+    }
+
+    #[test]
+    fn target_and_headers_pass_unchanged() {
+        let head = parts(|head| {
+            head.uri("/a%2Fb//../c?q=%zz&\u{7b}x\u{7d}")
+                .header("host", "example.com:81")
+                .header("b", "1")
+                .header("a", "2")
+                .header("b", "3")
+                .header("cookie", HeaderValue::from_bytes(b"x=caf\xe9").unwrap())
+        });
+        let request = sent(&head, "203.0.113.9").unwrap();
+        assert_eq!(request.uri().path_and_query().unwrap(), "/a%2Fb//../c?q=%zz&{x}");
+        assert_eq!(request.uri().authority().unwrap(), "example.com:81");
+        let names: Vec<_> = request.headers().keys().map(HeaderName::as_str).collect();
+        assert_eq!(
+            names,
+            [
+                "host",
+                "b",
+                "a",
+                "cookie",
+                "x-forwarded-for",
+                "x-forwarded-proto",
+                "x-forwarded-host"
+            ]
+        );
+        assert_eq!(request.headers().get_all("b").iter().count(), 2);
+        assert_eq!(request.headers()["cookie"].as_bytes(), b"x=caf\xe9");
+    }
+
+    #[test]
+    fn only_a_trusted_proxy_may_speak_of_earlier_hops() {
+        let head = parts(|head| {
+            head.header("host", "a")
+                .header("x-forwarded-for", "1.2.3.4")
+                .header("x-forwarded-proto", "https")
+        });
+        let trusted = sent(&head, "10.0.0.1").unwrap();
+        assert_eq!(trusted.headers()["x-forwarded-for"], "1.2.3.4, 10.0.0.1");
+        assert_eq!(trusted.headers()["x-forwarded-proto"], "https");
+        let stranger = sent(&head, "203.0.113.9").unwrap();
+        assert_eq!(stranger.headers()["x-forwarded-for"], "203.0.113.9");
+        assert_eq!(stranger.headers()["x-forwarded-proto"], "http");
+    }
+
+    #[test]
+    fn names_of_ours_do_not_pass_in_either_direction() {
+        let head = parts(|head| {
+            head.header("host", "a")
+                .header("X-Lambda-Name", "other")
+                .header("lambda-dispatch-error", "x")
+        });
+        let request = sent(&head, "10.0.0.1").unwrap();
+        assert!(!request.headers().keys().any(is_reserved));
+        let mut response = HeaderMap::new();
+        response.insert("lambda-dispatch-error", HeaderValue::from_static("app"));
+        response.insert("etag", HeaderValue::from_static("\"1\""));
+        assert_eq!(response_headers(&response).len(), 1);
+    }
+
+    #[test]
+    fn illegal_authorities_are_refused() {
+        let cases: [(&str, &[&str]); 5] = [
+            ("none", &[]),
+            ("two", &["a", "b"]),
+            ("space", &["a b"]),
+            ("slash", &["a/b"]),
+            ("user", &["u@a"]),
+        ];
+        for (name, hosts) in cases {
+            let head = parts(|head| {
+                hosts.iter().fold(head.uri("/"), |head, host| head.header("host", *host))
+            });
+            assert_eq!(sent(&head, "10.0.0.1").unwrap_err().status, 400, "{name}");
+        }
+        let differs =
+            parts(|head| head.uri("http://a/").version(Version::HTTP_2).header("host", "b"));
+        assert_eq!(sent(&differs, "10.0.0.1").unwrap_err().status, 400);
+        let absolute = parts(|head| head.uri("http://a/").header("host", "b"));
+        assert_eq!(sent(&absolute, "10.0.0.1").unwrap().headers()["host"], "a");
+    }
+}

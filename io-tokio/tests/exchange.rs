@@ -1,0 +1,414 @@
+//! The router's data path over real sockets: raw clients in front, stand-in instances behind.
+
+#![expect(clippy::unwrap_used, reason = "in a test a panic is a failure, which is what is wanted")]
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use dispatch_model::{Config, Gauges, Input, InvokeOutcome, Limits, Output, Stats, Time};
+use http::{Request, Response};
+use io_tokio::attach::{self, Hello};
+use io_tokio::client_listener;
+use io_tokio::clock::Clock;
+use io_tokio::driver::{self, PoolSettings};
+use io_tokio::exchange::{Edge, EdgeSettings};
+use io_tokio::instance_listener;
+use io_tokio::invoker::{Invoked, Invoker};
+use io_tokio::observe::{Access, AccessLog, Blind, Observer};
+use io_tokio::payload::{InvokePayload, Plaintext};
+use io_tokio::pool::Pool;
+use io_tokio::tls::{self, RouterIdentity};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+
+type Respond = h2::server::SendResponse<Bytes>;
+type Received = (Request<h2::RecvStream>, Respond);
+
+/// Every invoke becomes an instance in this process; what it is sent goes to the test.
+struct Instances {
+    received: mpsc::UnboundedSender<Received>,
+    slots: u16,
+}
+
+impl Invoker for Instances {
+    fn invoke(
+        &self,
+        _: &str,
+        payload: Vec<u8>,
+    ) -> Pin<Box<dyn Future<Output = Invoked> + Send + '_>> {
+        let (received, slots) = (self.received.clone(), self.slots);
+        Box::pin(async move {
+            let payload = InvokePayload::from_json(&payload).unwrap();
+            serve(payload, slots, received).await;
+            Invoked::new(InvokeOutcome::Returned, &"")
+        })
+    }
+}
+
+async fn serve(payload: InvokePayload, slots: u16, received: mpsc::UnboundedSender<Received>) {
+    let offer = payload.offer(std::time::SystemTime::now(), Plaintext::Allowed).unwrap();
+    let stream = TcpStream::connect((offer.host.as_str(), offer.port)).await.unwrap();
+    let hello = Hello {
+        host: "router".into(),
+        instance: payload.id,
+        slots,
+        lease: Duration::from_secs(600),
+        cold: true,
+    };
+    match offer.pins {
+        None => {
+            let mut stream = stream;
+            attach::request(&mut stream, &hello, &offer.token, &[]).await.unwrap();
+            streams(stream, received).await;
+        }
+        Some(pins) => {
+            let (mut stream, exporter) = tls::dial(stream, &pins).await.unwrap();
+            attach::request(&mut stream, &hello, &offer.token, &exporter).await.unwrap();
+            streams(stream, received).await;
+        }
+    }
+}
+
+async fn streams<S: io_tokio::net::Io>(io: S, received: mpsc::UnboundedSender<Received>) {
+    let mut connection = h2::server::handshake(io).await.unwrap();
+    while let Some(Ok(request)) = connection.accept().await {
+        if received.send(request).is_err() {
+            return;
+        }
+    }
+}
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<Access>>>);
+
+impl AccessLog for Log {
+    fn record(&self, access: &Access) {
+        self.0.lock().unwrap().push(access.clone());
+    }
+}
+
+/// Lets the test wait for a state of the model.
+struct Watch(watch::Sender<Gauges>);
+
+impl Observer for Watch {
+    fn input(&mut self, _: Time, _: &Input) {}
+    fn output(&mut self, _: Time, _: &Output) {}
+    fn turn(&mut self, _: Time, _: &Stats, gauges: &Gauges) {
+        self.0.send_replace(*gauges);
+    }
+}
+
+struct Router {
+    gauges: watch::Receiver<Gauges>,
+    address: std::net::SocketAddr,
+    received: mpsc::UnboundedReceiver<Received>,
+    log: Log,
+    pool: Pool,
+    stop: watch::Sender<bool>,
+}
+
+impl Router {
+    async fn start(limits: Limits, settings: EdgeSettings, is_tls: bool) -> Self {
+        let instances = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = instances.local_addr().unwrap().port();
+        let identity = is_tls.then(|| RouterIdentity::generate().unwrap());
+        let (sender, received) = mpsc::unbounded_channel();
+        let invoker = Instances { received: sender, slots: u16::try_from(limits.slots).unwrap() };
+        let pool_settings = PoolSettings {
+            name: "default".into(),
+            function: "f".into(),
+            callback_url: format!("{}://127.0.0.1:{port}", if is_tls { "https" } else { "http" }),
+            pins: identity.iter().map(RouterIdentity::pin).collect(),
+            seed: 1,
+        };
+        let (config, clock) = (Config::new(limits).unwrap(), Clock::start());
+        let (watching, gauges) = watch::channel(Gauges::default());
+        let pool = driver::start(config, pool_settings, clock, Arc::new(invoker), Watch(watching));
+        tokio::spawn(instance_listener::serve(instances, identity, pool.clone()));
+        let clients = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = clients.local_addr().unwrap();
+        let log = Log::default();
+        let edge = Arc::new(Edge::new(pool.clone(), Arc::new(log.clone()), clock, settings));
+        let (stop, stopped) = watch::channel(false);
+        tokio::spawn(client_listener::serve(clients, None, edge, stopped));
+        Self { gauges, address, received, log, pool, stop }
+    }
+
+    async fn plain(limits: Limits) -> Self {
+        Self::start(limits, EdgeSettings::default(), false).await
+    }
+
+    /// A client that has sent `bytes`.
+    async fn client(&self, bytes: &[u8]) -> TcpStream {
+        let mut client = TcpStream::connect(self.address).await.unwrap();
+        client.write_all(bytes).await.unwrap();
+        client
+    }
+
+    async fn next(&mut self) -> Received {
+        soon(self.received.recv()).await.expect("an instance receives a request")
+    }
+
+    /// Waits until the model is in a state.
+    async fn until(&mut self, state: impl Fn(&Gauges) -> bool) {
+        soon(self.gauges.wait_for(state)).await.expect("the driver runs");
+    }
+
+    /// Waits for the log's next entry.
+    async fn logged(&self) -> Access {
+        soon(async {
+            loop {
+                if let Some(access) = self.log.0.lock().unwrap().pop() {
+                    return access;
+                }
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
+    }
+}
+
+/// Waits, but not for ever: a failure should be a failure and not a hang.
+async fn soon<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(30), future).await.expect("happens within 30 s")
+}
+
+async fn read_until(client: &mut TcpStream, end: &[u8]) -> Vec<u8> {
+    soon(async {
+        let mut seen = Vec::new();
+        while !seen.windows(end.len()).any(|window| window == end) {
+            assert_ne!(client.read_buf(&mut seen).await.unwrap(), 0, "closed after {seen:?}");
+        }
+        seen
+    })
+    .await
+}
+
+async fn read_all(client: &mut TcpStream) -> (String, std::io::Result<usize>) {
+    let mut seen = Vec::new();
+    let ended = soon(client.read_to_end(&mut seen)).await;
+    (String::from_utf8_lossy(&seen).into_owned(), ended)
+}
+
+fn one_slot() -> Limits {
+    Limits { slots: 1, instances_max: 1, ..Limits::default() }
+}
+
+const GET: &[u8] = b"GET /a%2Fb?c=%7B HTTP/1.1\r\nHost: app\r\nX-A: 1\r\nX-A: 2\r\n\r\n";
+
+#[tokio::test]
+async fn request_and_response_pass_over_tls_with_everything_they_carry() {
+    let mut router = Router::start(one_slot(), EdgeSettings::default(), true).await;
+    let mut client = router.client(GET).await;
+    let (request, mut respond) = router.next().await;
+    assert_eq!(request.uri().path_and_query().unwrap(), "/a%2Fb?c=%7B");
+    assert_eq!(request.headers().get_all("x-a").iter().collect::<Vec<_>>(), ["1", "2"]);
+    assert_eq!(request.headers()["x-forwarded-for"], "127.0.0.1");
+    let response = Response::builder()
+        .status(201)
+        .header("set-cookie", "a=1")
+        .header("x-first", "1")
+        .header("set-cookie", "b=2")
+        .header("content-length", "5")
+        .body(())
+        .unwrap();
+    let mut stream = respond.send_response(response, false).unwrap();
+    stream.send_data(Bytes::from_static(b"hello"), true).unwrap();
+    let seen = String::from_utf8(read_until(&mut client, b"hello").await).unwrap();
+    assert!(
+        seen.starts_with(
+            "HTTP/1.1 201 Created\r\nset-cookie: a=1\r\nset-cookie: b=2\r\nx-first: 1\r\n"
+        ),
+        "{seen}"
+    );
+    let access = router.logged().await;
+    assert_eq!((access.status, access.reason, access.bytes_out), (201, "served", 5));
+    assert_eq!(access.target, "/a%2Fb");
+}
+
+#[tokio::test]
+async fn first_byte_reaches_the_client_before_the_second_is_made() {
+    let mut router = Router::plain(one_slot()).await;
+    let mut client = router.client(GET).await;
+    let (_, mut respond) = router.next().await;
+    let mut stream = respond.send_response(Response::new(()), false).unwrap();
+    stream.send_data(Bytes::from_static(b"first"), false).unwrap();
+    read_until(&mut client, b"first").await;
+    stream.send_data(Bytes::from_static(b"second"), true).unwrap();
+    read_until(&mut client, b"second\r\n0\r\n\r\n").await;
+}
+
+#[tokio::test]
+async fn response_that_was_cut_reaches_the_client_as_cut() {
+    let mut router = Router::plain(one_slot()).await;
+    let mut client = router.client(GET).await;
+    let (_, mut respond) = router.next().await;
+    let mut stream = respond.send_response(Response::new(()), false).unwrap();
+    stream.send_data(Bytes::from_static(b"half"), false).unwrap();
+    read_until(&mut client, b"half").await;
+    stream.send_reset(h2::Reason::INTERNAL_ERROR);
+    let (rest, _) = read_all(&mut client).await;
+    assert!(!rest.contains("0\r\n\r\n"), "the last chunk was sent: {rest:?}");
+    assert_eq!(router.logged().await.reason, "truncated");
+}
+
+#[tokio::test]
+async fn upload_streams_and_one_that_is_cut_arrives_as_cut() {
+    let mut router = Router::plain(one_slot()).await;
+    let head = b"POST / HTTP/1.1\r\nHost: app\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n";
+    let client = router.client(head).await;
+    let (request, _respond) = router.next().await;
+    let mut body = request.into_body();
+    let first = soon(body.data()).await.unwrap().unwrap();
+    assert_eq!(first, "hello");
+    drop(client);
+    let end = soon(body.data()).await;
+    assert!(matches!(end, Some(Err(_))), "the upload ended cleanly: {end:?}");
+}
+
+#[tokio::test]
+async fn client_that_leaves_ends_its_request_wherever_it_is() {
+    let mut router = Router::plain(one_slot()).await;
+    let running = router.client(GET).await;
+    let (_, mut respond) = router.next().await;
+    let waiting = router.client(b"GET /waiting HTTP/1.1\r\nHost: app\r\n\r\n").await;
+    router.until(|gauges| gauges.queued == 1).await;
+    drop(waiting);
+    assert_eq!(router.logged().await.target, "/waiting");
+    drop(running);
+    // The instance sees the reset, and the slot is free for the next one.
+    soon(std::future::poll_fn(|cx| respond.poll_reset(cx))).await.unwrap();
+    let _next = router.client(b"GET /next HTTP/1.1\r\nHost: app\r\n\r\n").await;
+    assert_eq!(router.next().await.0.uri().path(), "/next");
+}
+
+#[tokio::test]
+async fn request_that_an_instance_gives_back_is_served_by_another_with_its_body() {
+    let limits = Limits { slots: 1, instances_max: 2, instances_min: 2, ..Limits::default() };
+    let mut router = Router::plain(limits).await;
+    router.until(|gauges| gauges.ready == 2).await;
+    let post = b"POST / HTTP/1.1\r\nHost: app\r\nContent-Length: 5\r\n\r\nhello";
+    let mut client = router.client(post).await;
+    let (_, mut first) = router.next().await;
+    first.send_reset(h2::Reason::REFUSED_STREAM);
+    let (request, mut second) = router.next().await;
+    let mut body = request.into_body();
+    assert_eq!(soon(body.data()).await.unwrap().unwrap(), "hello");
+    second.send_response(Response::new(()), true).unwrap();
+    read_until(&mut client, b"HTTP/1.1 200 OK").await;
+    assert_eq!(router.logged().await.attempts, 2);
+}
+
+#[tokio::test]
+async fn request_that_an_app_may_have_seen_is_not_sent_again() {
+    let mut router = Router::plain(one_slot()).await;
+    let mut client = router.client(GET).await;
+    let (_, mut respond) = router.next().await;
+    respond.send_reset(h2::Reason::INTERNAL_ERROR);
+    read_until(&mut client, b"HTTP/1.1 502 Bad Gateway").await;
+    assert_eq!(router.logged().await.reason, "failed");
+}
+
+#[tokio::test]
+async fn response_that_does_not_begin_is_504() {
+    let settings =
+        EdgeSettings { first_byte: Duration::from_millis(100), ..EdgeSettings::default() };
+    let mut router = Router::start(one_slot(), settings, false).await;
+    let mut client = router.client(GET).await;
+    let _received = router.next().await;
+    read_until(&mut client, b"HTTP/1.1 504 Gateway Timeout").await;
+    assert_eq!(router.logged().await.reason, "response_timeout");
+}
+
+#[tokio::test]
+async fn full_queue_is_503_with_retry_after() {
+    let mut router = Router::plain(Limits { queue_len_max: 1, ..one_slot() }).await;
+    let _running = router.client(GET).await;
+    let _received = router.next().await;
+    // Of two that have to wait, one may.
+    let mut clients = [router.client(GET).await, router.client(GET).await];
+    let [one, other] = &mut clients;
+    let seen = soon(async {
+        tokio::select! {
+            seen = read_until(one, b"\r\n\r\n") => seen,
+            seen = read_until(other, b"\r\n\r\n") => seen,
+        }
+    })
+    .await;
+    let seen = String::from_utf8(seen).unwrap();
+    assert!(seen.starts_with("HTTP/1.1 503") && seen.contains("retry-after: "), "{seen}");
+}
+
+#[tokio::test]
+async fn illegal_heads_are_the_clients_fault() {
+    let router = Router::plain(one_slot()).await;
+    for (bytes, status) in [
+        (&b"GET / HTTP/1.1\r\n\r\n"[..], "400"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", "400"),
+        (b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n", "400"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", "400"),
+        (b"TRACE / HTTP/1.1\r\nHost: a\r\n\r\n", "405"),
+        (b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n", "405"),
+        (b"nonsense\r\n\r\n", "400"),
+    ] {
+        let mut client = router.client(bytes).await;
+        let seen = read_until(&mut client, b"\r\n\r\n").await;
+        let line = String::from_utf8_lossy(&seen);
+        assert!(line.starts_with(&format!("HTTP/1.1 {status}")), "{bytes:?} -> {line}");
+    }
+}
+
+#[tokio::test]
+async fn shutdown_serves_what_was_accepted() {
+    let mut router = Router::plain(one_slot()).await;
+    let mut running = router.client(GET).await;
+    let (_, mut first) = router.next().await;
+    let mut waiting = router.client(b"GET /waiting HTTP/1.1\r\nHost: app\r\n\r\n").await;
+    router.until(|gauges| gauges.queued == 1).await;
+    router.stop.send_replace(true);
+    let pool = router.pool.clone();
+    let stopping = tokio::spawn(async move { pool.shut_down(Duration::from_secs(20)).await });
+    first.send_response(Response::new(()), true).unwrap();
+    read_until(&mut running, b"HTTP/1.1 200 OK").await;
+    let (request, mut second) = router.next().await;
+    assert_eq!(request.uri().path(), "/waiting");
+    second.send_response(Response::new(()), true).unwrap();
+    let (seen, _) = read_all(&mut waiting).await;
+    assert!(seen.starts_with("HTTP/1.1 200 OK"), "{seen}");
+    soon(stopping).await.unwrap();
+}
+
+#[tokio::test]
+async fn stranger_is_refused_and_learns_nothing() {
+    let instances = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = instances.local_addr().unwrap();
+    let (sender, _received) = mpsc::unbounded_channel();
+    let settings = PoolSettings {
+        name: "default".into(),
+        function: "f".into(),
+        callback_url: format!("http://{address}"),
+        pins: Vec::new(),
+        seed: 1,
+    };
+    let config = Config::new(Limits::default()).unwrap();
+    let invoker = Arc::new(Instances { received: sender, slots: 1 });
+    let pool = driver::start(config, settings, Clock::start(), invoker, Blind);
+    tokio::spawn(instance_listener::serve(instances, None, pool));
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let hello = Hello {
+        host: "router".into(),
+        instance: "0123".into(),
+        slots: 1,
+        lease: Duration::from_secs(1),
+        cold: false,
+    };
+    let token = io_tokio::payload::Secret::from_bytes([7; 32]);
+    let refused = soon(attach::request(&mut stream, &hello, &token, &[])).await;
+    assert!(matches!(refused, Err(attach::AttachError::Refused { status: 401 })), "{refused:?}");
+    let mut noise = TcpStream::connect(address).await.unwrap();
+    noise.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    read_until(&mut noise, b"HTTP/1.1 400 Bad Request").await;
+}
