@@ -1,0 +1,227 @@
+//! What the operator wants: a TOML file, over it the environment, over it flags.
+//!
+//! [`SETTINGS`] lists everything that can be set. [`Settings::load`] reads the layers, keeps who set
+//! what, checks every value and every combination, and reports all faults at once. What it returns
+//! needs no further checks: the pool's limits are already a [`Config`]. [`explain`] tells the
+//! operator what it means.
+//!
+//! A name that the file or a flag gets wrong is an error, with the nearest right one. A variable
+//! `LAMBDA_DISPATCH_*` that means nothing is only a warning, for Kubernetes makes such variables of
+//! its own. Every variable of the original's router is understood, in any case, with or without
+//! underscores.
+
+mod error;
+mod explain;
+mod function;
+mod layers;
+mod nearest;
+mod reader;
+mod table;
+mod value;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use dispatch_model::Config;
+
+use layers::Layers;
+use reader::Reader;
+
+pub use error::{SettingsError, SettingsErrors};
+pub use explain::{explain, warnings};
+pub use function::FunctionName;
+pub use layers::{FILE_VARIABLE, Origin, PREFIX, variable_of};
+pub use table::{IGNORED, Kind, SETTINGS, Setting, find};
+
+/// Everything that the router is told, checked.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where to listen.
+    pub listen: Listen,
+    /// The function whose instances serve.
+    pub function: FunctionName,
+    /// How the pool behaves; `timeouts.queue` is its `queue_timeout`.
+    pub pool: Config,
+    /// Memory of the function, in MB. Default 1,024.
+    pub memory_mb: u64,
+    /// What one instance costs per second, in millionths of a millionth of a dollar.
+    pub price: u64,
+    /// How long things may take.
+    pub timeouts: Timeouts,
+    /// What a client may send.
+    pub limits: ClientLimits,
+    /// What is logged, and where.
+    pub log: Log,
+    /// Where instances dial back to.
+    pub callback: Callback,
+    /// How to reach AWS Lambda.
+    pub aws: Aws,
+    /// Threads that serve; `None` means one per core.
+    pub workers: Option<usize>,
+    effective: Vec<Effective>,
+    notices: Vec<String>,
+}
+
+/// Where to listen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// Clients: HTTP/1.1 and h2c. Default `0.0.0.0:5001`.
+    pub http: Option<SocketAddr>,
+    /// Clients over TLS, if a certificate is configured.
+    pub https: Option<Https>,
+    /// Instances, over TLS. Default `0.0.0.0:5004`.
+    pub control: SocketAddr,
+    /// Instances without TLS, only if the operator allows it. Default none.
+    pub control_plaintext: Option<SocketAddr>,
+    /// Probes and metrics. Default `127.0.0.1:5005`.
+    pub admin: Option<SocketAddr>,
+}
+
+/// A TLS listener for clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Https {
+    /// Where. Default `0.0.0.0:5002`.
+    pub address: SocketAddr,
+    /// PEM file with the certificate chain.
+    pub certificate: PathBuf,
+    /// PEM file with the private key.
+    pub key: PathBuf,
+}
+
+/// How long things may take, the queue apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// A request head must be complete. Default 10 s.
+    pub head: Duration,
+    /// A response must begin. Default 60 s.
+    pub first_byte: Duration,
+    /// Longest silence within a request or a response. Default 60 s.
+    pub idle: Duration,
+    /// An idle client connection is kept. Default 75 s.
+    pub keep_alive: Duration,
+    /// From SIGTERM to the end of the last request. Default 110 s.
+    pub drain: Duration,
+    /// From SIGTERM until no connection is accepted any more; at most `drain`. Default 10 s.
+    pub drain_delay: Duration,
+}
+
+/// What a client may send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientLimits {
+    /// Bytes of a request head. Default 65,536.
+    pub head_bytes: usize,
+    /// Request headers. Default 100.
+    pub headers: usize,
+    /// Bytes of a request target. Default 16,384.
+    pub uri_bytes: usize,
+    /// Requests at once on one HTTP/2 connection. Default 100.
+    pub streams: u32,
+}
+
+/// What is logged, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// Form of the log. Default text.
+    pub format: Format,
+    /// What is logged, as a directive of `tracing`. Default `info`.
+    pub filter: String,
+    /// Where requests are logged. Default nowhere.
+    pub access: AccessTarget,
+    /// Form of the access log. Default text.
+    pub access_format: Format,
+}
+
+/// The form of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// One JSON object.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// Where requests are logged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccessTarget {
+    /// A file, appended to.
+    File(PathBuf),
+    /// Nowhere.
+    Off,
+    /// Standard output.
+    Stdout,
+}
+
+/// Where instances dial back to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Callback {
+    /// The host, if the operator says it. An IPv6 address has no brackets here.
+    pub host: Option<String>,
+    /// The environment variable that holds it otherwise. Default `K8S_POD_IP`.
+    pub host_variable: String,
+    /// Whether instances use `listen.control_plaintext`. Default false.
+    pub plaintext: bool,
+}
+
+/// How to reach AWS Lambda.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Aws {
+    /// URL of its API, if not the region's own.
+    pub endpoint: Option<String>,
+    /// The region, if the settings or the function's ARN say it.
+    pub region: Option<String>,
+}
+
+/// One value as it is in force, and who set it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Effective {
+    /// The setting.
+    pub name: &'static str,
+    /// The value as it was written; empty if not set.
+    pub text: String,
+    /// Who set it.
+    pub origin: Origin,
+}
+
+impl Settings {
+    /// Reads `file`, then `environment`, then `overrides` (pairs of a setting's name and its value);
+    /// later ones win.
+    ///
+    /// # Errors
+    ///
+    /// Every fault: unreadable file, unknown names, bad values, contradictions.
+    pub fn load(
+        file: Option<&Path>,
+        environment: impl Iterator<Item = (String, String)>,
+        overrides: &[(&str, &str)],
+    ) -> Result<Self, SettingsErrors> {
+        let mut layers = Layers::default();
+        if let Some(path) = file {
+            let file = path.display().to_string();
+            match std::fs::read_to_string(path) {
+                Ok(text) => layers.add_file(&file, &text),
+                Err(error) => layers
+                    .errors
+                    .push(SettingsError::FileUnreadable { file, reason: error.to_string() }),
+            }
+        }
+        layers.add_environment(environment);
+        layers.add_flags(overrides);
+        Reader::new(layers).settings()
+    }
+
+    /// Every value in force, in the order of [`SETTINGS`].
+    #[must_use]
+    pub fn effective(&self) -> &[Effective] {
+        &self.effective
+    }
+
+    /// Scheme and port of the address that instances dial back to.
+    #[must_use]
+    pub fn callback_endpoint(&self) -> (&'static str, u16) {
+        match self.listen.control_plaintext {
+            Some(address) if self.callback.plaintext => ("http", address.port()),
+            Some(_) | None => ("https", self.listen.control.port()),
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! `check`: every value and who set it, what follows from them, and what looks risky.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::Settings;
+use super::value::Shown;
+
+/// Seconds in the 730 hours that AWS calls a month.
+const MONTH_S: u64 = 730 * 3_600;
+
+/// Explains `settings` to the person who wrote them.
+#[must_use]
+pub fn explain(settings: &Settings) -> String {
+    let mut text = String::from("Values and where they come from:\n");
+    for value in settings.effective() {
+        let shown = if value.text.is_empty() { "(not set)" } else { &value.text };
+        line(&mut text, format_args!("  {:<32} = {:<28} {}", value.name, shown, value.origin));
+    }
+    text.push_str("\nWhat follows:\n");
+    for consequence in consequences(settings) {
+        line(&mut text, format_args!("  - {consequence}"));
+    }
+    let warnings = warnings(settings);
+    if !warnings.is_empty() {
+        text.push_str("\nWarnings:\n");
+        for warning in warnings {
+            line(&mut text, format_args!("  - {warning}"));
+        }
+    }
+    text
+}
+
+/// What an operator may not have meant: names that were ignored and risky combinations.
+#[must_use]
+pub fn warnings(settings: &Settings) -> Vec<String> {
+    let risks = [network_risks(settings), time_risks(settings)];
+    let taken = risks.into_iter().flatten().filter(|(taken, _)| *taken).map(|(_, what)| what);
+    settings.notices.iter().cloned().chain(taken).collect()
+}
+
+/// Risks of who can reach what, and whether each is taken.
+fn network_risks(settings: &Settings) -> Vec<(bool, String)> {
+    let listen = &settings.listen;
+    let mut risks = vec![
+        (
+            listen.http.is_none() && listen.https.is_none(),
+            "nothing listens for clients: listen.http is off and there is no listen.certificate"
+                .to_owned(),
+        ),
+        (
+            listen.http.is_some() && listen.https.is_some(),
+            "clients may still use listen.http without TLS; set it to off if they should not"
+                .to_owned(),
+        ),
+    ];
+    if let Some(address) = listen.control_plaintext {
+        let what = format!(
+            "{address} takes instances without TLS: whoever sees that traffic sees every request, \
+             and can take an instance's place"
+        );
+        risks.push((true, what));
+    }
+    if let Some(admin) = listen.admin {
+        let what = format!("listen.admin is {admin}: whoever reaches it reads the metrics");
+        risks.push((!admin.ip().is_loopback(), what));
+    }
+    if let Some(endpoint) = &settings.aws.endpoint {
+        let local = ["http://127.0.0.1", "http://localhost", "http://[::1]"];
+        let near = local.iter().any(|prefix| endpoint.starts_with(prefix));
+        let what = format!(
+            "aws.endpoint is {endpoint}: tokens of instances cross the network without TLS"
+        );
+        risks.push((endpoint.starts_with("http://") && !near, what));
+    }
+    risks
+}
+
+/// Risks of how long things take, and whether each is taken.
+fn time_risks(settings: &Settings) -> Vec<(bool, String)> {
+    let (pool, timeouts) = (&settings.pool, &settings.timeouts);
+    let minute = Duration::from_secs(60);
+    vec![
+        (
+            pool.linger > minute,
+            format!(
+                "pool.linger is {}: idle instances cost as much as busy ones",
+                Shown(pool.linger)
+            ),
+        ),
+        (
+            pool.queue_len_max == 0,
+            "pool.queue_length is 0: a request that finds no free slot is refused at once"
+                .to_owned(),
+        ),
+        (
+            timeouts.keep_alive <= minute,
+            format!(
+                "timeouts.keep_alive is {}: an AWS load balancer reuses connections for 60s and \
+                 will see resets",
+                Shown(timeouts.keep_alive)
+            ),
+        ),
+        (
+            timeouts.drain >= 2 * minute,
+            format!(
+                "timeouts.drain is {}: ECS kills a task 120s after SIGTERM at the latest",
+                Shown(timeouts.drain)
+            ),
+        ),
+        (
+            pool.cold_start.is_some_and(|start| start >= pool.start_timeout),
+            "pool.cold_start is not shorter than pool.start_timeout: every start would count as \
+             failed"
+                .to_owned(),
+        ),
+        (
+            pool.placement_margin < timeouts.first_byte.min(Duration::from_secs(10)),
+            format!(
+                "pool.placement_margin is {}: requests that take longer are cut when a lease ends",
+                Shown(pool.placement_margin)
+            ),
+        ),
+    ]
+}
+
+fn consequences(settings: &Settings) -> Vec<String> {
+    let (pool, timeouts) = (&settings.pool, &settings.timeouts);
+    let requests = u64::from(pool.instances_max) * u64::from(pool.slots);
+    let mut all = vec![
+        format!(
+            "at most {} instances x {} slots = {} requests at once",
+            grouped(pool.instances_max.into()),
+            grouped(pool.slots.into()),
+            grouped(requests)
+        ),
+        format!(
+            "beyond that {} requests wait, in {} MiB at most and for {} at most; the rest is refused with 503 and a Retry-After",
+            grouped(pool.queue_len_max.into()),
+            grouped(pool.queue_bytes_max >> 20),
+            Shown(pool.queue_timeout)
+        ),
+        format!(
+            "at most {} invokes in a burst, then {} per second; a function that never worked gets at most {} at once",
+            grouped(pool.invokes_burst.into()),
+            grouped(pool.invokes_per_second.into()),
+            grouped(pool.starts_unproven_max.into())
+        ),
+        format!(
+            "all instances together cost at most {} per hour, at {} MB each",
+            dollars(settings.price.saturating_mul(3_600).saturating_mul(pool.instances_max.into())),
+            grouped(settings.memory_mb)
+        ),
+    ];
+    if pool.instances_min > 0 {
+        let month =
+            settings.price.saturating_mul(MONTH_S).saturating_mul(pool.instances_min.into());
+        all.push(format!(
+            "{} idle instances are always kept, which costs {} a month",
+            grouped(pool.instances_min.into()),
+            dollars(month)
+        ));
+    }
+    if let Some(budget) = pool.budget {
+        all.push(format!(
+            "when {} are spent within an hour no instance is started until the hour has room again",
+            dollars(budget.microdollars_per_hour.saturating_mul(1_000_000))
+        ));
+    }
+    all.push(format!(
+        "SIGTERM: /readyz fails at once, connections are accepted for {} more, requests finish within {}",
+        Shown(timeouts.drain_delay),
+        Shown(timeouts.drain)
+    ));
+    let (scheme, port) = settings.callback_endpoint();
+    all.push(match &settings.callback.host {
+        Some(host) => format!("instances dial back to {scheme}://{host}:{port}"),
+        None => format!(
+            "instances dial back to {scheme}://HOST:{port}; HOST is ${}, else what ECS or EC2 says",
+            settings.callback.host_variable
+        ),
+    });
+    all
+}
+
+fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
+    // Writing to a String cannot fail.
+    if writeln!(text, "{line}").is_err() {
+        text.push('\n');
+    }
+}
+
+/// `1234567` as `1,234,567`.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+fn dollars(picodollars: u64) -> String {
+    let cents = picodollars.saturating_add(5_000_000_000) / 10_000_000_000;
+    format!("${}.{:02}", grouped(cents / 100), cents % 100)
+}

@@ -1,0 +1,365 @@
+//! The one list of settings: name, kind, default, names in the environment, meaning.
+//!
+//! The file, the environment, flags, `check` and the documentation are all read from it, so a
+//! setting that is not here does not exist and one that is here is understood everywhere.
+
+use std::time::Duration;
+
+/// One setting.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// `section.key` in the file. In the environment it is `LAMBDA_DISPATCH_SECTION_KEY`.
+    pub name: &'static str,
+    /// What values it takes.
+    pub kind: Kind,
+    /// The value when nobody sets it, as it would be written; empty for none.
+    pub default: &'static str,
+    /// What the original's router calls it after `LAMBDA_DISPATCH_`; empty if it has no such thing.
+    pub original: &'static str,
+    /// Variables of other programs that say the same, strongest first.
+    pub variables: &'static [&'static str],
+    /// One line that says what it does.
+    pub about: &'static str,
+}
+
+/// What values a setting takes.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    /// `HOST:PORT`, or a port alone for the default's host; `off` if it may be.
+    Address {
+        /// Whether `off` is allowed.
+        off: bool,
+    },
+    /// A number of bytes: `65536`, `64KiB`, `64MiB`, `1GiB`.
+    Bytes {
+        /// The least allowed.
+        min: u64,
+        /// The most allowed.
+        max: u64,
+    },
+    /// One of a few words; case and `_`, `-` do not matter.
+    Choice(&'static [&'static str]),
+    /// An amount of dollars: `12.50`.
+    Dollars,
+    /// `true` or `false`.
+    Flag,
+    /// A whole number.
+    Number {
+        /// The least allowed.
+        min: u64,
+        /// The most allowed.
+        max: u64,
+    },
+    /// A time: `250ms`, `30s`, `2m`, `1h`, or the original's `00:02:00`.
+    Span {
+        /// The least allowed.
+        min: Duration,
+        /// The most allowed.
+        max: Duration,
+    },
+    /// Any text.
+    Text,
+}
+
+/// Looks a setting up by its name.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.name == name)
+}
+
+/// Names of the original's router that are understood and have nothing to do here, with the reason.
+pub const IGNORED: &[(&str, &str)] = &[
+    ("ChannelCount", "an instance offers exactly `pool.slots` slots; there is nothing to tune"),
+    ("CloudWatchMetricsEnabled", "scrape /metrics on `listen.admin` instead"),
+    ("LogPeriodicMetrics", "scrape /metrics on `listen.admin` instead"),
+    ("MaxCompletionPortThreads", "it tunes .NET; see `workers`"),
+    ("MaxWorkerThreads", "it tunes .NET; see `workers`"),
+    ("MinCompletionPortThreads", "it tunes .NET; see `workers`"),
+    ("MinWorkerThreads", "it tunes .NET; see `workers`"),
+];
+
+/// Every setting, in the order in which `check` prints them.
+pub const SETTINGS: &[Setting] = &[
+    original(
+        "listen.http",
+        Kind::Address { off: true },
+        "0.0.0.0:5001",
+        "IncomingRequestHTTPPort",
+        "clients: HTTP/1.1 and cleartext HTTP/2",
+    ),
+    original(
+        "listen.https",
+        Kind::Address { off: true },
+        "0.0.0.0:5002",
+        "IncomingRequestHTTPSPort",
+        "clients over TLS; served when listen.certificate is set",
+    ),
+    plain("listen.certificate", Kind::Text, "", "PEM file: the certificate chain for listen.https"),
+    plain("listen.key", Kind::Text, "", "PEM file: the private key for listen.https"),
+    original(
+        "listen.control",
+        Kind::Address { off: false },
+        "0.0.0.0:5004",
+        "ControlChannelHTTP2Port",
+        "instances dial back here over TLS",
+    ),
+    original(
+        "listen.control_plaintext",
+        Kind::Address { off: false },
+        "0.0.0.0:5003",
+        "ControlChannelInsecureHTTP2Port",
+        "instances dial back here without TLS; served when listen.allow_plaintext_control is true",
+    ),
+    original(
+        "listen.allow_plaintext_control",
+        Kind::Flag,
+        "false",
+        "AllowInsecureControlChannel",
+        "serve listen.control_plaintext too",
+    ),
+    plain(
+        "listen.admin",
+        Kind::Address { off: true },
+        "127.0.0.1:5005",
+        "/livez, /readyz, /health and /metrics",
+    ),
+    original(
+        "pool.function",
+        Kind::Text,
+        "",
+        "FunctionName",
+        "the Lambda function: name, name:qualifier or ARN",
+    ),
+    original(
+        "pool.slots",
+        number(1, dispatch_model::SLOTS_MAX as u64),
+        "10",
+        "MaxConcurrentCount",
+        "requests that one instance serves at once",
+    ),
+    plain("pool.instances_min", number(0, 100_000), "0", "instances kept though idle"),
+    plain(
+        "pool.instances_max",
+        number(1, 100_000),
+        "100",
+        "instances never exceeded, starting ones included",
+    ),
+    original(
+        "pool.scaling",
+        Kind::Choice(&["rule", "simple", "ewma"]),
+        "rule",
+        "ScalingAlgorithm",
+        "how the number of instances is chosen; simple and ewma are the original's",
+    ),
+    original(
+        "pool.instance_count_multiplier",
+        number(1, 10),
+        "2",
+        "InstanceCountMultiplier",
+        "head-room of simple and ewma",
+    ),
+    plain(
+        "pool.matching",
+        Kind::Choice(&["least_outstanding", "pack"]),
+        "least_outstanding",
+        "which instance gets the next request",
+    ),
+    plain(
+        "pool.linger",
+        span_from_zero(3_600),
+        "1s",
+        "how long an instance that is not needed is kept",
+    ),
+    plain(
+        "pool.cold_start",
+        span(3_600),
+        "",
+        "time from an invoke to its first slot; measured when not set",
+    ),
+    plain(
+        "pool.start_timeout",
+        span(3_600),
+        "30s",
+        "an invoke without a slot after this time has failed",
+    ),
+    plain(
+        "pool.starts_unproven_max",
+        number(1, 1_000),
+        "10",
+        "instances that may start at once before any has served",
+    ),
+    plain("pool.invokes_per_second", number(1, 100_000), "100", "rate of invokes after a burst"),
+    plain("pool.invokes_burst", number(1, 100_000), "1000", "invokes in a burst"),
+    plain("pool.queue_length", number(0, 10_000_000), "10000", "requests that may wait"),
+    plain("pool.queue_bytes", bytes(0, 1 << 40), "64MiB", "memory that waiting requests may hold"),
+    plain(
+        "pool.redispatch",
+        number(0, 10),
+        "2",
+        "how often a request that no app saw may be sent to another instance",
+    ),
+    plain(
+        "pool.retry_repeatable",
+        Kind::Flag,
+        "false",
+        "repeat an idempotent request once when its instance failed before a response",
+    ),
+    plain(
+        "pool.placement_margin",
+        span_from_zero(900),
+        "15s",
+        "no request is placed in this last part of an instance's lease",
+    ),
+    plain("pool.ping_interval", span(3_600), "5s", "time between signs of life of an instance"),
+    plain("pool.ping_timeout", span(3_600), "5s", "how long a sign of life may take"),
+    plain(
+        "pool.budget_per_hour",
+        Kind::Dollars,
+        "",
+        "dollars that instances may cost per hour, with an hour of credit; no bound when not set",
+    ),
+    plain(
+        "pool.memory_mb",
+        number(128, 10_240),
+        "1024",
+        "memory of the function in MB, for the budget",
+    ),
+    plain(
+        "pool.price_per_gb_second",
+        Kind::Dollars,
+        "0.0000166667",
+        "dollars per GB-second, for the budget; 0.0000133334 on arm64",
+    ),
+    plain(
+        "timeouts.head",
+        span(3_600),
+        "10s",
+        "a client must send its request head within this time",
+    ),
+    original(
+        "timeouts.queue",
+        span(3_600),
+        "120s",
+        "IncomingRequestTimeout",
+        "longest wait in the queue",
+    ),
+    plain(
+        "timeouts.first_byte",
+        span(3_600),
+        "60s",
+        "an app must begin its response within this time",
+    ),
+    plain(
+        "timeouts.idle",
+        span(3_600),
+        "60s",
+        "longest silence in the middle of a request or a response",
+    ),
+    plain("timeouts.keep_alive", span(3_600), "75s", "how long an idle client connection is kept"),
+    plain(
+        "timeouts.drain",
+        span_from_zero(3_600),
+        "110s",
+        "time from SIGTERM to the end of the last request",
+    ),
+    plain(
+        "timeouts.drain_delay",
+        span_from_zero(3_600),
+        "10s",
+        "time after SIGTERM in which connections are still accepted, for a load balancer to notice",
+    ),
+    plain("limits.head_bytes", bytes(8 << 10, 1 << 20), "64KiB", "size of a request head"),
+    plain("limits.headers", number(1, 1_000), "100", "number of request headers"),
+    plain("limits.uri_bytes", bytes(256, 64 << 10), "16KiB", "size of a request target"),
+    plain(
+        "limits.streams",
+        number(1, 10_000),
+        "100",
+        "requests at once on one HTTP/2 connection of a client",
+    ),
+    plain(
+        "log.format",
+        Kind::Choice(&["text", "json"]),
+        "text",
+        "form of the log on standard error",
+    ),
+    plain("log.filter", Kind::Text, "info", "what is logged: a level, or target=level,..."),
+    plain("log.access", Kind::Text, "off", "access log: off, - for standard output, or a file"),
+    plain("log.access_format", Kind::Choice(&["text", "json"]), "text", "form of the access log"),
+    original(
+        "callback.host",
+        Kind::Text,
+        "",
+        "RouterCallbackHost",
+        "host that instances dial back to; found out when not set",
+    ),
+    original(
+        "callback.host_variable",
+        Kind::Text,
+        "K8S_POD_IP",
+        "EnvVarForCallbackIp",
+        "environment variable that holds that host",
+    ),
+    original(
+        "callback.scheme",
+        Kind::Choice(&["https", "http"]),
+        "https",
+        "PreferredControlChannelScheme",
+        "http needs listen.allow_plaintext_control",
+    ),
+    Setting {
+        variables: &["AWS_LAMBDA_SERVICE_URL", "AWS_ENDPOINT_URL_LAMBDA", "AWS_ENDPOINT_URL"],
+        ..plain(
+            "aws.endpoint",
+            Kind::Text,
+            "",
+            "URL of the Lambda API; the region's own when not set",
+        )
+    },
+    Setting {
+        variables: &["AWS_REGION", "AWS_DEFAULT_REGION"],
+        ..plain(
+            "aws.region",
+            Kind::Text,
+            "",
+            "AWS region; that of the function's ARN or of the AWS profile when not set",
+        )
+    },
+    plain("workers", number(0, 1_024), "0", "threads that serve; 0 for one per core"),
+];
+
+const fn plain(
+    name: &'static str,
+    kind: Kind,
+    default: &'static str,
+    about: &'static str,
+) -> Setting {
+    Setting { name, kind, default, original: "", variables: &[], about }
+}
+
+const fn original(
+    name: &'static str,
+    kind: Kind,
+    default: &'static str,
+    original: &'static str,
+    about: &'static str,
+) -> Setting {
+    Setting { name, kind, default, original, variables: &[], about }
+}
+
+const fn number(min: u64, max: u64) -> Kind {
+    Kind::Number { min, max }
+}
+
+const fn bytes(min: u64, max: u64) -> Kind {
+    Kind::Bytes { min, max }
+}
+
+/// A time that makes no sense as zero.
+const fn span(seconds_max: u64) -> Kind {
+    Kind::Span { min: Duration::from_millis(1), max: Duration::from_secs(seconds_max) }
+}
+
+const fn span_from_zero(seconds_max: u64) -> Kind {
+    Kind::Span { min: Duration::ZERO, max: Duration::from_secs(seconds_max) }
+}

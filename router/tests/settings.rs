@@ -1,0 +1,344 @@
+//! Settings as an operator meets them: a file, variables, flags, and what is said about faults.
+
+#![expect(clippy::unwrap_used, reason = "a test panics on what it does not expect")]
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use dispatch_model::{Limits, Matching, Scaling};
+use lambda_dispatch::settings::{
+    AccessTarget, Format, IGNORED, Origin, SETTINGS, Settings, SettingsErrors, explain,
+    variable_of, warnings,
+};
+
+const FUNCTION: (&str, &str) = ("pool.function", "fn");
+
+fn from_environment(variables: &[(&str, &str)]) -> Result<Settings, SettingsErrors> {
+    load(None, variables, &[FUNCTION])
+}
+
+fn from_file(text: &str) -> Result<Settings, SettingsErrors> {
+    load(Some(text), &[], &[FUNCTION])
+}
+
+fn load(
+    file: Option<&str>,
+    variables: &[(&str, &str)],
+    flags: &[(&str, &str)],
+) -> Result<Settings, SettingsErrors> {
+    let file = file.map(Scratch::new);
+    let variables = variables.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+    Settings::load(file.as_ref().map(|file| file.0.as_path()), variables, flags)
+}
+
+/// A file that is removed at the end.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(text: &str) -> Self {
+        use std::sync::atomic::{AtomicU32, Ordering};
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!(
+            "lambda-dispatch-settings-{}-{}.toml",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        );
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, text).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        drop(std::fs::remove_file(&self.0));
+    }
+}
+
+#[test]
+fn defaults_are_those_of_the_model_and_of_the_original() {
+    let settings = from_environment(&[]).unwrap();
+    assert_eq!(*settings.pool, Limits::default());
+    assert_eq!(settings.listen.http.unwrap().port(), 5001);
+    assert_eq!(settings.listen.https, None);
+    assert_eq!(settings.listen.control.port(), 5004);
+    assert_eq!(settings.listen.control_plaintext, None);
+    assert_eq!(settings.listen.admin.unwrap().to_string(), "127.0.0.1:5005");
+    assert_eq!(settings.callback.host, None);
+    assert_eq!(settings.callback.host_variable, "K8S_POD_IP");
+    assert_eq!(settings.callback_endpoint(), ("https", 5004));
+    assert_eq!(settings.timeouts.keep_alive, Duration::from_secs(75));
+    assert_eq!(settings.limits.head_bytes, 64 << 10);
+    assert_eq!(settings.price, 16_666_700);
+    assert_eq!(settings.workers, None);
+    assert_eq!(settings.log.access, AccessTarget::Off);
+    assert_eq!(settings.effective().len(), SETTINGS.len());
+    assert!(settings.effective().iter().all(|value| {
+        value.origin == if value.name == "pool.function" { Origin::Flag } else { Origin::Default }
+    }));
+}
+
+#[test]
+fn flags_beat_the_environment_and_the_environment_beats_the_file() {
+    let file = "[pool]\nslots = 1\nlinger = \"7s\"\ninstances_max = 3\n[listen]\nhttp = 80\n";
+    let variables = [("LAMBDA_DISPATCH_POOL_SLOTS", "2"), ("LAMBDA_DISPATCH_POOL_LINGER", "8s")];
+    let settings = load(Some(file), &variables, &[FUNCTION, ("pool.slots", "3")]).unwrap();
+    assert_eq!(settings.pool.slots, 3);
+    assert_eq!(settings.pool.linger, Duration::from_secs(8));
+    assert_eq!(settings.pool.instances_max, 3);
+    assert_eq!(settings.listen.http.unwrap().to_string(), "0.0.0.0:80");
+
+    let origin = |name| {
+        settings.effective().iter().find(|value| value.name == name).unwrap().origin.to_string()
+    };
+    assert_eq!(origin("pool.slots"), "command line");
+    assert_eq!(origin("pool.linger"), "LAMBDA_DISPATCH_POOL_LINGER");
+    assert!(origin("pool.instances_max").ends_with(".toml:4"));
+    assert_eq!(origin("pool.scaling"), "default");
+}
+
+#[test]
+fn every_setting_can_be_set_in_the_file_and_in_the_environment() {
+    for setting in SETTINGS.iter().filter(|setting| !setting.default.is_empty()) {
+        let (text, value) = (setting.default, setting.name);
+        let file = format!("{value} = {text:?}\n");
+        let settings = from_file(&file).unwrap_or_else(|e| panic!("{file}: {e}"));
+        let origin = |s: &Settings| {
+            s.effective().iter().find(|v| v.name == setting.name).unwrap().origin.clone()
+        };
+        assert!(matches!(origin(&settings), Origin::File { line: 1, .. }), "{value}");
+        let variable = variable_of(setting);
+        let settings = from_environment(&[(&variable, text)]).unwrap();
+        assert_eq!(origin(&settings), Origin::Environment(variable));
+    }
+}
+
+#[test]
+fn names_do_not_collide_when_case_and_underscores_are_ignored() {
+    let fold = |name: &str| name.replace(['.', '_'], "").to_ascii_lowercase();
+    let mut all: Vec<String> = SETTINGS
+        .iter()
+        .flat_map(|setting| [setting.name, setting.original])
+        .chain(IGNORED.iter().map(|(name, _)| *name))
+        .filter(|name| !name.is_empty())
+        .map(fold)
+        .collect();
+    let before = all.len();
+    all.sort();
+    all.dedup();
+    assert_eq!(all.len(), before);
+}
+
+#[test]
+fn every_name_of_the_original_is_understood_in_any_spelling() {
+    let check = |name: &str, value: &str, holds: fn(&Settings) -> bool| {
+        let snake: String = name
+            .char_indices()
+            .map(|(i, c)| if i > 0 && c.is_uppercase() { format!("_{c}") } else { c.to_string() })
+            .collect();
+        for spelling in [name.to_owned(), name.to_uppercase(), name.to_lowercase(), snake] {
+            let variable = format!("LAMBDA_DISPATCH_{spelling}");
+            let mut variables = vec![(variable.as_str(), value)];
+            if name == "PreferredControlChannelScheme" {
+                variables.push(("LAMBDA_DISPATCH_AllowInsecureControlChannel", "true"));
+            }
+            let settings =
+                load(None, &variables, if name == "FunctionName" { &[] } else { &[FUNCTION] })
+                    .unwrap_or_else(|e| panic!("{variable}: {e}"));
+            assert!(holds(&settings), "{variable}");
+            assert!(!warnings(&settings).iter().any(|w| w.contains("not a setting")), "{variable}");
+        }
+    };
+    check(
+        "FunctionName",
+        "arn:aws-us-gov:lambda:us-gov-west-1:123456789012:function:f:live",
+        |s| {
+            s.function.as_str().ends_with(":live")
+                && s.aws.region.as_deref() == Some("us-gov-west-1")
+        },
+    );
+    check("MaxConcurrentCount", "20", |s| s.pool.slots == 20);
+    check("InstanceCountMultiplier", "3", |s| s.pool.instance_count_multiplier == 3);
+    check("IncomingRequestHTTPPort", "8001", |s| s.listen.http.unwrap().port() == 8001);
+    check("IncomingRequestHTTPSPort", "8002", |s| s.listen.https.is_none());
+    check("ControlChannelInsecureHTTP2Port", "8003", |s| s.listen.control_plaintext.is_none());
+    check("ControlChannelHTTP2Port", "8004", |s| s.listen.control.port() == 8004);
+    check("AllowInsecureControlChannel", "True", |s| {
+        s.listen.control_plaintext.unwrap().port() == 5003 && s.callback_endpoint().0 == "https"
+    });
+    check("PreferredControlChannelScheme", "http", |s| s.callback_endpoint() == ("http", 5003));
+    check("RouterCallbackHost", "router.internal", |s| {
+        s.callback.host.as_deref() == Some("router.internal")
+    });
+    check("EnvVarForCallbackIp", "MY_IP", |s| s.callback.host_variable == "MY_IP");
+    check("IncomingRequestTimeout", "00:00:30", |s| {
+        s.pool.queue_timeout == Duration::from_secs(30)
+    });
+    check("ScalingAlgorithm", "EWMA", |s| s.pool.scaling == Scaling::Ewma);
+    for (name, _) in IGNORED {
+        check(name, "7", |s| warnings(s).iter().any(|w| w.contains("has no effect")));
+    }
+}
+
+#[test]
+fn our_name_beats_the_originals_and_an_empty_variable_is_not_set() {
+    let settings = from_environment(&[
+        ("LAMBDA_DISPATCH_MaxConcurrentCount", "5"),
+        ("LAMBDA_DISPATCH_POOL_SLOTS", "6"),
+        ("LAMBDA_DISPATCH_POOL_LINGER", ""),
+    ])
+    .unwrap();
+    assert_eq!((settings.pool.slots, settings.pool.linger), (6, Duration::from_secs(1)));
+}
+
+#[test]
+fn the_lambda_endpoint_comes_from_the_usual_variables_the_most_special_first() {
+    let all = [
+        ("LAMBDA_DISPATCH_AWS_ENDPOINT", "http://a"),
+        ("AWS_LAMBDA_SERVICE_URL", "http://b"),
+        ("AWS_ENDPOINT_URL_LAMBDA", "http://c"),
+        ("AWS_ENDPOINT_URL", "http://d"),
+    ];
+    for (from, (_, expected)) in all.iter().enumerate() {
+        let settings = from_environment(&all[from..]).unwrap();
+        assert_eq!(settings.aws.endpoint.as_deref(), Some(*expected));
+    }
+    let settings = from_environment(&[("AWS_REGION", "eu-west-1")]).unwrap();
+    assert_eq!(settings.aws.region.as_deref(), Some("eu-west-1"));
+}
+
+#[test]
+fn all_faults_are_reported_at_once_each_with_its_place_and_a_remedy() {
+    let file = "wrokers = 2\n[pool]\nslot = 3\nlinger = 7\nscaling = \"magic\"\nmemory_mb = [1]\n[tiemouts]\nhead = \"1s\"\n";
+    let flags = [("pool.function", "no such name"), ("listen.htp", "1")];
+    let errors = load(Some(file), &[("LAMBDA_DISPATCH_POOL_SLOTS", "0")], &flags).unwrap_err();
+    let text = errors.to_string();
+    for expected in [
+        ".toml:1: there is no setting \"wrokers\"; did you mean workers?",
+        ".toml:3: there is no setting \"pool.slot\"; did you mean pool.slots?",
+        "pool.linger is \"7\" (",
+        ".toml:4); allowed: a time from 0s to 1h with its unit",
+        "pool.scaling is \"magic\" (",
+        "allowed: rule | simple | ewma",
+        "pool.memory_mb is \"array\" (",
+        ".toml:8: there is no setting \"tiemouts.head\"; did you mean timeouts.head?",
+        "pool.slots is \"0\" (LAMBDA_DISPATCH_POOL_SLOTS); allowed: a whole number from 1 to 1000",
+        "pool.function is \"no such name\" (command line)",
+        "command line: there is no setting \"listen.htp\"; did you mean listen.http?",
+    ] {
+        assert!(text.contains(expected), "{expected}\nis not in\n{text}");
+    }
+    assert_eq!(errors.0.len(), 9, "{text}");
+}
+
+#[test]
+fn a_file_that_is_not_toml_or_not_there_is_named() {
+    let text = from_file("[pool]\nslots = = 3\n").unwrap_err().to_string();
+    assert!(text.contains(".toml:2: "), "{text}");
+    let missing = PathBuf::from("/nonexistent/router.toml");
+    let error = Settings::load(Some(&missing), std::iter::empty(), &[FUNCTION]).unwrap_err();
+    assert!(error.to_string().contains("/nonexistent/router.toml"), "{error}");
+}
+
+#[test]
+fn settings_that_contradict_each_other_are_refused() {
+    for (flags, expected) in [
+        (&[("listen.certificate", "a.pem")][..], "belong together"),
+        (&[("listen.admin", "0.0.0.0:5001")][..], "listen.admin and listen.http are both"),
+        (&[("callback.scheme", "http")][..], "allow_plaintext_control is false"),
+        (&[("pool.instances_min", "9"), ("pool.instances_max", "8")][..], "must not exceed"),
+        (&[("timeouts.drain", "5s")][..], "drain_delay is longer"),
+        (&[("callback.host", "https://x:1")][..], "without scheme and port"),
+        (&[("aws.endpoint", "lambda.local")][..], "a URL such as"),
+        (&[("log.filter", "=,=")][..], "log.filter is"),
+    ] {
+        let mut all = vec![FUNCTION];
+        all.extend_from_slice(flags);
+        let text = load(None, &[], &all).unwrap_err().to_string();
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
+    let text = load(None, &[], &[]).unwrap_err().to_string();
+    assert!(text.contains("LAMBDA_DISPATCH_POOL_FUNCTION"), "{text}");
+}
+
+#[test]
+fn a_mistyped_variable_is_a_warning_with_the_right_name() {
+    let settings = from_environment(&[
+        ("LAMBDA_DISPATCH_MaxConcurentCount", "5"),
+        ("LAMBDA_DISPATCH_PORT_80_TCP_ADDR", "10.0.0.1"),
+        ("LAMBDA_DISPATCH_CONFIG", "/etc/router.toml"),
+        ("UNRELATED", "1"),
+    ])
+    .unwrap();
+    let text = warnings(&settings).join("\n");
+    assert!(text.contains("MaxConcurentCount is not a setting and was ignored; did you mean LAMBDA_DISPATCH_POOL_SLOTS?"), "{text}");
+    assert!(text.contains("LAMBDA_DISPATCH_PORT_80_TCP_ADDR is not a setting"), "{text}");
+    assert!(!text.contains("CONFIG") && !text.contains("UNRELATED"), "{text}");
+}
+
+#[test]
+fn a_full_file_is_understood() {
+    let settings = load(
+        Some(
+            r#"
+            workers = 4
+            [listen]
+            http = "off"
+            https = "[::]:443"
+            certificate = "/tls/cert.pem"
+            key = "/tls/key.pem"
+            admin = 9000
+            [pool]
+            function = "shop:live"
+            matching = "pack"
+            cold_start = "3s"
+            budget_per_hour = 12.5
+            memory_mb = 0x800
+            queue_bytes = "1GiB"
+            [log]
+            format = "json"
+            access = "/var/log/access.log"
+            [callback]
+            host = "[fd00::1]"
+            "#,
+        ),
+        &[],
+        &[],
+    )
+    .unwrap();
+    assert_eq!(settings.workers, Some(4));
+    assert_eq!(settings.listen.http, None);
+    assert_eq!(settings.listen.https.unwrap().address.to_string(), "[::]:443");
+    assert_eq!(settings.listen.admin.unwrap().to_string(), "127.0.0.1:9000");
+    assert_eq!(settings.pool.matching, Matching::Pack);
+    assert_eq!(settings.pool.cold_start, Some(Duration::from_secs(3)));
+    let budget = settings.pool.budget.unwrap();
+    assert_eq!(budget.microdollars_per_hour, 12_500_000);
+    assert_eq!(budget.picodollars_per_instance_second, 33_333_400);
+    assert_eq!(settings.log.format, Format::Json);
+    assert_eq!(settings.callback.host.as_deref(), Some("fd00::1"));
+}
+
+#[test]
+fn check_says_what_follows_and_what_is_risky() {
+    let settings = load(
+        None,
+        &[("LAMBDA_DISPATCH_AllowInsecureControlChannel", "true")],
+        &[FUNCTION, ("pool.instances_min", "2"), ("listen.admin", "0.0.0.0:5005")],
+    )
+    .unwrap();
+    let text = explain(&settings);
+    for expected in [
+        "pool.slots                       = 10",
+        "LAMBDA_DISPATCH_AllowInsecureControlChannel",
+        "at most 100 instances x 10 slots = 1,000 requests at once",
+        "10,000 requests wait, in 64 MiB at most and for 2m at most",
+        "all instances together cost at most $6.00 per hour",
+        "2 idle instances are always kept, which costs $87.60 a month",
+        "SIGTERM: /readyz fails at once, connections are accepted for 10s more, requests finish within 110s",
+        "0.0.0.0:5003 takes instances without TLS",
+        "listen.admin is 0.0.0.0:5005",
+    ] {
+        assert!(text.contains(expected), "{expected}\nis not in\n{text}");
+    }
+}
