@@ -26,7 +26,7 @@ pub struct Emulator {
     processes: Processes,
     shutdown_limit: Duration,
     owner: JoinHandle<()>,
-    _invoke_api: HttpServer,
+    invoke_api: Option<HttpServer>,
 }
 
 /// An environment, as [`Emulator::environments`] shows it.
@@ -95,7 +95,7 @@ impl Emulator {
             processes,
             shutdown_limit: config.service.shutdown_budget + SHUTDOWN_GRACE,
             owner: tokio::spawn(owner.run()),
-            _invoke_api: invoke_api::start(listener, config, function, calls.clone()),
+            invoke_api: Some(invoke_api::start(listener, config, function, calls.clone())),
             calls,
         })
     }
@@ -141,10 +141,13 @@ impl Emulator {
 
     /// Ends every environment as AWS does, extensions first told, and waits until no process is
     /// left. Invokes in flight are answered with 503.
-    pub async fn shutdown(self) {
+    pub async fn shutdown(mut self) {
         let ended = self.ask(|reply| Call::Shutdown { reply });
         if timeout(self.shutdown_limit, ended).await.is_err() {
-            tracing::warn!("some processes have not ended and are killed");
+            tracing::warn!("some processes have not ended and are left to the kernel");
+        }
+        if let Some(invoke_api) = self.invoke_api.take() {
+            invoke_api.finish().await;
         }
     }
 

@@ -4,6 +4,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -12,8 +13,11 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::timeout;
 
 /// A complete answer.
 pub(crate) type Reply = Response<Full<Bytes>>;
@@ -22,6 +26,7 @@ pub(crate) type Reply = Response<Full<Bytes>>;
 #[derive(Debug)]
 pub(crate) struct HttpServer {
     task: JoinHandle<()>,
+    finish: Option<oneshot::Sender<()>>,
 }
 
 impl HttpServer {
@@ -32,7 +37,17 @@ impl HttpServer {
         H: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Reply> + Send + 'static,
     {
-        Self { task: tokio::spawn(accept(listener, handler)) }
+        let (finish, finished) = oneshot::channel();
+        Self { task: tokio::spawn(serve(listener, handler, finished)), finish: Some(finish) }
+    }
+
+    /// Accepts no more and waits until every request that came has been answered, for `FINISH_MAX`
+    /// at most.
+    pub(crate) async fn finish(mut self) {
+        let told = self.finish.take().is_some_and(|finish| finish.send(()).is_ok());
+        if told && timeout(FINISH_MAX, &mut self.task).await.is_err() {
+            tracing::debug!("a caller does not read its answer and is cut off");
+        }
     }
 }
 
@@ -42,15 +57,22 @@ impl Drop for HttpServer {
     }
 }
 
-async fn accept<H, F>(listener: TcpListener, handler: H)
+async fn serve<H, F>(listener: TcpListener, handler: H, finish: oneshot::Receiver<()>)
 where
     H: Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Reply> + Send + 'static,
 {
     // Dropped with this task, and its tasks with it.
     let mut connections = JoinSet::new();
+    let graceful = GracefulShutdown::new();
+    tokio::pin!(finish);
     loop {
-        let stream = match listener.accept().await {
+        let accepted = tokio::select! {
+            biased;
+            _ = &mut finish => break,
+            accepted = listener.accept() => accepted,
+        };
+        let stream = match accepted {
             Ok((stream, _)) => stream,
             Err(error) => {
                 tracing::warn!("cannot accept a connection: {error}");
@@ -59,22 +81,27 @@ where
             }
         };
         while connections.try_join_next().is_some() {}
+        // Small answers must not wait for more to send.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!("cannot set TCP_NODELAY: {error}");
+        }
         let handler = handler.clone();
+        let service = service_fn(move |request| {
+            let answer = handler(request);
+            async move { Ok::<_, Infallible>(answer.await) }
+        });
+        let connection = auto::Builder::new(TokioExecutor::new())
+            .serve_connection(TokioIo::new(stream), service)
+            .into_owned();
+        let connection = graceful.watch(connection);
         connections.spawn(async move {
-            // Small answers must not wait for more to send.
-            if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!("cannot set TCP_NODELAY: {error}");
-            }
-            let service = service_fn(move |request| {
-                let answer = handler(request);
-                async move { Ok::<_, Infallible>(answer.await) }
-            });
-            let server = auto::Builder::new(TokioExecutor::new());
-            if let Err(error) = server.serve_connection(TokioIo::new(stream), service).await {
+            if let Err(error) = connection.await {
                 tracing::debug!("a connection ended early: {error}");
             }
         });
     }
+    drop(listener);
+    graceful.shutdown().await;
 }
 
 /// Reads a body of at most `limit` bytes; `None` if it is larger.
@@ -101,4 +128,7 @@ pub(crate) async fn read_body(
 }
 
 /// How long to leave the listener alone after it failed, say for want of file descriptors.
-const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long answers may take to be read at the end.
+const FINISH_MAX: Duration = Duration::from_secs(2);

@@ -23,6 +23,7 @@
 //!
 //! - All programs of an environment start together, on this machine's network and file system, with
 //!   no limit on memory or CPU.
+//! - Signals reach a program's process group: what leaves the group is neither frozen nor killed.
 //! - An asynchronous invoke (`Event`) runs once: it is not queued when throttled, nor retried.
 //! - There is one function, at version `$LATEST`. Responses are buffered, streaming ones included.
 //! - Environments are not SnapStart's: `restore/next` is refused, as on AWS for on-demand functions.

@@ -134,8 +134,10 @@ impl Model {
             }
             Input::InvokeRequested { invoke } => self.invoke(invoke),
             Input::PrewarmRequested => {
-                let id = self.create(None);
-                self.begin_creation(id);
+                if !self.shutting_down {
+                    let id = self.create(None);
+                    self.begin_creation(id);
+                }
             }
             Input::ProcessExited { environment } => self.process_exited(environment),
             Input::ResponsePosted { environment, invoke } => {
@@ -215,11 +217,11 @@ impl Model {
     }
 
     fn invoke(&mut self, invoke: InvokeId) {
-        if let Some(reason) = self.refusal() {
-            return self.order(Output::Answer { invoke, answer: Answer::Throttled(reason) });
-        }
         if self.shutting_down {
             return self.order(Output::Answer { invoke, answer: Answer::Unavailable });
+        }
+        if let Some(reason) = self.refusal() {
+            return self.order(Output::Answer { invoke, answer: Answer::Throttled(reason) });
         }
         if let Some((_, id)) = self.idle.pop_last() {
             self.hold(id, Held::warm(invoke));

@@ -56,7 +56,7 @@ async fn environment_is_stopped_between_invokes() {
 #[tokio::test]
 async fn concurrent_invokes_have_an_environment_each_and_the_last_used_is_used_first() {
     let stage = Stage::plain().await;
-    let slow = stage.invoke_aside(json!({ "sleep_ms": 1500 }));
+    let slow = stage.invoke_aside(json!({ "sleep_ms": 4000 }));
     stage.until_stage(1, At::Invoking).await;
     stage.invoke(json!({})).await;
     stage.until_stage(2, At::Idle).await;
@@ -148,7 +148,7 @@ async fn prewarmed_environments_are_ready_before_the_first_invoke() {
     let environments = stage.emulator.environments().await;
     assert!(environments.iter().all(|it| it.stage == At::Idle), "{environments:?}");
     stage.invoke(json!({})).await;
-    stage.until_stage(2, At::Idle).await;
+    until("its bill", async || stage.emulator.bills().await.len() == 1).await;
     assert!(!stage.emulator.bills().await[0].cold);
 }
 
@@ -203,4 +203,27 @@ async fn extension_hears_of_invokes_and_of_the_end() {
     until("its end", async || is_gone(u32::try_from(pid).unwrap())).await;
     until("no environment", async || stage.emulator.environments().await.is_empty()).await;
     assert!(!stage.lines().contains(&"[env-1] killed".to_owned()), "it ended by itself");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_one_of_many_invokes_is_answered_whatever_happens_to_its_environment() {
+    let service = Config { function_timeout: Duration::from_secs(5), ..service() };
+    let stage = Stage::set(service, function("runtime")).await;
+    let orders = [
+        json!({ "sleep_ms": 20 }),
+        json!({ "exit": 1 }),
+        json!({ "sleep_ms": 60_000 }),
+        json!({ "error": "as told" }),
+        json!({ "print": "a line" }),
+    ];
+    let invokes: Vec<_> =
+        (0..30).map(|number| stage.invoke_aside(orders[number % orders.len()].clone())).collect();
+    let mut failed = 0;
+    for invoke in invokes {
+        let answer = invoke.await.unwrap();
+        assert_eq!(answer.status, 200, "{answer:?}");
+        failed += u32::from(answer.header("x-amz-function-error") == "Unhandled");
+    }
+    assert_eq!(failed, 18, "those that exit, take too long or fail");
+    until("30 bills", async || stage.emulator.bills().await.len() == 30).await;
 }

@@ -71,14 +71,14 @@ async fn account_and_reserve_throttle_for_reasons_of_their_own() {
         (reserved, "ReservedFunctionConcurrentInvocationLimitExceeded"),
     ] {
         let stage = Stage::set(service, function("runtime")).await;
-        let busy = stage.invoke_aside(json!({ "sleep_ms": 1500 }));
+        let busy = stage.invoke_aside(json!({ "sleep_ms": 60_000 }));
         stage.until_stage(1, At::Invoking).await;
         let answer = stage.invoke(json!({})).await;
         assert_eq!(answer.status, 429);
         assert_eq!(answer.header("x-amzn-errortype"), "TooManyRequestsException");
         let body = json!({ "Type": "User", "message": "Rate Exceeded.", "Reason": reason });
         assert_eq!(answer.json(), body);
-        assert_eq!(busy.await.unwrap().status, 200);
+        assert!(!busy.is_finished(), "it goes on");
     }
 }
 
@@ -86,11 +86,10 @@ async fn account_and_reserve_throttle_for_reasons_of_their_own() {
 async fn growth_beyond_the_ramp_is_throttled() {
     let service = Config { ramp_environments: 1, ..service() };
     let stage = Stage::set(service, function("runtime")).await;
-    let busy = stage.invoke_aside(json!({ "sleep_ms": 1500 }));
+    drop(stage.invoke_aside(json!({ "sleep_ms": 60_000 })));
     stage.until_stage(1, At::Invoking).await;
     let answer = stage.invoke(json!({})).await;
     assert_eq!(answer.json()["Reason"], "FunctionInvocationRateLimitExceeded");
-    drop(busy.await);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
+mod aws_cli;
 mod client;
 mod environments;
 mod invoke_api;

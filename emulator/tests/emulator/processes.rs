@@ -4,16 +4,20 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use emulator::Program;
+use emulator::model::Stage as At;
 use serde_json::json;
 
 use crate::stage::{Stage, function, is_gone, service, until};
 
 #[tokio::test]
-async fn shutdown_leaves_no_process() {
+async fn shutdown_answers_every_caller_and_leaves_no_process() {
     let stage = Stage::plain().await;
     stage.emulator.prewarm(2).await.unwrap();
     let busy = stage.invoke_aside(json!({ "sleep_ms": 60_000 }));
-    stage.until_stage(2, emulator::model::Stage::Invoking).await;
+    until("an invoke", async || {
+        stage.emulator.environments().await.iter().any(|it| it.stage == At::Invoking)
+    })
+    .await;
     let pids: Vec<u32> =
         stage.emulator.environments().await.into_iter().flat_map(|it| it.pids).collect();
     assert_eq!(pids.len(), 2);
@@ -21,8 +25,11 @@ async fn shutdown_leaves_no_process() {
     for pid in pids {
         assert!(is_gone(pid), "{pid} is still there");
     }
-    // Answered or cut off, but not left hanging.
-    drop(busy.await);
+    let answer = busy.await.unwrap();
+    assert_eq!(
+        (answer.status.as_u16(), answer.header("x-amzn-errortype")),
+        (503, "ServiceException")
+    );
 }
 
 #[tokio::test]

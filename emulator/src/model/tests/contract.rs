@@ -120,6 +120,9 @@ impl History {
             self.step();
         }
         self.say(Input::ShutdownRequested);
+        for _ in 0..20 {
+            self.step();
+        }
         while let Some(at) = self.model.poll_timeout() {
             self.now = at;
             self.model.handle_timeout(at);
