@@ -203,8 +203,13 @@ impl Dispatcher {
     pub fn handle_timeout(&mut self, now: Time) {
         assert!(now >= self.now, "time went back from {} to {now}", self.now);
         self.now = now;
+        let mut fired = false;
         while let Some(timeout) = self.poll_timeout().filter(|timeout| timeout.at <= now) {
             self.fire(timeout);
+            fired = true;
+        }
+        if fired && self.shutdown == Shutdown::Draining {
+            self.go_on_draining();
         }
     }
 
@@ -446,13 +451,9 @@ impl Dispatcher {
     /// Lets waiting requests take free slots.
     fn pump(&mut self) {
         while self.requests.queued() > 0 && self.instances.any_free() {
-            let returned = self
-                .requests
-                .returned()
-                .find_map(|request| Some((request.id, self.instances.pick(request.instance)?)));
-            let next = returned
-                .or_else(|| Some((self.requests.first_waiting()?.id, self.instances.pick(None)?)));
-            let Some((request, instance)) = next else { break };
+            let first = self.requests.queue().next().map(|request| (request.id, request.instance));
+            let Some((request, gave_back)) = first else { break };
+            let Some(instance) = self.instances.pick(gave_back) else { break };
             let queued = self.requests.run_queued(request.index(), instance, self.now);
             self.dispatch(request, instance, queued.arrived);
         }

@@ -199,13 +199,15 @@ impl Instances {
         self.occupied.iter().any(|word| *word != 0)
     }
 
-    /// The instance that should get the next request, other than `avoid`.
+    /// The instance that should get the next request; `avoid` only if there is no other.
     pub(crate) fn pick(&self, avoid: Option<InstanceId>) -> Option<InstanceId> {
-        self.levels().find_map(|level| {
-            let bucket = &self.buckets[level as usize];
-            let mut ids = self.links.iter(bucket).filter_map(|index| self.id_at(index));
-            ids.find(|id| Some(*id) != avoid)
-        })
+        let buckets = self.levels().map(|level| &self.buckets[level as usize]);
+        let mut indices = buckets.flat_map(|bucket| self.links.iter(bucket));
+        let best = self.id_at(indices.next()?);
+        if best != avoid {
+            return best;
+        }
+        indices.next().and_then(|index| self.id_at(index)).or(best)
     }
 
     /// Levels that hold an instance, best first.
