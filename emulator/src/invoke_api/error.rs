@@ -28,7 +28,8 @@ pub(super) enum ApiError {
     #[error("Request must be smaller than {limit} bytes for the InvokeFunction operation")]
     TooLarge { limit: usize },
     #[error(
-        "The emulator knows Invoke, GetFunctionConfiguration, GetFunctionConcurrency and GetAccountSettings only"
+        "The emulator knows Invoke, GetFunctionConfiguration, GetFunctionConcurrency and \
+         GetAccountSettings only"
     )]
     UnknownOperation,
 }

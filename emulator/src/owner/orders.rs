@@ -71,14 +71,18 @@ impl Owner {
 
     /// Runs the programs of `environment`. One that cannot be started counts as one that ended.
     async fn start(&mut self, environment: EnvironmentId) {
-        let sandbox = self.ports.take().and_then(|port| {
-            Sandbox::new(environment, port, &self.config, &self.function, &self.sender)
-        });
-        let sandbox = match sandbox {
-            Ok(sandbox) => self.sandboxes.entry(environment).or_insert(sandbox),
+        let port = match self.ports.take() {
+            Ok(port) => port,
             Err(error) => return self.spawn_failed(environment, "runtime API", &error),
         };
-        let port = sandbox.port;
+        let opened = Sandbox::new(environment, port, &self.config, &self.function, &self.sender);
+        let sandbox = match opened {
+            Ok(sandbox) => self.sandboxes.entry(environment).or_insert(sandbox),
+            Err(error) => {
+                self.ports.give_back(port);
+                return self.spawn_failed(environment, "runtime API", &error);
+            }
+        };
         (self.config.observer)(&Event::EnvironmentStarted { environment, port });
         for program in &self.function.programs {
             let (variables, log) = (&sandbox.variables, &sandbox.log);
