@@ -2,10 +2,10 @@
 //! many may be on their way at once.
 //!
 //! The number of instances that may be starting is a window, as in TCP's congestion control: small
-//! until an instance has proved that it can serve, doubled by each that attaches, halved by each
+//! until an instance has served, doubled by each that serves for the first time, halved by each
 //! throttle, one after each failure. Failures in a row are also answered with waiting times that
-//! double. A success is an instance that has served, or that returned as it should; attaching alone
-//! does not clear the failures, because an app that crashes at its first request attaches too.
+//! double. Only a response is a success: an app that crashes at its first request, or returns
+//! before it has had one, attaches too.
 
 use core::time::Duration;
 
@@ -21,28 +21,42 @@ use super::instances::Instance;
 pub(crate) struct Guard {
     window: u32,
     window_unproven: u32,
+    /// Whether an instance has served since the last failure.
+    proved: bool,
     failures: u32,
     throttles: u32,
-    forbidden: bool,
+    /// Whether waiting for an instance is pointless.
+    open: bool,
     not_before: Time,
     /// When it last changed its mind: invokes ordered before that say nothing new.
     reacted: Time,
     invokes: Bucket,
-    budget: Option<(Budget, Bucket)>,
+    budget: Option<Purse>,
+}
+
+/// What is left of a money budget.
+#[derive(Clone, Debug)]
+struct Purse {
+    budget: Budget,
+    credit: Bucket,
+    /// All was spent, and too little has been saved since to begin again.
+    spent: bool,
 }
 
 impl Guard {
     pub(crate) fn new(config: &Config, now: Time) -> Self {
         let budget = config.budget.map(|budget| {
             let pico_per_hour = budget.microdollars_per_hour.saturating_mul(1_000_000);
-            (budget, Bucket::full(pico_per_hour, pico_per_hour / 3_600, now))
+            let credit = Bucket::full(pico_per_hour, pico_per_hour / 3_600, now);
+            Purse { budget, credit, spent: false }
         });
         Self {
             window: config.starts_unproven_max,
             window_unproven: config.starts_unproven_max,
+            proved: false,
             failures: 0,
             throttles: 0,
-            forbidden: false,
+            open: false,
             not_before: Time::ZERO,
             reacted: Time::ZERO,
             invokes: Bucket::full(
@@ -67,19 +81,20 @@ impl Guard {
         self.invokes.take(now, 1);
     }
 
-    /// An instance attached.
+    /// An instance attached: Lambda has room, whatever the function makes of it.
     pub(crate) const fn attached(&mut self) {
-        self.window = self.window.saturating_mul(2);
         self.throttles = 0;
     }
 
     /// An instance gave its first response: the function works.
     pub(crate) fn served(&mut self) {
-        if self.failures > 0 {
+        if !self.proved {
             self.window = self.window.max(self.window_unproven);
         }
+        self.window = self.window.saturating_mul(2);
+        self.proved = true;
         self.failures = 0;
-        self.forbidden = false;
+        self.open = false;
     }
 
     /// The invoke of `instance` ended, or is given up.
@@ -91,8 +106,8 @@ impl Guard {
         prng: &mut Prng,
     ) {
         let served = instance.served;
-        if outcome == InvokeOutcome::Returned && instance.attached {
-            self.served();
+        let stayed = instance.attached.map(|since| now.saturating_since(since) >= STAY);
+        if outcome == InvokeOutcome::Returned && (served || stayed == Some(true)) {
             return;
         }
         // Many ordered at once fail at once: that is one piece of news, not many.
@@ -102,7 +117,7 @@ impl Guard {
         self.reacted = now;
         match outcome {
             InvokeOutcome::Throttled { retry_after } => {
-                self.window = (self.window / 2).max(1);
+                self.window = if self.proved { (self.window / 2).max(1) } else { 1 };
                 self.throttles = self.throttles.saturating_add(1);
                 let pause = backoff(THROTTLE_FIRST, THROTTLE_MOST, self.throttles, prng);
                 self.pause(now, pause.max(retry_after.unwrap_or_default()));
@@ -118,9 +133,13 @@ impl Guard {
             | InvokeOutcome::TimedOut
             | InvokeOutcome::Unavailable
             | InvokeOutcome::Unknown => {
-                self.forbidden = outcome == InvokeOutcome::Forbidden;
                 self.window = 1;
+                self.proved = false;
                 self.failures = self.failures.saturating_add(1);
+                // Whoever attached and left may have had nothing to do: slower, not hopeless.
+                self.open |= outcome == InvokeOutcome::Forbidden
+                    || (stayed.is_none() || outcome != InvokeOutcome::Returned)
+                        && self.failures >= BREAKER_FAILURES;
                 self.pause(now, backoff(FAILURE_FIRST, FAILURE_MOST, self.failures, prng));
             }
         }
@@ -128,7 +147,7 @@ impl Guard {
 
     /// Whether the function is known to fail, so that waiting for an instance is pointless.
     pub(crate) const fn is_open(&self) -> bool {
-        self.forbidden || self.failures >= BREAKER_FAILURES
+        self.open
     }
 
     /// When the next invoke may be ordered, if that is not now.
@@ -138,24 +157,27 @@ impl Guard {
 
     /// Pays for `instances` over `span`.
     pub(crate) fn pay(&mut self, now: Time, instances: u32, span: Duration) {
-        if let Some((budget, bucket)) = &mut self.budget {
-            let pico = u128::from(budget.picodollars_per_instance_second)
+        if let Some(purse) = &mut self.budget {
+            let pico = u128::from(purse.budget.picodollars_per_instance_second)
                 * u128::from(instances)
                 * u128::from(nanos(span))
                 / 1_000_000_000;
-            bucket.take(now, u64::try_from(pico).unwrap_or(u64::MAX));
+            purse.credit.take(now, u64::try_from(pico).unwrap_or(u64::MAX));
         }
     }
 
     /// The most instances that the budget allows: any number while there is credit, then as many
-    /// as the rate pays for.
+    /// as the rate pays for, until one could run on credit for a minute again.
     pub(crate) fn affordable(&mut self, now: Time) -> u32 {
-        let Some((budget, bucket)) = &mut self.budget else { return u32::MAX };
-        if bucket.available(now) > 0 {
-            return u32::MAX;
+        let Some(Purse { budget, credit, spent }) = &mut self.budget else { return u32::MAX };
+        let price = budget.picodollars_per_instance_second;
+        let left = credit.available(now);
+        if left == 0 {
+            *spent = true;
+        } else if left >= price.saturating_mul(RESUME_S).min(credit.most) {
+            *spent = false;
         }
-        let per_second = budget.microdollars_per_hour.saturating_mul(1_000_000) / 3_600;
-        u32::try_from(per_second / budget.picodollars_per_instance_second).unwrap_or(u32::MAX)
+        if *spent { u32::try_from(credit.per_second / price).unwrap_or(u32::MAX) } else { u32::MAX }
     }
 
     fn pause(&mut self, now: Time, span: Duration) {
@@ -180,9 +202,14 @@ const BREAKER_FAILURES: u32 = 3;
 /// quarter, a function that always fails is invoked at most 30 times in ten minutes.
 const FAILURE_FIRST: Duration = Duration::from_secs(1);
 const FAILURE_MOST: Duration = Duration::from_secs(60);
-/// Waiting times after throttles: 0.2 s, 0.4 s, … 30 s.
+/// Waiting times after throttles: 0.2 s, 0.4 s, … 40 s. An account without any room is asked at
+/// most 37 times in ten minutes.
 const THROTTLE_FIRST: Duration = Duration::from_millis(200);
-const THROTTLE_MOST: Duration = Duration::from_secs(30);
+const THROTTLE_MOST: Duration = Duration::from_secs(40);
+/// Who attaches and leaves before this without a response, unasked, has failed.
+const STAY: Duration = Duration::from_secs(10);
+/// Seconds of one instance that must be saved up before a spent budget counts as credit again.
+const RESUME_S: u64 = 60;
 
 /// A token bucket in whole tokens; keeps the rest of a division for the next time.
 #[derive(Clone, Copy, Debug)]

@@ -28,10 +28,10 @@ pub(crate) struct Instance {
     pub(crate) aging: bool,
     /// Lambda still runs its invoke, as far as is known.
     pub(crate) invoke_open: bool,
-    /// It has been attached once.
-    pub(crate) attached: bool,
-    /// Its failure has been counted, so its end is not.
-    pub(crate) failed: bool,
+    /// When it attached, if it has.
+    pub(crate) attached: Option<Time>,
+    /// Its end says nothing more: it has been counted as failed, or was sent away unused.
+    pub(crate) settled: bool,
     pub(crate) served: bool,
     /// A ping is out.
     pub(crate) pinged: bool,
@@ -140,8 +140,8 @@ impl Instances {
             paused: false,
             aging: false,
             invoke_open: true,
-            attached: false,
-            failed: false,
+            attached: None,
+            settled: false,
             served: false,
             pinged: false,
             invoked: now,

@@ -21,7 +21,7 @@ impl Dispatcher {
         cold: bool,
     ) {
         let entry = match self.instances.get(instance).copied() {
-            Some(entry) if !entry.attached => entry,
+            Some(entry) if entry.attached.is_none() => entry,
             known => {
                 self.stats.stale_inputs += 1;
                 // Its invoke has ended meanwhile: nobody would ever close that connection.
@@ -37,11 +37,12 @@ impl Dispatcher {
             self.estimate.started_cold(self.now.saturating_since(entry.invoked));
         }
         self.guard.attached();
-        let lease_end = self.now + lease;
+        let now = self.now;
+        let lease_end = now + lease;
         let usable_until = lease_end.saturating_sub(self.config.placement_margin.min(lease / 4));
         self.instances.update(instance, |entry| {
             entry.state = State::Ready;
-            entry.attached = true;
+            entry.attached = Some(now);
             entry.slots = slots.min(SLOTS_MAX);
             entry.lease_end = lease_end;
             entry.usable_until = usable_until;
@@ -170,17 +171,20 @@ impl Dispatcher {
 
     /// Lets the guard know how an invoke ended, once.
     fn count_failure(&mut self, instance: InstanceId, outcome: InvokeOutcome) {
-        let Some(entry) = self.instances.get(instance).filter(|entry| !entry.failed) else {
+        let Some(entry) = self.instances.get(instance).filter(|entry| !entry.settled) else {
             return;
         };
         self.guard.ended(self.now, outcome, entry, &mut self.prng);
-        self.instances.update(instance, |entry| entry.failed = true);
+        self.instances.update(instance, |entry| entry.settled = true);
     }
 
     /// Tells a ready instance to finish and leave.
     pub(super) fn retire(&mut self, instance: InstanceId, reason: GoAwayReason) {
         self.stats.goaways += 1;
         self.outputs.push_back(Output::GoAway { instance, reason });
+        if matches!(reason, GoAwayReason::Shutdown | GoAwayReason::Surplus) {
+            self.instances.update(instance, |entry| entry.settled = true);
+        }
         self.start_draining(instance);
         self.tidy(instance);
     }
