@@ -1,6 +1,8 @@
 //! What the pool has been measured to be: service time t, cold start T, arrival rate and its slope.
 //!
-//! Integers throughout. Each mean is exponentially weighted, so it needs no memory of the past.
+//! Integers throughout. Means of durations are exponentially weighted, so they need no memory of the
+//! past. The arrival rate is that of the last second without its two busiest tenths: a burst is not
+//! a rate. What a burst needs, the queue tells; a rate that lasts shows within half a second.
 
 use core::time::Duration;
 
@@ -14,11 +16,15 @@ pub(crate) struct Estimate {
     /// The last cold start alone.
     cold_start_last: u64,
     cold_start_known: Option<Duration>,
-    /// Arrivals per 1,000 seconds: over about half a second, and over about three.
-    fast: u64,
-    slow: u64,
+    /// Arrivals in each tenth of the last second; `oldest` is overwritten next.
+    tenths: [u32; TENTHS],
+    oldest: usize,
+    /// Arrivals since `ticked`, the end of the last tenth.
     arrived_this_tick: u32,
     ticked: Time,
+    /// Arrivals per 1,000 seconds: over the last second, and over about three.
+    fast: u64,
+    slow: u64,
 }
 
 impl Estimate {
@@ -28,10 +34,12 @@ impl Estimate {
             cold_start: None,
             cold_start_last: u64::MAX,
             cold_start_known,
-            fast: 0,
-            slow: 0,
+            tenths: [0; TENTHS],
+            oldest: 0,
             arrived_this_tick: 0,
             ticked: now,
+            fast: 0,
+            slow: 0,
         }
     }
 
@@ -78,30 +86,42 @@ impl Estimate {
         self.cold_start = Some(self.cold_start.map_or(took, |mean| blend(mean, took, 4)));
     }
 
-    /// Takes note of a tick. Ticks after a silence count as silence.
+    /// Lets `now` be. What arrived since the last tenth that is over belongs to the latest that is
+    /// over now.
     pub(crate) fn tick(&mut self, now: Time) {
         let span = nanos(now.saturating_since(self.ticked));
-        if span == 0 {
+        let over = span / TENTH;
+        if over == 0 {
             return;
         }
-        self.ticked = now;
-        let rate = u64::from(self.arrived_this_tick).saturating_mul(1_000_000_000_000) / span;
+        let span = over * TENTH;
+        self.ticked = self.ticked + Duration::from_nanos(span);
+        for silent in (0..over.min(TENTHS as u64)).rev() {
+            self.tenths[self.oldest] = if silent == 0 { self.arrived_this_tick } else { 0 };
+            self.oldest = (self.oldest + 1) % TENTHS;
+        }
         self.arrived_this_tick = 0;
-        self.fast = blend_over(self.fast, rate, span, 500_000_000);
-        self.slow = blend_over(self.slow, rate, span, 3_000_000_000);
+        let (mut all, mut most, mut second) = (0, 0, 0);
+        for arrived in self.tenths.map(u64::from) {
+            all += arrived;
+            second = second.max(arrived.min(most));
+            most = most.max(arrived);
+        }
+        self.fast = (all - most - second) * 1_000 * 10 / (TENTHS as u64 - 2);
+        self.slow = blend_over(self.slow, self.fast, span, 3_000_000_000);
     }
 
     /// Arrivals per 1,000 seconds as expected `ahead` from now, at most double what they are.
     pub(crate) fn arrivals_per_1000s(&self, ahead: Duration) -> u64 {
-        // The two means lag by half a second and by three: their difference is 2.5 s of slope.
+        // The two rates lag by half a second and by three: their difference is 2.5 s of slope.
         let slope_per_s = u128::from(self.fast.saturating_sub(self.slow)) * 2 / 5;
         let rise = slope_per_s * ahead.as_millis() / 1_000;
         self.fast.saturating_add(u64::try_from(rise).unwrap_or(u64::MAX).min(self.fast))
     }
 
     /// Whether the arrival rate has died away.
-    pub(crate) const fn is_silent(&self) -> bool {
-        self.fast == 0 && self.slow == 0 && self.arrived_this_tick == 0
+    pub(crate) fn is_silent(&self) -> bool {
+        self.tenths == [0; TENTHS] && self.slow == 0 && self.arrived_this_tick == 0
     }
 }
 
@@ -122,6 +142,9 @@ fn blend_over(mean: u64, sample: u64, span: u64, tau: u64) -> u64 {
     if sample >= mean { mean.saturating_add(step) } else { mean.saturating_sub(step) }
 }
 
+const TENTHS: usize = 10;
+/// A tenth of a second, in nanoseconds.
+const TENTH: u64 = 100_000_000;
 /// t until the first request has ended.
 const SERVICE_GUESS: Duration = Duration::from_millis(100);
 /// T until the first instance has started cold.
@@ -149,6 +172,17 @@ mod tests {
             estimate.tick(now);
         }
         assert!(estimate.is_silent());
+    }
+
+    #[test]
+    fn burst_is_not_a_rate() {
+        let mut estimate = Estimate::new(None, Time::ZERO);
+        // Whatever the phase of the ticks, a burst falls into two tenths at most.
+        for (millis, arrivals) in [(950, 0), (1_050, 500), (1_150, 500), (1_250, 0), (9_000, 0)] {
+            (0..arrivals).for_each(|_| estimate.arrived());
+            estimate.tick(Time::from_millis(millis));
+            assert_eq!(estimate.arrivals_per_1000s(Duration::from_secs(3)), 0, "at {millis} ms");
+        }
     }
 
     #[test]

@@ -96,6 +96,7 @@ impl Dispatcher {
             queued: self.requests.queued(),
             slots: counts.slots - counts.slots_aging,
             stuck: self.requests.stuck().min(counts.busy),
+            busy: counts.busy,
             slots_per_instance: self.config.slots,
             arrivals_per_1000s: self.estimate.arrivals_per_1000s(cold_start),
             service: self.estimate.service(),

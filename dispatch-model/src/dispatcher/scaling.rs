@@ -106,6 +106,8 @@ pub struct Load {
     pub slots: u32,
     /// Busy ones among them whose request has outlived what is normal: they will not be free soon.
     pub stuck: u32,
+    /// Busy slots of instances that serve.
+    pub busy: u32,
     /// Slots per instance.
     pub slots_per_instance: u32,
     /// Arrivals per 1,000 seconds, as expected when a new instance would be up.
@@ -121,7 +123,8 @@ pub struct Load {
 /// Two needs, the larger wins.
 ///
 /// *Rate.* Little's law: λ·t requests are in flight on average, and the stuck ones besides. Square
-/// root staffing (Halfin and Whitt 1981) adds √(λ·t) slots for chance.
+/// root staffing (Halfin and Whitt 1981) adds √(λ·t) slots for chance. What is in flight now keeps
+/// its slots in any case.
 ///
 /// *Backlog.* Q queued requests leave through S free-running slots in Q/S·t. Below T nothing
 /// started now would help any of them, so nothing is started: that is the product's promise. From
@@ -137,7 +140,8 @@ pub fn rule(load: &Load) -> (u32, Why) {
 
     let in_flight_milli = arrivals * u128::from(service) / NANOS + u128::from(load.stuck) * 1_000;
     let spare_milli = (in_flight_milli * 1_000).isqrt();
-    let rate = (in_flight_milli + spare_milli).div_ceil(per_instance * 1_000);
+    let rate_milli = (in_flight_milli + spare_milli).max(u128::from(load.busy) * 1_000);
+    let rate = rate_milli.div_ceil(per_instance * 1_000);
     let for_rate = Why::Rate { arrivals_per_1000s: load.arrivals_per_1000s, service: load.service };
 
     let queued = u128::from(load.queued);
@@ -197,6 +201,7 @@ mod tests {
             queued: 0,
             slots: 10,
             stuck: 0,
+            busy: 0,
             slots_per_instance: 10,
             arrivals_per_1000s: 0,
             service: Duration::from_millis(50),
@@ -275,6 +280,11 @@ mod tests {
     }
 
     #[test]
+    fn requests_in_flight_keep_their_slots_when_nothing_arrives() {
+        assert_eq!(rule(&Load { busy: 11, ..load() }).0, 2);
+    }
+
+    #[test]
     fn slots_that_will_not_be_free_soon_do_not_count() {
         let stuck = Load { queued: 1, stuck: 10, ..load() };
         assert_eq!(rule(&stuck).0, 2);
@@ -286,6 +296,7 @@ mod tests {
             queued: u32::MAX,
             slots: u32::MAX,
             stuck: u32::MAX,
+            busy: u32::MAX,
             slots_per_instance: 1,
             arrivals_per_1000s: u64::MAX,
             service: Duration::MAX,
