@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! cargo run -p emulator --example serve -- ./bootstrap
-//! AWS_ENDPOINT_URL_LAMBDA=http://127.0.0.1:41234 aws lambda invoke --function-name demo /dev/stdout
+//! export AWS_ENDPOINT_URL_LAMBDA=http://127.0.0.1:41234
+//! aws lambda invoke --function-name demo /dev/stdout
 //! ```
 
 use std::ffi::OsString;

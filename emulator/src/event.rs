@@ -147,7 +147,8 @@ impl fmt::Display for Event {
     }
 }
 
-/// The default observer: lines of programs and failures are worth seeing, the rest is for debugging.
+/// The default observer: lines of programs and failures are worth seeing, the rest is for
+/// debugging.
 pub(crate) fn observe_by_tracing() -> Observer {
     Arc::new(|event| match event {
         Event::Exited { .. } | Event::InitFailed { .. } | Event::SpawnFailed { .. } => {

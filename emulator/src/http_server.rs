@@ -106,8 +106,8 @@ where
 
 /// Reads a body of at most `limit` bytes; `None` if it is larger.
 ///
-/// A larger one is read to its end all the same, up to a point: a caller that is still sending would
-/// otherwise see a broken connection instead of the answer that explains it.
+/// A larger one is read to its end all the same, up to a point: a caller that is still sending
+/// would otherwise see a broken connection instead of the answer that explains it.
 pub(crate) async fn read_body(
     mut body: Incoming,
     limit: usize,

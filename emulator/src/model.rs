@@ -1,8 +1,9 @@
-//! What AWS Lambda decides, and nothing else: a deterministic model of the service for one function.
+//! What AWS Lambda decides, and nothing else: a deterministic model of the service for one
+//! function.
 //!
 //! It is driven as our own dispatcher is: tell it what happened ([`Input`]), do what it orders
-//! ([`Output`]), wake it when it says. It holds no clock, no bytes, no process and no randomness but
-//! its seed, so the emulator (real processes) and the simulator (virtual time) share it.
+//! ([`Output`]), wake it when it says. It holds no clock, no bytes, no process and no randomness
+//! but its seed, so the emulator (real processes) and the simulator (virtual time) share it.
 //!
 //! # The life of an environment
 //!
@@ -18,16 +19,17 @@
 //!
 //! # What it holds to
 //!
-//! - One invoke per environment. The most recently used idle environment takes it, else a new one is
-//!   created for it and no other: this binding at arrival is what `lambda-dispatch` exists to avoid.
+//! - One invoke per environment. The most recently used idle environment takes it, else a new one
+//!   is created for it and no other: this binding at arrival is what `lambda-dispatch` exists to
+//!   avoid.
 //! - An invoke is refused when the concurrency or the ramp of new environments does not allow it.
 //! - An environment runs only while it initialises, serves an invoke or shuts down; otherwise it is
 //!   frozen. It is frozen once the runtime and every extension have asked for what comes next.
 //! - An invoke is answered as soon as the runtime has answered; it is over, and billed, when the
 //!   extensions have also asked for what comes next.
 //! - Initialisation that fails is run once more inside the invoke that waits for it, under the
-//!   function's time-out. The fresh processes get a new environment number, so that nothing late from
-//!   the old ones can be taken for theirs; they are not a second start to the ramp.
+//!   function's time-out. The fresh processes get a new environment number, so that nothing late
+//!   from the old ones can be taken for theirs; they are not a second start to the ramp.
 //!
 //! # The contract with its driver
 //!
@@ -170,8 +172,8 @@ impl Model {
             if at > now {
                 break;
             }
-            // What follows from a timer is dated when it was due, however late the driver is: a late
-            // wake-up then delays nothing but itself.
+            // What follows from a timer is dated when it was due, however late the driver is: a
+            // late wake-up then delays nothing but itself.
             self.now = self.now.max(at);
             self.set_timer(id, None);
             self.timer_fired(id);

@@ -59,8 +59,8 @@ impl Processes {
         })
     }
 
-    /// Starts `program` with `variables`. Its lines go to the observer and to `log`; its end is told
-    /// to the owner.
+    /// Starts `program` with `variables`. Its lines go to the observer and to `log`; its end is
+    /// told to the owner.
     pub(crate) async fn run(
         &self,
         environment: EnvironmentId,

@@ -103,7 +103,8 @@ impl RuntimeApi {
     }
 
     async fn response(&self, id: &str, request: Request<Incoming>) -> Result<Reply, Failure> {
-        // In streaming mode the runtime may still fail after the body began, and says so in a trailer.
+        // In streaming mode the runtime may still fail after the body began, and says so in a
+        // trailer.
         let streaming =
             request.headers().get(RESPONSE_MODE).is_some_and(|mode| mode == "streaming");
         let body = if streaming {

@@ -8,7 +8,8 @@ pub struct Config {
     /// Invokes that the account may have in flight, when none are reserved. Default 1,000.
     pub account_concurrency: u32,
     /// How long before an environment's processes start: placing it, fetching the image. It stands
-    /// for AWS's own part of a cold start, so it is not billed and not under the init limit. Default 0.
+    /// for AWS's own part of a cold start, so it is not billed and not under the init limit.
+    /// Default 0.
     pub cold_start: Duration,
     /// How long an invoke may take. Default 3 s.
     pub function_timeout: Duration,

@@ -134,7 +134,8 @@ pub struct Bill {
     pub cold: bool,
     /// Initialisation, in milliseconds rounded up; 0 unless cold.
     pub init_ms: u64,
-    /// From its delivery until the runtime and the extensions were done, in milliseconds rounded up.
+    /// From its delivery until the runtime and the extensions were done, in milliseconds rounded
+    /// up.
     pub duration_ms: u64,
     /// The function's memory, in MB.
     pub memory_mb: u32,

@@ -83,7 +83,8 @@ pub(super) fn report_lines(request_id: &str, bill: &Bill) -> String {
     let billed = bill.billed_ms();
     let init = if *cold { format!("\tInit Duration: {init_ms}.00 ms") } else { String::new() };
     format!(
-        "END RequestId: {request_id}\nREPORT RequestId: {request_id}\tDuration: {duration_ms}.00 ms\t\
-         Billed Duration: {billed} ms\tMemory Size: {memory_mb} MB{init}"
+        "END RequestId: {request_id}\nREPORT RequestId: {request_id}\t\
+         Duration: {duration_ms}.00 ms\tBilled Duration: {billed} ms\t\
+         Memory Size: {memory_mb} MB{init}"
     )
 }

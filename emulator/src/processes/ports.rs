@@ -6,9 +6,9 @@ use std::net::{Ipv4Addr, TcpListener};
 
 /// Finds ports for apps to listen on.
 ///
-/// A port that was free a moment ago can be gone when the app binds it. So these come from below the
-/// range that the kernel takes ports from on its own (32768 and up on Linux), start at a random one,
-/// and are not given twice while in use.
+/// A port that was free a moment ago can be gone when the app binds it. So these come from below
+/// the range that the kernel takes ports from on its own (32768 and up on Linux), start at a random
+/// one, and are not given twice while in use.
 #[derive(Debug)]
 pub(crate) struct Ports {
     taken: BTreeSet<u16>,

@@ -1,8 +1,8 @@
 //! The thread that starts processes.
 //!
 //! The kernel's parent-death signal, which [`exec_with_parent`](crate::exec_with_parent) asks for,
-//! is sent when the *thread* that started the process ends. A runtime may retire its threads when it
-//! likes; this one lives as long as the emulator.
+//! is sent when the *thread* that started the process ends. A runtime may retire its threads when
+//! it likes; this one lives as long as the emulator.
 
 use std::io;
 use std::sync::mpsc;
