@@ -1,1 +1,227 @@
-//! Placeholder.
+//! The extension of lambda-dispatch: what runs beside a web app inside AWS Lambda.
+//!
+//! It plays Lambda's runtime: it takes invokes, and an invoke is an order to *serve*. It dials back
+//! to the router that sent it, and relays the requests that come over that link to the app on this
+//! machine, until the lease ends or the router has no more work. Then it returns the invoke, and
+//! the environment is frozen until the next.
+//!
+//! ```text
+//!  Lambda's API ◀──▶ invokes ──▶ ┌──────────────────┐ ──▶ session ◀── HTTP/2 ──▶ router
+//!                                │ Lifecycle (model)│       │
+//!  app ◀── readiness ──────────▶ └──────────────────┘       └─ relay ─▶ app
+//! ```
+//!
+//! What to do when is decided by [`dispatch_model::lifecycle`]; here it is done. Settings are all
+//! environment variables ([`settings`]).
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dispatch_model::lifecycle::{Input, Lifecycle};
+use io_tokio::clock::Clock;
+use io_tokio::lifecycle_driver::{self, Inputs, drive};
+use io_tokio::net::Connector;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tracing_subscriber::EnvFilter;
+
+mod app;
+mod compression;
+mod invokes;
+mod lambda_api;
+pub mod network;
+mod performer;
+mod readiness;
+mod relay;
+mod session;
+pub mod settings;
+
+use invokes::{CurrentOffer, Invokes};
+pub use lambda_api::LambdaApiError;
+use lambda_api::{ExtensionEvent, ExtensionId, Failure, LambdaApi, time_left};
+use network::Network;
+use performer::Hands;
+use settings::{Runtime, Settings};
+
+/// Runs the extension of this process's environment to its end: the whole of `main`.
+///
+/// Wrong settings are one line on standard error and exit status 2; a failure is status 1.
+#[must_use]
+pub fn main_from_env() -> ExitCode {
+    let settings = match Settings::from_env() {
+        Ok(settings) => settings,
+        Err(error) => return stop(&error, 2),
+    };
+    log_from_env();
+    let runtime = match runtime(settings.runtime) {
+        Ok(runtime) => runtime,
+        Err(error) => return stop(&error, 1),
+    };
+    let network = Network::tcp(settings.router_networks.clone());
+    let ended = runtime.block_on(run(settings, network, terminated()));
+    // Whatever is still running is of no use to anybody.
+    runtime.shutdown_background();
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => stop(&error, 1),
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the last words of a process, for whoever started it")]
+fn stop(error: &dyn std::error::Error, status: u8) -> ExitCode {
+    eprintln!("lambda-dispatch-extension: {error}");
+    ExitCode::from(status)
+}
+
+fn log_from_env() {
+    let filter =
+        EnvFilter::try_from_env("LAMBDA_DISPATCH_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let logging = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(false)
+        .with_writer(std::io::stderr)
+        .try_init();
+    // Whoever runs us as a part of another program logs in its own way.
+    drop(logging);
+}
+
+fn runtime(kind: Runtime) -> Result<tokio::runtime::Runtime, std::io::Error> {
+    let mut builder = match kind {
+        Runtime::CurrentThread => tokio::runtime::Builder::new_current_thread(),
+        Runtime::DefaultMultiThread => tokio::runtime::Builder::new_multi_thread(),
+        Runtime::MultiThread(threads) => {
+            let mut builder = tokio::runtime::Builder::new_multi_thread();
+            builder.worker_threads(threads);
+            builder
+        }
+    };
+    builder.enable_all().build()
+}
+
+/// Returns when the process is asked to end by a signal.
+async fn terminated() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        biased;
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+/// Why the extension ended other than it should.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The app did not get ready, or went away.
+    #[error(
+        "the app on port {port} did not get ready in time or is gone; \
+         LAMBDA_DISPATCH_PORT must be the port it listens on"
+    )]
+    App {
+        /// Where it should have listened.
+        port: u16,
+    },
+    /// Lambda's API cannot be used.
+    #[error(transparent)]
+    LambdaApi(#[from] LambdaApiError),
+}
+
+/// Runs an extension until Lambda or `stop` ends it.
+///
+/// # Errors
+///
+/// See [`RunError`].
+pub async fn run<C: Connector>(
+    settings: Settings,
+    network: Network<C>,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), RunError> {
+    let clock = Clock::start();
+    let settings = Arc::new(settings);
+    let model = Lifecycle::new(settings.lifecycle, clock.now());
+    let (inputs, received) = lifecycle_driver::inputs();
+    let (orders, invoke_orders) = mpsc::channel(performer::ORDERS_MAX);
+    let offer = CurrentOffer::default();
+    let api = || LambdaApi::new(network.local.clone(), settings.runtime_api.clone());
+
+    // Lambda counts an extension as started once it has registered, so before anything else.
+    let mut events = api();
+    let id = match events.register(&settings.extension_name).await {
+        Ok(id) => Some(id),
+        Err(error) => {
+            tracing::warn!(%error, "not registered as an extension: no notice before the end");
+            None
+        }
+    };
+    let mut tasks = JoinSet::new();
+    if let Some(id) = id.clone() {
+        tasks.spawn(await_shutdown(events, id, inputs.clone()));
+    }
+    let stopping = inputs.clone();
+    tasks.spawn(async move {
+        stop.await;
+        stopping.tell(Input::Shutdown { left: STOP_PATIENCE }).await;
+    });
+    let invokes = Invokes::new(api(), Arc::clone(&settings), offer.clone(), inputs.clone());
+    let mut invokes = tokio::spawn(invokes.run(invoke_orders));
+    let hands = Hands {
+        settings: Arc::clone(&settings),
+        network: network.clone(),
+        clock,
+        offer,
+        inputs,
+        invokes: orders,
+        link: None,
+        probe: None,
+    };
+    let failed = tokio::select! {
+        biased;
+        failed = drive(model, clock, received, hands) => failed,
+        ended = &mut invokes => return Ok(ended.unwrap_or(Ok(()))?),
+    };
+    // The hands are gone, so the last answer is the last order.
+    if tokio::time::timeout(STOP_PATIENCE, invokes).await.is_err() {
+        tracing::warn!("Lambda took no answer to the last invoke");
+    }
+    if !failed {
+        return Ok(());
+    }
+    let error = RunError::App { port: settings.app_port };
+    if let Some(id) = id {
+        let message = error.to_string();
+        let failure = Failure { kind: "Extension.AppConnectionError", message: &message };
+        let mut api = api();
+        match tokio::time::timeout(STOP_PATIENCE, api.exit_error(&id, failure)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "Lambda did not hear why"),
+            Err(_) => tracing::warn!("Lambda did not hear why"),
+        }
+    }
+    Err(error)
+}
+
+async fn await_shutdown<C: Connector>(mut api: LambdaApi<C>, id: ExtensionId, inputs: Inputs) {
+    loop {
+        match api.next_event(&id).await {
+            Ok(ExtensionEvent { event_type, deadline_ms }) if event_type == "SHUTDOWN" => {
+                let left = time_left(deadline_ms).unwrap_or(STOP_PATIENCE);
+                inputs.tell(Input::Shutdown { left }).await;
+                return;
+            }
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!(%error, "no notice before the end");
+                return;
+            }
+        }
+    }
+}
+
+/// How long the process takes to end when nobody says how long it may.
+const STOP_PATIENCE: Duration = Duration::from_secs(2);

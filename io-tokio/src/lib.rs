@@ -29,6 +29,7 @@ pub mod headers;
 mod hex;
 pub mod instance_listener;
 pub mod invoker;
+pub mod lifecycle_driver;
 pub mod net;
 pub mod networks;
 pub mod observe;

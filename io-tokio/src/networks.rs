@@ -37,6 +37,15 @@ impl Networks {
         ])
     }
 
+    /// Every address there is.
+    #[must_use]
+    pub fn any() -> Self {
+        Self(vec![
+            Network { base: IpAddr::V4(Ipv4Addr::UNSPECIFIED), prefix_bits: 0 },
+            Network { base: IpAddr::V6(Ipv6Addr::UNSPECIFIED), prefix_bits: 0 },
+        ])
+    }
+
     /// The same networks and this machine itself.
     #[must_use]
     pub fn and_loopback(mut self) -> Self {

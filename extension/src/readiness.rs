@@ -1,0 +1,58 @@
+//! Waiting for the app to be ready.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, StatusCode, header};
+use http_body_util::Empty;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use io_tokio::net::Connector;
+
+use crate::settings::Readiness;
+
+/// Returns when the app is ready: asks at once, and then every 10 ms.
+pub(crate) async fn until_ready<C: Connector>(connector: &C, port: u16, readiness: &Readiness) {
+    loop {
+        let ready = tokio::time::timeout(ANSWER_PATIENCE, is_ready(connector, port, readiness));
+        if ready.await == Ok(true) {
+            return;
+        }
+        tokio::time::sleep(INTERVAL).await;
+    }
+}
+
+async fn is_ready<C: Connector>(connector: &C, port: u16, readiness: &Readiness) -> bool {
+    let Ok(io) = connector.connect(APP_HOST, port).await else { return false };
+    match readiness {
+        Readiness::Tcp => true,
+        Readiness::Http { path, statuses } => {
+            let status = get(io, path).await.ok();
+            let status = status.as_ref().map(StatusCode::as_u16);
+            status.is_some_and(|status| statuses.iter().any(|range| range.contains(&status)))
+        }
+    }
+}
+
+async fn get<I: io_tokio::net::Io>(io: I, path: &str) -> Result<StatusCode, hyper::Error> {
+    let (mut sender, connection) = http1::handshake(TokioIo::new(io)).await?;
+    let mut request = Request::new(Empty::<Bytes>::new());
+    if let Ok(uri) = path.parse() {
+        *request.uri_mut() = uri;
+    }
+    let headers = request.headers_mut();
+    headers.insert(header::HOST, header::HeaderValue::from_static("localhost"));
+    headers.insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+    tokio::select! {
+        biased;
+        response = sender.send_request(request) => Ok(response?.status()),
+        // The connection is what drives the request; it ends first only with an error.
+        ended = async { connection.await.and(std::future::pending().await) } => ended,
+    }
+}
+
+/// Where the app listens.
+pub(crate) const APP_HOST: &str = "127.0.0.1";
+const INTERVAL: Duration = Duration::from_millis(10);
+/// An app that takes a connection and then does not answer is asked again.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(2);

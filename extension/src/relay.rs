@@ -1,0 +1,267 @@
+//! One request: from the router's stream to the app and back.
+//!
+//! What is passed on is passed on as it came: the raw path, headers with their order, repeats and
+//! bytes, bodies chunk by chunk, trailers. Changed is only what HTTP/1.1 and HTTP/2 say differently:
+//! `:authority` becomes `Host`, cookie crumbs become one line, hop-by-hop headers go.
+//!
+//! How it can end, as the router sees it:
+//!
+//! | what happened | the stream |
+//! |---|---|
+//! | the app answered | its answer |
+//! | nothing of the request reached the app | `REFUSED_STREAM`: may be given to another instance |
+//! | the app broke off before its answer | 502 with `lambda-dispatch-error: app-connection` |
+//! | the app broke off within its answer | `INTERNAL_ERROR`: cut, never a clean end |
+//! | the router reset the stream | the connection to the app is closed at once |
+//!
+//! Nothing of one request can touch another.
+
+use std::future::poll_fn;
+
+use bytes::Bytes;
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream};
+use http::uri::{PathAndQuery, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::{header, request, response};
+use http_body::Body;
+use io_tokio::headers::strip_hop_by_hop;
+use io_tokio::net::Connector;
+use io_tokio::stream_body::{SendError, StreamBody, send_body};
+
+use crate::app::{App, AppError, ResponseBody};
+use crate::compression::{Compressed, Plan, Wish};
+
+/// What a request showed of the app.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AppSeen {
+    /// It is there.
+    Alive,
+    /// Nobody listens on its port.
+    Gone,
+}
+
+/// Relays one request, until both directions have ended.
+pub(crate) async fn relay<C: Connector>(
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+    app: &App<C>,
+    compress: bool,
+) -> AppSeen {
+    let (head, stream) = request.into_parts();
+    let wish = if compress { Wish::of(&head.method, &head.headers) } else { Wish::NONE };
+    let Some(head) = app_head(head) else {
+        answer(respond, StatusCode::NOT_IMPLEMENTED, "This method is not supported.\n", None);
+        return AppSeen::Alive;
+    };
+    let content_length = content_length(&head.headers);
+    let body = StreamBody::new(stream, content_length);
+    let answered = tokio::select! {
+        biased;
+        // The router does not want an answer any more; leaving here closes the connection.
+        _ = poll_fn(|cx| respond.poll_reset(cx)) => return AppSeen::Alive,
+        answered = app.send(head, body) => answered,
+    };
+    match answered {
+        Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            tracing::warn!("the app switched protocols without being asked");
+            bad_gateway(respond);
+        }
+        Ok(response) => pass_on(response, respond, wish).await,
+        Err(AppError::Unreachable(error)) => {
+            tracing::warn!(%error, "cannot connect to the app; the request goes back to the router");
+            respond.send_reset(Reason::REFUSED_STREAM);
+            if error.kind() == std::io::ErrorKind::ConnectionRefused {
+                return AppSeen::Gone;
+            }
+        }
+        Err(error @ (AppError::Broken(_) | AppError::Gone(_))) => {
+            tracing::warn!(error = chain(&error), "no answer from the app");
+            bad_gateway(respond);
+        }
+    }
+    AppSeen::Alive
+}
+
+async fn pass_on(response: Response<ResponseBody>, mut respond: SendResponse<Bytes>, wish: Wish) {
+    let (mut head, body) = response.into_parts();
+    let plan = Plan::new(wish, head.status, &head.headers, body.size_hint().exact());
+    head.headers = plan.headers(router_headers(&head.headers));
+    let ends = body.is_end_stream();
+    let stream = match respond.send_response(router_response(&head), ends) {
+        Ok(stream) => stream,
+        // The stream was reset meanwhile, or the app's head is one that HTTP/2 cannot express.
+        Err(error) => {
+            tracing::debug!(%error, "the answer cannot be passed on");
+            respond.send_reset(Reason::INTERNAL_ERROR);
+            return;
+        }
+    };
+    if ends {
+        return;
+    }
+    let sent = match plan.coding() {
+        None => send_body(body, stream).await.map_err(|error| describe(&error)),
+        Some(coding) => {
+            let compressed = Compressed::new(body, coding);
+            send_body(compressed, stream).await.map_err(|error| describe(&error))
+        }
+    };
+    if let Err(Some(error)) = sent {
+        tracing::warn!(error, "the answer was cut");
+    }
+}
+
+/// What to log: a router that wants no more is no news.
+fn describe<E: std::error::Error + 'static>(error: &SendError<E>) -> Option<String> {
+    match error {
+        SendError::Body(error) => Some(chain(error)),
+        SendError::Closed(_) | SendError::Reset(_) | _ => None,
+    }
+}
+
+/// The head as the app is to see it; `None` for what cannot be said in HTTP/1.1.
+fn app_head(head: request::Parts) -> Option<request::Parts> {
+    if head.method == Method::CONNECT {
+        return None;
+    }
+    let target = head.uri.path_and_query().cloned();
+    let target = target.unwrap_or_else(|| PathAndQuery::from_static("/"));
+    let stripped = strip_hop_by_hop(&head.headers);
+    let mut headers = HeaderMap::with_capacity(stripped.len() + 1);
+    if !stripped.contains_key(header::HOST) {
+        let authority = head.uri.authority().map_or("localhost", |authority| authority.as_str());
+        headers.insert(header::HOST, HeaderValue::from_str(authority).ok()?);
+    }
+    for (name, value) in &stripped {
+        if name != header::COOKIE {
+            headers.append(name, value.clone());
+        } else if !headers.contains_key(header::COOKIE) {
+            headers.append(name, joined_cookies(&stripped, value));
+        }
+    }
+    let mut parts = Request::new(()).into_parts().0;
+    parts.method = head.method;
+    parts.uri = Uri::from(target);
+    parts.version = Version::HTTP_11;
+    parts.headers = headers;
+    Some(parts)
+}
+
+/// HTTP/2 splits cookies into crumbs, HTTP/1.1 knows only one line (RFC 9113, 8.2.3).
+fn joined_cookies(headers: &HeaderMap, first: &HeaderValue) -> HeaderValue {
+    let crumbs: Vec<_> =
+        headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    HeaderValue::from_bytes(&crumbs.join(&b"; "[..])).unwrap_or_else(|_| first.clone())
+}
+
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// The app's headers as the router is to see them.
+fn router_headers(headers: &HeaderMap) -> HeaderMap {
+    let stripped = strip_hop_by_hop(headers);
+    if !stripped.contains_key(ERROR_HEADER) {
+        return stripped;
+    }
+    // It is ours to say; a new map, because removing would change the order.
+    let kept = stripped.iter().filter(|(name, _)| **name != ERROR_HEADER);
+    kept.map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+fn router_response(head: &response::Parts) -> Response<()> {
+    let mut response = Response::new(());
+    *response.status_mut() = head.status;
+    response.headers_mut().clone_from(&head.headers);
+    response
+}
+
+fn bad_gateway(respond: SendResponse<Bytes>) {
+    let text = "The app closed the connection before it answered.\n";
+    answer(respond, StatusCode::BAD_GATEWAY, text, Some("app-connection"));
+}
+
+/// An answer of our own.
+fn answer(
+    mut respond: SendResponse<Bytes>,
+    status: StatusCode,
+    text: &'static str,
+    error: Option<&'static str>,
+) {
+    let mut response = Response::new(());
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(text.len()));
+    if let Some(error) = error {
+        headers.insert(ERROR_HEADER, HeaderValue::from_static(error));
+    }
+    let sent = respond
+        .send_response(response, false)
+        .and_then(|mut stream| stream.send_data(Bytes::from_static(text.as_bytes()), true));
+    if let Err(error) = sent {
+        tracing::debug!(%error, "nobody waits for the answer");
+    }
+}
+
+/// An error and its causes on one line; hyper says what happened only in the cause.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.ends_with(&next) {
+            text = format!("{text}: {next}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// Marks answers that are ours and not the app's, for the router, which removes it.
+const ERROR_HEADER: HeaderName = HeaderName::from_static("lambda-dispatch-error");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(uri: &str, headers: &[(&str, &str)]) -> request::Parts {
+        let mut request = Request::builder().uri(uri);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    #[test]
+    fn the_app_sees_the_raw_path_and_the_clients_authority() {
+        let head = parts("https://example.com/a%2Fb//..;x?q=%20&q=2", &[("x-a", "1")]);
+        let head = app_head(head).unwrap();
+        assert_eq!(head.uri.to_string(), "/a%2Fb//..;x?q=%20&q=2");
+        assert_eq!(head.headers[header::HOST], "example.com");
+        assert_eq!(head.version, Version::HTTP_11);
+        let named = parts("https://example.com/", &[("host", "other.com")]);
+        assert_eq!(app_head(named).unwrap().headers[header::HOST], "other.com");
+    }
+
+    #[test]
+    fn cookie_crumbs_become_one_line_in_their_place() {
+        let head = parts("/", &[("a", "1"), ("cookie", "x=1"), ("b", "2"), ("cookie", "y=2")]);
+        let headers = app_head(head).unwrap().headers;
+        let lines: Vec<_> = headers.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(lines, ["host", "a", "cookie", "b"]);
+        assert_eq!(headers[header::COOKIE], "x=1; y=2");
+    }
+
+    #[test]
+    fn the_app_cannot_speak_in_our_name() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [("a", "1"), ("lambda-dispatch-error", "x"), ("b", "2"), ("c", "3")] {
+            headers.append(name, value.parse().unwrap());
+        }
+        let kept = router_headers(&headers);
+        let names: Vec<_> = kept.keys().map(HeaderName::as_str).collect();
+        assert_eq!(names, ["a", "b", "c"]);
+    }
+}

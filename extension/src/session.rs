@@ -1,0 +1,284 @@
+//! One link to the router, from dialling to its end.
+//!
+//! The extension dials, attaches, and then is the HTTP/2 *server*: each stream that the router opens
+//! is a request. When [`Session::run`] returns, nothing of the link is left: every relay has ended
+//! and every connection to the app is closed, which is what lets the environment freeze.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use dispatch_model::lifecycle::{Input, LinkEnd};
+use h2::server::{Connection, SendResponse};
+use h2::{Ping, PingPong, Reason, RecvStream};
+use http::Request;
+use io_tokio::attach::{self, AttachError, Hello};
+use io_tokio::clock::Clock;
+use io_tokio::lifecycle_driver::Inputs;
+use io_tokio::net::{Connector, Io};
+use io_tokio::payload::CheckedOffer;
+use io_tokio::tls;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::app::{AllClosed, App};
+use crate::network::Network;
+use crate::relay::{AppSeen, relay};
+
+/// What the router offered, and to whom.
+#[derive(Clone, Debug)]
+pub(crate) struct Attachment {
+    /// This instance.
+    pub(crate) instance: String,
+    /// How many requests at a time.
+    pub(crate) slots: u8,
+    /// Where and how.
+    pub(crate) offer: CheckedOffer,
+}
+
+/// What may be asked of a link. The sender's end means: drop it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LinkOrder {
+    /// No new requests; close when the last one has ended.
+    Goaway,
+    /// Ask for a sign of life.
+    Ping,
+}
+
+/// One link.
+#[derive(Debug)]
+pub(crate) struct Session<C> {
+    pub(crate) network: Network<C>,
+    pub(crate) clock: Clock,
+    pub(crate) app_port: u16,
+    pub(crate) compress: bool,
+    pub(crate) attachment: Attachment,
+    pub(crate) lease: Duration,
+    pub(crate) cold: bool,
+    pub(crate) inputs: Inputs,
+    pub(crate) orders: mpsc::Receiver<LinkOrder>,
+}
+
+impl<C: Connector> Session<C> {
+    /// Dials, attaches and serves until the link ends.
+    pub(crate) async fn run(mut self) -> LinkEnd {
+        let offer = &self.attachment.offer;
+        let connected = tokio::select! {
+            biased;
+            () = dropped(&mut self.orders) => return LinkEnd::Lost,
+            connected = self.network.router.connect(&offer.host, offer.port) => connected,
+        };
+        let io = match connected {
+            Ok(io) => io,
+            Err(error) => {
+                let (host, port) = (&offer.host, offer.port);
+                tracing::warn!(%error, host, port, "cannot connect to the router");
+                return LinkEnd::Unreachable;
+            }
+        };
+        let Some(pins) = offer.pins.clone() else { return self.attach(io, &[]).await };
+        let secured = tokio::select! {
+            biased;
+            () = dropped(&mut self.orders) => return LinkEnd::Lost,
+            secured = tls::dial(io, &pins) => secured,
+        };
+        match secured {
+            Ok((stream, exporter)) => self.attach(stream, &exporter).await,
+            Err(error) => {
+                tracing::warn!(%error, "the router cannot be trusted");
+                LinkEnd::Unreachable
+            }
+        }
+    }
+
+    async fn attach<S: Io>(mut self, mut io: S, exporter: &[u8]) -> LinkEnd {
+        let Attachment { instance, slots, offer } = &self.attachment;
+        let host = if offer.host.contains(':') {
+            format!("[{}]:{}", offer.host, offer.port)
+        } else {
+            format!("{}:{}", offer.host, offer.port)
+        };
+        let hello = Hello {
+            host,
+            instance: instance.clone(),
+            slots: u16::from(*slots),
+            lease: self.lease,
+            cold: self.cold,
+        };
+        let attached = tokio::select! {
+            biased;
+            () = dropped(&mut self.orders) => return LinkEnd::Lost,
+            attached = attach::request(&mut io, &hello, &offer.token, exporter) => attached,
+        };
+        if let Err(error) = attached {
+            tracing::warn!(%error, "cannot attach to the router");
+            let AttachError::Refused { status } = error else { return LinkEnd::Unreachable };
+            return if status < 500 { LinkEnd::Refused } else { LinkEnd::Unavailable };
+        }
+        let handshake = server(*slots).handshake(io);
+        let connection = tokio::select! {
+            biased;
+            () = dropped(&mut self.orders) => return LinkEnd::Lost,
+            connection = handshake => connection,
+        };
+        match connection {
+            Ok(connection) => {
+                tracing::info!(instance = hello.instance, lease = ?self.lease, "attached");
+                self.serve(connection).await
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the router does not speak HTTP/2");
+                LinkEnd::Lost
+            }
+        }
+    }
+
+    async fn serve<S: Io>(self, mut connection: Connection<S, Bytes>) -> LinkEnd {
+        let (app, closed) = App::new(self.network.local.clone(), self.app_port, self.clock);
+        let mut serving = Serving {
+            app: Arc::new(app),
+            closed,
+            compress: self.compress,
+            inputs: self.inputs,
+            relays: JoinSet::new(),
+            draining: false,
+        };
+        let mut ping = connection.ping_pong();
+        let mut orders = self.orders;
+        serving.inputs.tell(Input::Attached).await;
+        let end = loop {
+            tokio::select! {
+                biased;
+                order = orders.recv() => match order {
+                    None => break LinkEnd::Lost,
+                    Some(LinkOrder::Goaway) => {
+                        serving.draining = true;
+                        connection.graceful_shutdown();
+                    }
+                    Some(LinkOrder::Ping) => {
+                        // One is under way already: its answer will do.
+                        if let Some(Err(error)) =
+                            ping.as_mut().map(|ping| ping.send_ping(Ping::opaque()))
+                        {
+                            tracing::debug!(%error, "no second ping");
+                        }
+                    }
+                },
+                accepted = connection.accept() => match accepted {
+                    Some(Ok((request, respond))) => serving.start(request, respond).await,
+                    Some(Err(error)) => break serving.ended_with(&error),
+                    None => break if serving.relays.is_empty() {
+                        LinkEnd::Closed
+                    } else {
+                        LinkEnd::Lost
+                    },
+                },
+                Some(seen) = serving.relays.join_next() => serving.ended(seen.ok()).await,
+                ponged = pong(ping.as_mut()) => if ponged {
+                    serving.inputs.tell(Input::Ponged).await;
+                } else {
+                    ping = None;
+                },
+            }
+        };
+        drop(connection);
+        serving.finish().await;
+        end
+    }
+}
+
+/// The requests of a link.
+struct Serving<C> {
+    app: Arc<App<C>>,
+    closed: AllClosed,
+    compress: bool,
+    inputs: Inputs,
+    relays: JoinSet<AppSeen>,
+    draining: bool,
+}
+
+impl<C: Connector> Serving<C> {
+    async fn start(&mut self, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+        if self.draining {
+            respond.send_reset(Reason::REFUSED_STREAM);
+            return;
+        }
+        self.inputs.tell(Input::RequestStarted).await;
+        let (app, compress) = (Arc::clone(&self.app), self.compress);
+        // Not within the loop that accepts: h2 would flush each answer by itself.
+        self.relays.spawn(async move { relay(request, respond, &app, compress).await });
+    }
+
+    async fn ended(&mut self, seen: Option<AppSeen>) {
+        self.inputs.tell(Input::RequestEnded).await;
+        if seen == Some(AppSeen::Gone) {
+            self.inputs.tell(Input::AppExited).await;
+        }
+    }
+
+    fn ended_with(&self, error: &h2::Error) -> LinkEnd {
+        let is_goodbye = error.is_go_away() && error.reason() == Some(Reason::NO_ERROR);
+        if is_goodbye && self.relays.is_empty() {
+            return LinkEnd::Closed;
+        }
+        tracing::warn!(%error, in_flight = self.relays.len(), "the link to the router broke");
+        LinkEnd::Lost
+    }
+
+    /// Ends what is still running and waits until nothing is left.
+    async fn finish(mut self) {
+        self.relays.abort_all();
+        while let Some(seen) = self.relays.join_next().await {
+            self.ended(seen.ok()).await;
+        }
+        drop(self.app);
+        self.closed.wait().await;
+    }
+}
+
+/// Returns when the link is no longer wanted. Other orders are for a link that has been attached.
+async fn dropped(orders: &mut mpsc::Receiver<LinkOrder>) {
+    while orders.recv().await.is_some() {}
+}
+
+/// Returns whether an answer to a ping came; waits for ever if there is nothing to wait for.
+async fn pong(ping: Option<&mut PingPong>) -> bool {
+    match ping {
+        Some(ping) => poll_fn(|cx| ping.poll_pong(cx)).await.is_ok(),
+        None => std::future::pending().await,
+    }
+}
+
+fn server(slots: u8) -> h2::server::Builder {
+    let connection_window = (u32::from(slots) * STREAM_WINDOW_BYTES).max(CONNECTION_WINDOW_BYTES);
+    let mut builder = h2::server::Builder::new();
+    builder
+        .max_concurrent_streams(u32::from(slots))
+        .initial_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(connection_window)
+        .max_frame_size(FRAME_BYTES_MAX)
+        .max_header_list_size(HEADER_BYTES_MAX)
+        .max_send_buffer_size(SEND_BUFFER_BYTES)
+        .max_pending_accept_reset_streams(RESETS_MAX)
+        .max_concurrent_reset_streams(RESETS_MAX)
+        .max_local_error_reset_streams(None)
+        .data_frame_budget(SMALL_FRAMES_BYTES);
+    builder
+}
+
+/// How much of a request's body may wait for the app. All streams together never fill the
+/// connection's window, so that one that stalls stops no other.
+const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
+/// Four times HTTP/2's default; takes a quarter off the CPU of large bodies.
+const FRAME_BYTES_MAX: u32 = 64 * 1024;
+/// More than the router admits from its clients, together with what it adds.
+const HEADER_BYTES_MAX: u32 = 256 * 1024;
+/// How much of a response may wait for the router, a stream.
+const SEND_BUFFER_BYTES: usize = 256 * 1024;
+/// Clients that vanish in a crowd become a burst of resets. The link is authenticated, and the
+/// streams are bounded by the slots, so that a flood is not an attack here.
+const RESETS_MAX: usize = 100_000;
+/// Uploads in tiny chunks are legal, and each is a frame.
+const SMALL_FRAMES_BYTES: usize = 64 * 1024 * 1024;

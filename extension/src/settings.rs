@@ -1,0 +1,436 @@
+//! Settings of the extension, all from the environment.
+//!
+//! The names of the original are kept. Where there is none of ours, some of Lambda Web Adapter's
+//! (`AWS_LWA_*`) are understood as well, so that an image moves over as it is.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+use std::time::Duration;
+
+use dispatch_model::lifecycle::Config;
+use io_tokio::networks::Networks;
+use io_tokio::payload::Plaintext;
+use thiserror::Error;
+
+/// Everything that can be set.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where the app listens on this machine; `LAMBDA_DISPATCH_PORT`, 3001.
+    pub app_port: u16,
+    /// Whether responses are compressed; `LAMBDA_DISPATCH_ENABLE_COMPRESSION`, true.
+    pub compression: bool,
+    /// The name to register under, which is that of the executable's file.
+    pub extension_name: String,
+    /// Treats each invoke as this long, and refuses payloads older than 5 s: for local use;
+    /// `LAMBDA_DISPATCH_FORCE_DEADLINE` in seconds, unset.
+    pub force_deadline: Option<Duration>,
+    /// How long things take.
+    pub lifecycle: Config,
+    /// Whether a router may be reached without TLS; `LAMBDA_DISPATCH_ALLOW_INSECURE`, false.
+    pub plaintext: Plaintext,
+    /// When the app counts as ready.
+    pub readiness: Readiness,
+    /// Where routers may be; `LAMBDA_DISPATCH_ROUTER_CIDRS`, the private networks (and this machine
+    /// where plaintext is allowed).
+    pub router_networks: Networks,
+    /// How many threads work.
+    pub runtime: Runtime,
+    /// Lambda's API for runtimes and extensions.
+    pub runtime_api: RuntimeApi,
+    /// Whether the environment is about to be stored as a snapshot
+    /// (`AWS_LAMBDA_INITIALIZATION_TYPE`).
+    pub snap_start: bool,
+}
+
+/// How the app shows that it is ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// It answers `GET path` with one of these statuses; `LAMBDA_DISPATCH_READINESS_PATH`, `/health`,
+    /// and `LAMBDA_DISPATCH_READINESS_STATUS`, `100-499`.
+    Http {
+        /// The path and query.
+        path: String,
+        /// The statuses.
+        statuses: Vec<RangeInclusive<u16>>,
+    },
+    /// It accepts a connection; `LAMBDA_DISPATCH_READINESS_PROTOCOL=tcp`.
+    Tcp,
+}
+
+/// How many threads work; `LAMBDA_DISPATCH_RUNTIME`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Runtime {
+    /// One, as most functions have less than two cores. The default.
+    CurrentThread,
+    /// One for each core.
+    DefaultMultiThread,
+    /// That many; `TOKIO_WORKER_THREADS`, 2.
+    MultiThread(usize),
+}
+
+/// Where Lambda's API is; `AWS_LAMBDA_RUNTIME_API`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuntimeApi {
+    /// Its name or address; IPv6 without brackets.
+    pub host: String,
+    /// Its port, 80 if not given.
+    pub port: u16,
+    /// What goes before each path; empty, or starting with `/` and not ending in it.
+    pub prefix: String,
+}
+
+/// A setting that cannot be used.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("{name} is `{value}`, must be {expected}")]
+pub struct SettingsError {
+    name: &'static str,
+    value: String,
+    expected: &'static str,
+}
+
+impl Settings {
+    /// Reads the process's environment.
+    ///
+    /// # Errors
+    ///
+    /// The first wrong value, with what it may be.
+    pub fn from_env() -> Result<Self, SettingsError> {
+        let mut settings = Self::read(|name| std::env::var(name).ok())?;
+        let executable = std::env::args_os().next();
+        let name = executable.as_ref().and_then(|path| std::path::Path::new(path).file_name());
+        if let Some(name) = name.and_then(|name| name.to_str()) {
+            name.clone_into(&mut settings.extension_name);
+        }
+        Ok(settings)
+    }
+
+    /// Reads settings from wherever `variable` finds them.
+    ///
+    /// # Errors
+    ///
+    /// The first wrong value, with what it may be.
+    pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
+        let source = Source { variable };
+        let plaintext = match source.get("LAMBDA_DISPATCH_ALLOW_INSECURE", BOOLEAN, boolean)? {
+            Some(true) => Plaintext::Allowed,
+            Some(false) | None => Plaintext::Refused,
+        };
+        let private = match plaintext {
+            Plaintext::Allowed => Networks::private().and_loopback(),
+            Plaintext::Refused => Networks::private(),
+        };
+        let runtime_api = source
+            .get("AWS_LAMBDA_RUNTIME_API", "host:port, as Lambda sets it", RuntimeApi::parse)?
+            .ok_or(SettingsError {
+                name: "AWS_LAMBDA_RUNTIME_API",
+                value: String::new(),
+                expected: "set; this program runs inside AWS Lambda, `lambda-dispatch dev` or a \
+                           Lambda emulator, which set it",
+            })?;
+        Ok(Self {
+            app_port: source
+                .get("LAMBDA_DISPATCH_PORT", PORT, port)?
+                .or(source.get("AWS_LWA_PORT", PORT, port)?)
+                .unwrap_or(3001),
+            compression: source
+                .get("LAMBDA_DISPATCH_ENABLE_COMPRESSION", BOOLEAN, boolean)?
+                .unwrap_or(true),
+            extension_name: "lambda-dispatch".to_owned(),
+            force_deadline: source
+                .get("LAMBDA_DISPATCH_FORCE_DEADLINE", SECONDS, number)?
+                .map(Duration::from_secs),
+            lifecycle: source.lifecycle()?,
+            plaintext,
+            readiness: source.readiness()?,
+            router_networks: source
+                .get(
+                    "LAMBDA_DISPATCH_ROUTER_CIDRS",
+                    "networks such as 10.0.0.0/8, separated by commas",
+                    parsed,
+                )?
+                .unwrap_or(private),
+            runtime: source.runtime()?,
+            runtime_api,
+            snap_start: source
+                .get("AWS_LAMBDA_INITIALIZATION_TYPE", "text", parsed::<String>)?
+                .is_some_and(|kind| kind == "snap-start"),
+        })
+    }
+}
+
+struct Source<F> {
+    variable: F,
+}
+
+impl<F: Fn(&str) -> Option<String>> Source<F> {
+    /// A variable, if it is set to something.
+    fn get<T>(
+        &self,
+        name: &'static str,
+        expected: &'static str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Result<Option<T>, SettingsError> {
+        let value = (self.variable)(name).filter(|value| !value.trim().is_empty());
+        let Some(value) = value else { return Ok(None) };
+        match parse(value.trim()) {
+            Some(parsed) => Ok(Some(parsed)),
+            None => Err(SettingsError { name, value, expected }),
+        }
+    }
+
+    fn lifecycle(&self) -> Result<Config, SettingsError> {
+        let default = Config::default();
+        let millis = |name| Ok(self.get(name, MILLIS, number)?.map(Duration::from_millis));
+        Ok(Config {
+            async_init: self
+                .get("LAMBDA_DISPATCH_ASYNC_INIT", BOOLEAN, boolean)?
+                .or(self.get("AWS_LWA_ASYNC_INIT", BOOLEAN, boolean)?)
+                .unwrap_or(default.async_init),
+            app_patience: self
+                .get("LAMBDA_DISPATCH_ASYNC_INIT_TIMEOUT", SECONDS, number)?
+                .map_or(default.app_patience, Duration::from_secs),
+            lead: millis("LAMBDA_DISPATCH_DEADLINE_LEAD_MS")?.unwrap_or(default.lead),
+            invoke_fallback: default.invoke_fallback,
+            linger: millis("LAMBDA_DISPATCH_LAST_ACTIVE_GRACE_PERIOD_MS")?,
+        })
+    }
+
+    fn readiness(&self) -> Result<Readiness, SettingsError> {
+        const PROTOCOL: &str = "http or tcp";
+        let tcp = |value: &str| match value.to_ascii_lowercase().as_str() {
+            "http" => Some(false),
+            "tcp" => Some(true),
+            _ => None,
+        };
+        let is_tcp = self.get("LAMBDA_DISPATCH_READINESS_PROTOCOL", PROTOCOL, tcp)?.or(self.get(
+            "AWS_LWA_READINESS_CHECK_PROTOCOL",
+            PROTOCOL,
+            tcp,
+        )?);
+        if is_tcp == Some(true) {
+            return Ok(Readiness::Tcp);
+        }
+        const PATH: &str = "a path that starts with /";
+        const STATUS: &str = "statuses such as 200-399,401";
+        let path = self
+            .get("LAMBDA_DISPATCH_READINESS_PATH", PATH, path)?
+            .or(self.get("AWS_LWA_READINESS_CHECK_PATH", PATH, path)?)
+            .unwrap_or_else(|| "/health".to_owned());
+        let statuses = self
+            .get("LAMBDA_DISPATCH_READINESS_STATUS", STATUS, statuses)?
+            .or(self.get("AWS_LWA_READINESS_CHECK_HEALTHY_STATUS", STATUS, statuses)?)
+            .unwrap_or_else(|| vec![100..=499]);
+        Ok(Readiness::Http { path, statuses })
+    }
+
+    fn runtime(&self) -> Result<Runtime, SettingsError> {
+        let threads = self
+            .get("TOKIO_WORKER_THREADS", "a number of threads, at least 1", parsed::<usize>)?
+            .unwrap_or(2)
+            .max(1);
+        let runtime = self.get(
+            "LAMBDA_DISPATCH_RUNTIME",
+            "current_thread, multi_thread or default_multi_thread",
+            |value| match value {
+                "current_thread" => Some(Runtime::CurrentThread),
+                "default_multi_thread" => Some(Runtime::DefaultMultiThread),
+                "multi_thread" => Some(Runtime::MultiThread(threads)),
+                _ => None,
+            },
+        )?;
+        Ok(runtime.unwrap_or(Runtime::CurrentThread))
+    }
+}
+
+impl RuntimeApi {
+    /// Reads `host:port`, `http://host:port` and either with a path.
+    fn parse(text: &str) -> Option<Self> {
+        let text = text.strip_prefix("http://").unwrap_or(text);
+        let (authority, prefix) = match text.find('/') {
+            Some(at) => text.split_at(at),
+            None => (text, ""),
+        };
+        let authority: http::uri::Authority = authority.parse().ok()?;
+        let prefix = prefix.trim_end_matches('/');
+        if !prefix.is_empty() {
+            prefix.parse::<http::uri::PathAndQuery>().ok()?;
+        }
+        let port = match authority.as_str().strip_prefix(authority.host())? {
+            "" => 80,
+            text => port(text.strip_prefix(':')?)?,
+        };
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+        let (host, prefix) = (host.to_owned(), prefix.to_owned());
+        (!host.is_empty()).then_some(Self { host, port, prefix })
+    }
+}
+
+impl fmt::Display for RuntimeApi {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, port, prefix } = self;
+        write!(f, "http://{host}:{port}{prefix}")
+    }
+}
+
+fn parsed<T: FromStr>(value: &str) -> Option<T> {
+    value.parse().ok()
+}
+
+fn boolean(value: &str) -> Option<bool> {
+    match value.to_ascii_lowercase().as_str() {
+        "true" | "1" => Some(true),
+        "false" | "0" => Some(false),
+        _ => None,
+    }
+}
+
+/// At most a day in milliseconds, so that no sum of spans can overflow.
+fn number(value: &str) -> Option<u64> {
+    value.parse().ok().filter(|number| *number <= 86_400_000)
+}
+
+fn port(value: &str) -> Option<u16> {
+    value.parse().ok().filter(|port| *port != 0)
+}
+
+fn path(value: &str) -> Option<String> {
+    let parsed: http::uri::PathAndQuery = value.parse().ok()?;
+    value.starts_with('/').then(|| parsed.as_str().to_owned())
+}
+
+fn statuses(value: &str) -> Option<Vec<RangeInclusive<u16>>> {
+    let status =
+        |text: &str| text.trim().parse().ok().filter(|status: &u16| (100..=599).contains(status));
+    let range = |text: &str| match text.split_once('-') {
+        Some((first, last)) => Some(status(first)?..=status(last)?),
+        None => status(text).map(|only| only..=only),
+    };
+    value.split(',').map(range).map(|range| range.filter(|range| !range.is_empty())).collect()
+}
+
+const BOOLEAN: &str = "true or false";
+const MILLIS: &str = "a number of milliseconds, at most 86400000";
+const PORT: &str = "a port, 1 to 65535";
+const SECONDS: &str = "a number of seconds";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(variables: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+        Settings::read(|name| {
+            let api = ("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001");
+            let found = variables.iter().chain([&api]).find(|(key, _)| *key == name);
+            found.map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_original() {
+        let settings = read(&[]).unwrap();
+        assert_eq!(settings.app_port, 3001);
+        assert!(settings.compression);
+        assert_eq!(settings.runtime, Runtime::CurrentThread);
+        assert_eq!(settings.plaintext, Plaintext::Refused);
+        assert_eq!(settings.lifecycle, Config::default());
+        assert_eq!(
+            settings.readiness,
+            Readiness::Http { path: "/health".to_owned(), statuses: vec![100..=499] }
+        );
+    }
+
+    #[test]
+    fn every_variable_is_understood() {
+        let settings = read(&[
+            ("LAMBDA_DISPATCH_RUNTIME", "multi_thread"),
+            ("TOKIO_WORKER_THREADS", "3"),
+            ("LAMBDA_DISPATCH_ENABLE_COMPRESSION", "false"),
+            ("LAMBDA_DISPATCH_PORT", "8080"),
+            ("LAMBDA_DISPATCH_ASYNC_INIT", "true"),
+            ("LAMBDA_DISPATCH_ASYNC_INIT_TIMEOUT", "20"),
+            ("LAMBDA_DISPATCH_FORCE_DEADLINE", "30"),
+            ("LAMBDA_DISPATCH_LAST_ACTIVE_GRACE_PERIOD_MS", "250"),
+            ("LAMBDA_DISPATCH_DEADLINE_LEAD_MS", "5000"),
+            ("LAMBDA_DISPATCH_ALLOW_INSECURE", "true"),
+            ("LAMBDA_DISPATCH_ROUTER_CIDRS", "10.1.0.0/16"),
+            ("LAMBDA_DISPATCH_READINESS_PATH", "/ready?deep=1"),
+            ("LAMBDA_DISPATCH_READINESS_STATUS", "200-399, 401"),
+            ("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start"),
+        ])
+        .unwrap();
+        assert_eq!(settings.runtime, Runtime::MultiThread(3));
+        assert!(!settings.compression);
+        assert_eq!(settings.app_port, 8080);
+        assert_eq!(
+            settings.lifecycle,
+            Config {
+                async_init: true,
+                app_patience: Duration::from_secs(20),
+                lead: Duration::from_secs(5),
+                linger: Some(Duration::from_millis(250)),
+                ..Config::default()
+            }
+        );
+        assert_eq!(settings.force_deadline, Some(Duration::from_secs(30)));
+        assert_eq!(settings.plaintext, Plaintext::Allowed);
+        assert_eq!(settings.router_networks.to_string(), "10.1.0.0/16");
+        let path = "/ready?deep=1".to_owned();
+        let statuses = vec![200..=399, 401..=401];
+        assert_eq!(settings.readiness, Readiness::Http { path, statuses });
+        assert!(settings.snap_start);
+    }
+
+    #[test]
+    fn lambda_web_adapters_names_are_a_fallback() {
+        let settings = read(&[
+            ("AWS_LWA_PORT", "8000"),
+            ("AWS_LWA_READINESS_CHECK_PATH", "/up"),
+            ("AWS_LWA_READINESS_CHECK_PROTOCOL", "TCP"),
+        ])
+        .unwrap();
+        assert_eq!((settings.app_port, settings.readiness), (8000, Readiness::Tcp));
+        let both = [("AWS_LWA_PORT", "8000"), ("LAMBDA_DISPATCH_PORT", "9000")];
+        assert_eq!(read(&both).unwrap().app_port, 9000);
+    }
+
+    #[test]
+    fn a_wrong_value_gives_one_line_that_says_what_to_write() {
+        for (name, value) in [
+            ("LAMBDA_DISPATCH_PORT", "0"),
+            ("LAMBDA_DISPATCH_PORT", "http"),
+            ("LAMBDA_DISPATCH_RUNTIME", "threads"),
+            ("LAMBDA_DISPATCH_ASYNC_INIT", "yes"),
+            ("LAMBDA_DISPATCH_ASYNC_INIT_TIMEOUT", "-1"),
+            ("LAMBDA_DISPATCH_FORCE_DEADLINE", "18446744073709551615"),
+            ("LAMBDA_DISPATCH_ROUTER_CIDRS", "10.0.0.0/40"),
+            ("LAMBDA_DISPATCH_READINESS_PATH", "health"),
+            ("LAMBDA_DISPATCH_READINESS_STATUS", "200-"),
+            ("LAMBDA_DISPATCH_READINESS_STATUS", "399-200"),
+            ("LAMBDA_DISPATCH_READINESS_PROTOCOL", "udp"),
+            ("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:99999"),
+        ] {
+            let error = read(&[(name, value)]).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("{name} is `{value}`, must be ")), "{error}");
+            assert_eq!(error.lines().count(), 1);
+        }
+    }
+
+    #[test]
+    fn lambdas_api_may_have_a_scheme_and_a_path() {
+        for (text, shown) in [
+            ("127.0.0.1:9001", "http://127.0.0.1:9001"),
+            ("http://127.0.0.1:9001", "http://127.0.0.1:9001"),
+            ("localhost", "http://localhost:80"),
+            ("127.0.0.1:9111/.rt/f", "http://127.0.0.1:9111/.rt/f"),
+            ("http://127.0.0.1:9111/.rt/f/", "http://127.0.0.1:9111/.rt/f"),
+        ] {
+            assert_eq!(RuntimeApi::parse(text).unwrap().to_string(), shown);
+        }
+        for wrong in ["", ":9001", "http://", "a b:1", "127.0.0.1:x"] {
+            assert_eq!(RuntimeApi::parse(wrong), None, "{wrong}");
+        }
+        let missing = Settings::read(|_| None).unwrap_err().to_string();
+        assert!(missing.contains("lambda-dispatch dev"), "{missing}");
+    }
+}
