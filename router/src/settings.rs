@@ -33,6 +33,7 @@ pub use explain::{explain, warnings};
 pub use function::FunctionName;
 pub use layers::{FILE_VARIABLE, Origin, PREFIX, variable_of};
 pub use table::{IGNORED, Kind, SETTINGS, Setting, find};
+pub use value::parse_span;
 
 /// Everything that the router is told, checked.
 #[derive(Clone, Debug)]
@@ -130,6 +131,17 @@ pub struct Log {
     pub access: AccessTarget,
     /// Form of the access log. Default text.
     pub access_format: Format,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            format: Format::Text,
+            filter: "info".to_owned(),
+            access: AccessTarget::Off,
+            access_format: Format::Text,
+        }
+    }
 }
 
 /// The form of a log line.

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use dispatch_model::{Limits, Matching, Scaling};
 use lambda_dispatch::settings::{
-    AccessTarget, Format, IGNORED, Origin, SETTINGS, Settings, SettingsErrors, explain,
-    variable_of, warnings,
+    Format, IGNORED, Log, Origin, SETTINGS, Settings, SettingsErrors, explain, variable_of,
+    warnings,
 };
 
 const FUNCTION: (&str, &str) = ("pool.function", "fn");
@@ -71,7 +71,7 @@ fn defaults_are_those_of_the_model_and_of_the_original() {
     assert_eq!(settings.limits.head_bytes, 64 << 10);
     assert_eq!(settings.price, 16_666_700);
     assert_eq!(settings.workers, None);
-    assert_eq!(settings.log.access, AccessTarget::Off);
+    assert_eq!(settings.log, Log::default());
     assert_eq!(settings.effective().len(), SETTINGS.len());
     assert!(settings.effective().iter().all(|value| {
         value.origin == if value.name == "pool.function" { Origin::Flag } else { Origin::Default }

@@ -123,6 +123,15 @@ fn flag(text: &str) -> Option<bool> {
     }
 }
 
+/// Reads a span such as `250ms`, `30s`, `2m` or `1h`.
+///
+/// # Errors
+///
+/// It is none; the message says what one looks like.
+pub fn parse_span(text: &str) -> Result<Duration, String> {
+    span(text).ok_or_else(|| format!("`{text}` is no time span; write 250ms, 30s, 2m or 1h"))
+}
+
 fn span(text: &str) -> Option<Duration> {
     if text.contains(':') {
         return time_span(text);
