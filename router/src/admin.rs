@@ -1,0 +1,231 @@
+//! The admin port: probes for whoever runs the router, metrics for whoever watches it.
+//!
+//! | path | answer |
+//! |---|---|
+//! | `/livez` | 200 as long as the process serves at all |
+//! | `/health` | the same; the original's name |
+//! | `/readyz` | 200 when requests can be taken, else 503 with the reason |
+//! | `/metrics` | everything that is counted, in the OpenMetrics text format |
+//!
+//! A draining router is alive and not ready: a load balancer must stop sending to it, and nobody
+//! must kill it. The port is not for clients: it is on loopback unless the operator says otherwise.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+
+use crate::metrics::{MEDIA_TYPE, Metrics};
+
+/// Whether the router can take requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// It was told to stop and finishes what it has.
+    Draining,
+    /// It takes requests.
+    Ready,
+    /// It does not listen yet.
+    Starting,
+}
+
+impl Readiness {
+    /// One word for `/readyz`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Draining => "draining",
+            Self::Ready => "ready",
+            Self::Starting => "starting",
+        }
+    }
+}
+
+/// Serves the admin port until it is dropped. Probes see the latest `readiness`; when its sender is
+/// gone, the last.
+pub async fn serve(
+    listener: TcpListener,
+    readiness: watch::Receiver<Readiness>,
+    metrics: Arc<Metrics>,
+) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let connection = connection(stream, readiness.clone(), Arc::clone(&metrics));
+                tokio::spawn(async move {
+                    connection.await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the admin port cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn connection(
+    stream: TcpStream,
+    readiness: watch::Receiver<Readiness>,
+    metrics: Arc<Metrics>,
+) {
+    let service = service_fn(move |request: Request<hyper::body::Incoming>| {
+        let response = respond(request.method(), request.uri().path(), &readiness, &metrics);
+        async move { Ok::<_, Infallible>(response) }
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%error, "a connection to the admin port ended");
+    }
+}
+
+fn respond(
+    method: &Method,
+    path: &str,
+    readiness: &watch::Receiver<Readiness>,
+    metrics: &Arc<Metrics>,
+) -> Response<Full<Bytes>> {
+    if method != Method::GET && method != Method::HEAD {
+        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+        response.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static("GET, HEAD"));
+        return response;
+    }
+    match path {
+        "/health" | "/livez" => text(StatusCode::OK, "OK\n"),
+        "/readyz" => {
+            let readiness = *readiness.borrow();
+            let status = match readiness {
+                Readiness::Ready => StatusCode::OK,
+                Readiness::Draining | Readiness::Starting => StatusCode::SERVICE_UNAVAILABLE,
+            };
+            text(status, &format!("{}\n", readiness.name()))
+        }
+        "/metrics" => match metrics.expose() {
+            Ok(page) => answer(StatusCode::OK, MEDIA_TYPE, page),
+            Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be written\n"),
+        },
+        _ => text(StatusCode::NOT_FOUND, "try /livez, /readyz or /metrics\n"),
+    }
+}
+
+fn text(status: StatusCode, body: &str) -> Response<Full<Bytes>> {
+    answer(status, "text/plain; charset=utf-8", body.to_owned())
+}
+
+fn answer(status: StatusCode, media_type: &'static str, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, header::HeaderValue::from_static(media_type));
+    response
+}
+
+/// Probes and scrapers are few; more is somebody's mistake and must not cost memory.
+const CONNECTIONS_MAX: usize = 64;
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+const HEAD_BYTES_MAX: usize = 16 << 10;
+/// When there are no descriptors left, trying again at once would only burn a core.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::SocketAddr;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    async fn admin(readiness: Readiness) -> (SocketAddr, watch::Sender<Readiness>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (tell, told) = watch::channel(readiness);
+        tokio::spawn(serve(listener, told, Metrics::new()));
+        (address, tell)
+    }
+
+    /// Sends `request` on a connection of its own and reads all that comes back.
+    async fn ask(address: SocketAddr, request: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut response = String::new();
+        stream.read_to_string(&mut response).await.unwrap();
+        response
+    }
+
+    async fn get(address: SocketAddr, path: &str) -> String {
+        ask(address, &format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")).await
+    }
+
+    #[tokio::test]
+    async fn a_draining_router_is_alive_and_not_ready() {
+        let (address, tell) = admin(Readiness::Starting).await;
+        for (readiness, ready) in [
+            (Readiness::Starting, "503 Service Unavailable"),
+            (Readiness::Ready, "200 OK"),
+            (Readiness::Draining, "503 Service Unavailable"),
+        ] {
+            tell.send_replace(readiness);
+            let response = get(address, "/readyz").await;
+            assert!(response.starts_with(&format!("HTTP/1.1 {ready}\r\n")), "{response}");
+            assert!(response.ends_with(&format!("\r\n\r\n{}\n", readiness.name())), "{response}");
+            for path in ["/livez", "/health"] {
+                assert!(get(address, path).await.starts_with("HTTP/1.1 200 OK\r\n"));
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn metrics_are_openmetrics() {
+        let (address, _tell) = admin(Readiness::Ready).await;
+        let response = get(address, "/metrics?x=1").await;
+        let type_line = "content-type: application/openmetrics-text; version=1.0.0; charset=utf-8";
+        assert!(response.contains(type_line), "{response}");
+        assert!(response.contains("\ndispatch_cold_exposed_total 0\n"), "{response}");
+        assert!(response.ends_with("# EOF\n"), "{response}");
+    }
+
+    #[tokio::test]
+    async fn anything_else_is_refused() {
+        let (address, _tell) = admin(Readiness::Ready).await;
+        assert!(get(address, "/").await.starts_with("HTTP/1.1 404 "));
+        assert!(get(address, "/metrics/../x").await.starts_with("HTTP/1.1 404 "));
+        let post =
+            "POST /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+        assert!(ask(address, post).await.starts_with("HTTP/1.1 405 "));
+        let head = "HEAD /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        assert!(ask(address, head).await.ends_with("\r\n\r\n"));
+        assert!(ask(address, "nonsense\r\n\r\n").await.starts_with("HTTP/1.1 400 "));
+    }
+
+    #[tokio::test]
+    async fn more_connections_than_anybody_needs_wait_for_a_place() {
+        let (address, _tell) = admin(Readiness::Ready).await;
+        let mut held = Vec::new();
+        for _ in 0..CONNECTIONS_MAX {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+            let mut first = [0; 12];
+            stream.read_exact(&mut first).await.unwrap();
+            held.push(stream);
+        }
+        let one_more = tokio::spawn(async move { get(address, "/livez").await });
+        tokio::task::yield_now().await;
+        assert!(!one_more.is_finished());
+        held.pop();
+        assert!(one_more.await.unwrap().starts_with("HTTP/1.1 200 OK"));
+    }
+}

@@ -1,0 +1,29 @@
+//! Counters told apart by one word out of a fixed few.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// One counter for each of `N` words.
+#[derive(Debug)]
+pub(super) struct Tally<const N: usize> {
+    words: &'static [&'static str; N],
+    counts: [AtomicU64; N],
+}
+
+impl<const N: usize> Tally<N> {
+    pub(super) fn new(words: &'static [&'static str; N]) -> Self {
+        Self { words, counts: std::array::from_fn(|_| AtomicU64::new(0)) }
+    }
+
+    /// Counts one `word`; one that is not known counts as the last.
+    pub(super) fn add(&self, word: &str) {
+        let place = self.words.iter().position(|known| *known == word).unwrap_or(N - 1);
+        if let Some(count) = self.counts.get(place) {
+            count.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Each word and its count.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.words.iter().zip(&self.counts).map(|(word, count)| (*word, count.load(Relaxed)))
+    }
+}

@@ -1,0 +1,211 @@
+use std::time::{Duration, UNIX_EPOCH};
+
+use dispatch_model::{InstanceId, RequestId};
+
+use super::*;
+
+fn access(status: u16, reason: &'static str) -> Access {
+    Access {
+        started: UNIX_EPOCH,
+        peer: "127.0.0.1".parse().unwrap(),
+        method: http::Method::GET,
+        target: "/".to_owned(),
+        version: http::Version::HTTP_11,
+        host: String::new(),
+        status,
+        reason,
+        bytes_in: 10,
+        bytes_out: 20,
+        queue: Duration::ZERO,
+        first_byte: Some(Duration::from_millis(40)),
+        total: Duration::from_millis(700),
+        instance: None,
+        cold_exposed: false,
+        attempts: 1,
+        request_id: String::new(),
+        user_agent: None,
+    }
+}
+
+#[track_caller]
+fn assert_lines(metrics: &Arc<Metrics>, expected: &[&str]) {
+    let page = metrics.expose().unwrap();
+    for line in expected {
+        assert!(page.lines().any(|l| l == *line), "no line {line:?} in\n{page}");
+    }
+}
+
+#[test]
+fn a_page_without_traffic_is_complete_and_well_formed() {
+    let page = Metrics::new().expose().unwrap();
+    assert!(page.ends_with("# EOF\n"), "{page}");
+    for family in [
+        "requests",
+        "request_body_bytes",
+        "response_body_bytes",
+        "first_byte_seconds",
+        "request_seconds",
+        "cancelled",
+        "refused",
+        "arrived",
+        "dispatched",
+        "redispatch",
+        "cold_exposed",
+        "queue_requests",
+        "queue_bytes",
+        "running_requests",
+        "queue_wait_seconds",
+        "slots",
+        "slots_busy",
+        "instances",
+        "instances_desired",
+        "service_seconds",
+        "cold_start_seconds",
+        "attached",
+        "goaways",
+        "invokes",
+        "invokes_ended",
+        "instance_seconds",
+        "breaker_open",
+        "stale_inputs",
+    ] {
+        let described =
+            page.lines().filter(|l| l.starts_with(&format!("# TYPE dispatch_{family} ")));
+        assert_eq!(described.count(), 1, "{family} in\n{page}");
+    }
+    let described = page.lines().filter(|line| line.starts_with("# TYPE ")).count();
+    assert_eq!(described, 28, "{page}");
+}
+
+#[test]
+fn exchanges_are_counted_by_status_and_reason() {
+    let metrics = Metrics::new();
+    for (status, reason) in
+        [(200, "served"), (200, "served"), (200, "truncated"), (503, "queue_length"), (999, "news")]
+    {
+        metrics.record(&access(status, reason));
+    }
+    assert_lines(
+        &metrics,
+        &[
+            "dispatch_requests_total{status=\"200\",reason=\"served\"} 2",
+            "dispatch_requests_total{status=\"200\",reason=\"truncated\"} 1",
+            "dispatch_requests_total{status=\"503\",reason=\"queue_length\"} 1",
+            "dispatch_requests_total{status=\"599\",reason=\"other\"} 1",
+            "dispatch_request_body_bytes_total 50",
+            "dispatch_response_body_bytes_total 100",
+            "dispatch_first_byte_seconds_count 5",
+            "dispatch_first_byte_seconds_bucket{le=\"0.025\"} 0",
+            "dispatch_first_byte_seconds_bucket{le=\"0.05\"} 5",
+            "dispatch_request_seconds_bucket{le=\"+Inf\"} 5",
+            "dispatch_request_seconds_sum 3.5",
+        ],
+    );
+}
+
+#[test]
+fn the_models_orders_and_facts_are_counted() {
+    let metrics = Metrics::new();
+    let mut watch = metrics.watch();
+    let (instance, request) = (InstanceId::new(0, 0), RequestId::new(0, 0));
+    for outcome in [
+        InvokeOutcome::Returned,
+        InvokeOutcome::Throttled { retry_after: None },
+        InvokeOutcome::Throttled { retry_after: Some(Duration::from_secs(1)) },
+    ] {
+        watch.input(Time::ZERO, &Input::InvokeEnded { instance, outcome });
+    }
+    let waited = Duration::from_secs(3);
+    watch.output(Time::ZERO, &Output::Dispatch { request, instance, waited, cold_exposed: true });
+    watch.output(Time::ZERO, &Output::GoAway { instance, reason: GoAwayReason::Surplus });
+    let reason = RefuseReason::QueueTimeout;
+    watch.output(Time::ZERO, &Output::Refuse { request, reason, retry_after_s: 1 });
+    assert_lines(
+        &metrics,
+        &[
+            "dispatch_invokes_ended_total{outcome=\"returned\"} 1",
+            "dispatch_invokes_ended_total{outcome=\"throttled\"} 2",
+            "dispatch_invokes_ended_total{outcome=\"crashed\"} 0",
+            "dispatch_queue_wait_seconds_sum 3.0",
+            "dispatch_queue_wait_seconds_bucket{le=\"2.0\"} 0",
+            "dispatch_queue_wait_seconds_bucket{le=\"3.0\"} 1",
+            "dispatch_goaways_total{reason=\"surplus\"} 1",
+            "dispatch_refused_total{reason=\"queue_timeout\"} 1",
+        ],
+    );
+}
+
+#[test]
+fn a_turn_shows_how_the_model_stands() {
+    let metrics = Metrics::new();
+    let stats = Stats {
+        arrived: 7,
+        cold_exposed: 2,
+        returned: 1,
+        invokes: 5,
+        attached: 4,
+        attached_cold: 3,
+        instance_time: Duration::from_millis(1_500),
+        ..Stats::default()
+    };
+    let gauges = Gauges {
+        queued: 11,
+        queued_bytes: 12_000,
+        slots: 40,
+        slots_busy: 39,
+        starting: 1,
+        ready: 4,
+        desired: 5,
+        service: Duration::from_millis(50),
+        cold_start: Duration::from_secs(3),
+        breaker_open: true,
+        ..Gauges::default()
+    };
+    metrics.watch().turn(Time::ZERO, &stats, &gauges);
+    assert_lines(
+        &metrics,
+        &[
+            "dispatch_arrived_total 7",
+            "dispatch_cold_exposed_total 2",
+            "dispatch_redispatch_total 1",
+            "dispatch_invokes_total 5",
+            "dispatch_attached_total{start=\"cold\"} 3",
+            "dispatch_attached_total{start=\"warm\"} 1",
+            "dispatch_instance_seconds_total 1.5",
+            "dispatch_queue_requests 11",
+            "dispatch_queue_bytes 12000",
+            "dispatch_slots 40",
+            "dispatch_slots_busy 39",
+            "dispatch_instances{state=\"starting\"} 1",
+            "dispatch_instances{state=\"ready\"} 4",
+            "dispatch_instances_desired 5",
+            "dispatch_service_seconds 0.05",
+            "dispatch_cold_start_seconds 3.0",
+            "dispatch_breaker_open 1",
+        ],
+    );
+}
+
+#[test]
+fn every_word_that_can_be_counted_has_a_counter() {
+    for word in REFUSALS {
+        assert!(REASONS.contains(&word), "{word}");
+    }
+    let goaways = [
+        GoAwayReason::LeaseEnding,
+        GoAwayReason::Shutdown,
+        GoAwayReason::Silent,
+        GoAwayReason::Surplus,
+    ];
+    assert_eq!(goaways.map(goaway_name), GOAWAYS);
+    let outcomes = [
+        InvokeOutcome::Crashed,
+        InvokeOutcome::Forbidden,
+        InvokeOutcome::Returned,
+        InvokeOutcome::Throttled { retry_after: None },
+        InvokeOutcome::TimedOut,
+        InvokeOutcome::Unavailable,
+        InvokeOutcome::Unknown,
+    ];
+    assert_eq!(outcomes.each_ref().map(outcome_name), OUTCOMES);
+}
