@@ -1,0 +1,150 @@
+//! The access log: one line for each exchange with a client.
+//!
+//! A line is made where the exchange ends and handed over a bounded queue to a thread of its own,
+//! which alone touches the file. A disk that is slow or full therefore never holds up a request:
+//! lines that find the queue full are dropped and counted, and the count is logged when there is
+//! room again.
+//!
+//! What a client sent is cut and escaped, so that it can neither forge a line nor drive a terminal;
+//! query strings and headers with secrets in them are not even handed to us.
+
+mod line;
+mod writer;
+
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use io_tokio::observe::{Access, AccessLog};
+
+use crate::settings::{AccessTarget, Format, Log};
+
+use writer::{Entry, Sink};
+
+/// An access log that is being written. Dropping it writes what is queued.
+#[derive(Debug)]
+pub struct AccessWriter {
+    format: Format,
+    entries: Option<SyncSender<Entry>>,
+    dropped: Arc<AtomicU64>,
+    /// Disconnects when the thread has written all. Only [`Drop`] asks.
+    ended: Mutex<Receiver<()>>,
+}
+
+/// Why there is no access log.
+#[derive(Debug, thiserror::Error)]
+pub enum AccessLogError {
+    /// Its file cannot be opened.
+    #[error("cannot open the access log {file}: {reason}; check log.access and its permissions")]
+    Open {
+        /// The file.
+        file: String,
+        /// What the system says.
+        reason: io::Error,
+    },
+    /// Its thread cannot be started.
+    #[error("cannot start the thread of the access log: {0}")]
+    Thread(io::Error),
+}
+
+impl AccessWriter {
+    /// Starts the log that `log` asks for, if it asks for one.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be opened, or there are no more threads.
+    pub fn start(log: &Log) -> Result<Option<Self>, AccessLogError> {
+        let sink = match &log.access {
+            AccessTarget::Off => return Ok(None),
+            AccessTarget::Stdout => Sink::stdout(),
+            AccessTarget::File(path) => Sink::file(path.clone()).map_err(|e| open(path, e))?,
+        };
+        let (entries, queue) = sync_channel(QUEUE_LEN_MAX);
+        let (end, ended) = sync_channel::<()>(0);
+        let dropped = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&dropped);
+        thread::Builder::new()
+            .name("access-log".to_owned())
+            .spawn(move || {
+                writer::write(&queue, sink, &counted);
+                drop(end);
+            })
+            .map_err(AccessLogError::Thread)?;
+        let (format, ended) = (log.access_format, Mutex::new(ended));
+        Ok(Some(Self { format, entries: Some(entries), dropped, ended }))
+    }
+
+    /// Opens the file anew, after it was moved away; what SIGHUP is for. Until it is open the old one
+    /// is written to.
+    pub fn reopen(&self) {
+        self.hand_over(Entry::Reopen);
+    }
+
+    /// How many lines have been dropped because the queue was full.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Relaxed)
+    }
+
+    fn hand_over(&self, entry: Entry) {
+        let Some(entries) = &self.entries else { return };
+        match entries.try_send(entry) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                self.dropped.fetch_add(1, Relaxed);
+            }
+        }
+    }
+}
+
+impl AccessLog for AccessWriter {
+    fn record(&self, access: &Access) {
+        self.hand_over(Entry::Line(line::of(self.format, access)));
+    }
+}
+
+impl Drop for AccessWriter {
+    fn drop(&mut self) {
+        self.entries = None;
+        // A reader of our standard output that has stopped must not keep the router from ending.
+        let ended = self.ended.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if ended.recv_timeout(LAST_WORDS) == Err(RecvTimeoutError::Timeout) {
+            tracing::warn!("the access log could not be written to its end");
+        }
+    }
+}
+
+/// Several logs as one: each gets every record, in order.
+#[derive(Clone)]
+pub struct Fanout(pub Vec<Arc<dyn AccessLog>>);
+
+impl AccessLog for Fanout {
+    fn record(&self, access: &Access) {
+        for log in &self.0 {
+            log.record(access);
+        }
+    }
+}
+
+impl std::fmt::Debug for Fanout {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Fanout").field(&self.0.len()).finish()
+    }
+}
+
+fn open(path: &Path, reason: io::Error) -> AccessLogError {
+    AccessLogError::Open { file: path.display().to_string(), reason }
+}
+
+/// Lines that wait to be written, about 4 MB; a second or two of a busy router.
+const QUEUE_LEN_MAX: usize = 16_384;
+
+/// How long the end of the router may wait for the last lines.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests;
