@@ -1,7 +1,50 @@
-//! The parts of the router that meet the world: settings, the AWS API, probes, metrics and logs.
+//! The router of lambda-dispatch, as a library: its binary is three lines.
 //!
 //! Decisions are made in [`dispatch_model`], requests are carried by [`io_tokio`]; what is here
 //! tells them what the operator wants and tells the operator what they did.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`cli`] | the command line |
+//! | `serve`, [`running`] | the router in production, and what it is put together from |
+//! | [`dev`], [`demo`], [`demo_app`], [`direct`] | everything on one machine |
+//! | [`settings`], [`callback`] | what the operator wants, and where we are |
+//! | [`aws`] | Lambda's API |
+//! | [`admin`], [`metrics`], [`access_log`], [`logging`] | what can be seen from outside |
 
+pub mod access_log;
+pub mod admin;
 pub mod aws;
+pub mod callback;
+pub mod cli;
+pub mod demo;
+pub mod demo_app;
+pub mod dev;
+pub mod direct;
+pub mod logging;
+pub mod metrics;
+pub mod running;
+mod serve;
 pub mod settings;
+
+use std::io::Write;
+
+/// Prints to standard output. If nobody reads it any more, that is no reason to fail.
+fn print(text: &str) {
+    std::io::stdout().write_all(text.as_bytes()).ok();
+}
+
+/// Says one line to the person at the terminal.
+fn say(line: &str) {
+    writeln!(std::io::stderr(), "{line}").ok();
+}
+
+/// Hidden commands, by which this program becomes one of those that `dev` and `demo` need beside it:
+/// the demo's web app,
+const DEMO_APP: &str = "__demo-app";
+/// a runtime for one request per invoke,
+const DIRECT: &str = "__direct";
+/// any command, tied to the life of its parent,
+const EXEC: &str = "__exec";
+/// and the extension.
+const EXTENSION: &str = "__extension";

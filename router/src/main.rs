@@ -1,1 +1,7 @@
-fn main() {}
+//! `lambda-dispatch`: see [`lambda_dispatch::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    lambda_dispatch::cli::main()
+}

@@ -1,0 +1,226 @@
+//! The command line: what it offers, and which part of the program does it.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use dispatch_model::{Limits, SLOTS_MAX};
+
+use crate::demo::{self, Demo};
+use crate::dev::{self, Local};
+use crate::settings::parse_span;
+use crate::{DEMO_APP, DIRECT, EXEC, EXTENSION};
+use crate::{demo_app, direct, serve};
+
+/// Serves web requests with AWS Lambda functions that dial back: a request waits for the first free
+/// slot of any instance, never for the cold start that it caused.
+#[derive(Debug, Parser)]
+#[command(name = "lambda-dispatch", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Read the settings, say what they mean, and start nothing
+    Check(Configured),
+    /// Send the same burst the way Lambda dispatches and through the router, and compare
+    Demo(DemoArgs),
+    /// Run everything on this machine: router, emulated Lambda, and your app or a demo
+    Dev(DevArgs),
+    /// Run the router in production
+    Serve(Configured),
+}
+
+/// Settings come from a file, above it the environment (`LAMBDA_DISPATCH_*`), above it flags.
+#[derive(Args, Debug)]
+pub(crate) struct Configured {
+    /// TOML file with settings
+    #[arg(short, long, value_name = "FILE", env = crate::settings::FILE_VARIABLE)]
+    pub(crate) config: Option<PathBuf>,
+    /// The Lambda function: a name, name:qualifier, or an ARN
+    #[arg(long, value_name = "NAME")]
+    pub(crate) function: Option<String>,
+    /// One setting, such as `--set pool.slots=20`; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
+    pub(crate) set: Vec<(String, String)>,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  lambda-dispatch dev
+  lambda-dispatch dev -- node server.js
+  lambda-dispatch dev --cold-start 3s --max-instances 5 -- sh -c 'exec uvicorn main:app --port $PORT'")]
+struct DevArgs {
+    /// Where clients come in
+    #[arg(long, default_value = "127.0.0.1:5001")]
+    listen: SocketAddr,
+    /// Probes and metrics; `off` for none
+    #[arg(long, default_value = "127.0.0.1:5005")]
+    admin: String,
+    #[command(flatten)]
+    pool: PoolArgs,
+    /// Instances kept though idle
+    #[arg(long, default_value_t = 0)]
+    min_instances: u32,
+    /// Most instances
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    max_instances: u32,
+    /// Added to the time that a new environment takes to start
+    #[arg(long, default_value = "0s", value_parser = parse_span)]
+    cold_start: Duration,
+    /// The function's time-out, up to 15m
+    #[arg(long, default_value = "60s", value_parser = parse_span)]
+    function_timeout: Duration,
+    /// The variable in which your app is told its port
+    #[arg(long, default_value = "PORT", value_name = "NAME")]
+    app_port_env: String,
+    /// The command that starts your app, and its arguments
+    #[arg(last = true)]
+    command: Vec<OsString>,
+}
+
+#[derive(Args, Debug)]
+struct DemoArgs {
+    /// Print JSON, and no progress
+    #[arg(long)]
+    json: bool,
+    /// Requests, all sent at once
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    requests: u32,
+    #[command(flatten)]
+    pool: PoolArgs,
+    /// How long the app takes for each
+    #[arg(long, default_value = "50ms", value_parser = parse_span)]
+    service: Duration,
+    /// Added to the time that a new environment takes to start
+    #[arg(long, default_value = "3s", value_parser = parse_span)]
+    cold_start: Duration,
+    /// Instances that are warm when the burst comes
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=100))]
+    warm: u32,
+}
+
+#[derive(Args, Debug)]
+struct PoolArgs {
+    /// Requests that one instance serves at once: its slots
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=i64::from(SLOTS_MAX)))]
+    concurrency: u32,
+    /// Memory of the function, in MB, for the bill
+    #[arg(long, default_value_t = 1_024, value_name = "MB", value_parser = clap::value_parser!(u32).range(128..=10_240))]
+    memory: u32,
+}
+
+/// Runs what the command line asks for.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    if let Some(code) = as_another(&arguments) {
+        return code;
+    }
+    let done = match Cli::parse().command {
+        Command::Check(configured) => serve::check(&configured),
+        Command::Demo(args) => run(demo::run(args.into())),
+        Command::Dev(args) => {
+            let admin = args.admin.clone();
+            run(dev::run(args.into(), admin))
+        }
+        Command::Serve(configured) => serve::run(&configured),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            crate::say(&format!("lambda-dispatch: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// This program is also the programs that `dev` and `demo` need beside itself, so that one binary is
+/// enough. They are not for users, and so not in the help.
+fn as_another(arguments: &[OsString]) -> Option<ExitCode> {
+    let rest = arguments.get(2..).unwrap_or_default();
+    let failed = match arguments.get(1)?.to_str()? {
+        EXTENSION => return Some(lambda_dispatch_extension::main_from_env()),
+        EXEC => emulator::exec_with_parent(rest).to_string(),
+        DEMO_APP => match run(demo_app::run()) {
+            Ok(()) => return Some(ExitCode::SUCCESS),
+            Err(error) => format!("{error:#}"),
+        },
+        DIRECT => match run(direct::run()) {
+            Ok(()) => return Some(ExitCode::SUCCESS),
+            Err(error) => format!("{error:#}"),
+        },
+        _ => return None,
+    };
+    crate::say(&failed);
+    Some(ExitCode::FAILURE)
+}
+
+/// Runs `work` on a runtime of its own. All that is run so shares this machine with the processes
+/// that it starts, so two threads are plenty.
+fn run(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?
+        .block_on(work)
+}
+
+impl From<DevArgs> for Local {
+    fn from(args: DevArgs) -> Self {
+        let cold_start = (!args.cold_start.is_zero()).then_some(args.cold_start);
+        Self {
+            listen: args.listen,
+            limits: Limits {
+                cold_start,
+                instances_max: args.max_instances,
+                instances_min: args.min_instances.min(args.max_instances),
+                slots: args.pool.concurrency,
+                ..Limits::default()
+            },
+            cold_start: args.cold_start,
+            function_timeout: args.function_timeout,
+            memory_mb: args.pool.memory,
+            port_env: args.app_port_env,
+            command: args.command,
+            shows_output: true,
+        }
+    }
+}
+
+impl From<DemoArgs> for Demo {
+    fn from(args: DemoArgs) -> Self {
+        Self {
+            json: args.json,
+            requests: args.requests,
+            slots: args.pool.concurrency,
+            service: args.service,
+            cold_start: args.cold_start,
+            warm: args.warm,
+            memory_mb: args.pool.memory,
+        }
+    }
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    text.split_once('=')
+        .map(|(key, value)| (key.trim().to_owned(), value.trim().to_owned()))
+        .ok_or_else(|| format!("`{text}` is not KEY=VALUE, such as pool.slots=20"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

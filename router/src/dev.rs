@@ -1,0 +1,262 @@
+//! `lambda-dispatch dev`: the whole system on one machine, from one command.
+//!
+//! The router is the real one; AWS Lambda is the emulator, reached with the real AWS client; each
+//! instance is two processes, the extension and the app, which are frozen when Lambda would freeze
+//! them. Nothing is left behind: when this process ends, in whatever way, so do they.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow, bail};
+use dispatch_model::{Config, Limits};
+use emulator::{Emulator, Event, Function, Program};
+use io_tokio::driver::PoolSettings;
+use io_tokio::exchange::EdgeSettings;
+use io_tokio::observe::{AccessLog, Observer};
+use io_tokio::tls::RouterIdentity;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+
+use crate::admin::{self, Readiness};
+use crate::aws::LambdaInvoker;
+use crate::logging;
+use crate::metrics::Metrics;
+use crate::running::{Parts, Running};
+use crate::settings::Log;
+
+/// What the local system is asked to be.
+#[derive(Clone, Debug)]
+pub struct Local {
+    /// Where clients come in.
+    pub listen: SocketAddr,
+    /// How the pool behaves.
+    pub limits: Limits,
+    /// Added to the time that a new environment takes to start.
+    pub cold_start: Duration,
+    /// The function's time-out.
+    pub function_timeout: Duration,
+    /// The function's memory, in MB. Not enforced; for the bill.
+    pub memory_mb: u32,
+    /// The variable in which the app is told its port.
+    pub port_env: String,
+    /// The command that starts the app; empty for the built-in one.
+    pub command: Vec<OsString>,
+    /// Whether the output of the app is shown.
+    pub shows_output: bool,
+}
+
+/// The system while it runs.
+#[derive(Debug)]
+pub struct System {
+    /// The router.
+    pub router: Running,
+    /// Lambda.
+    pub emulator: Emulator,
+    /// Where clients come in.
+    pub address: SocketAddr,
+    failures: mpsc::UnboundedReceiver<String>,
+}
+
+impl System {
+    /// Starts the system. No instance runs yet.
+    ///
+    /// # Errors
+    ///
+    /// The address is taken, or a command does not exist; the message says what to do.
+    pub async fn start(
+        local: &Local,
+        access: Arc<dyn AccessLog>,
+        observer: impl Observer,
+    ) -> anyhow::Result<Self> {
+        let advice = "stop what uses it, or choose another address with --listen";
+        let clients = bind(local.listen, advice).await?;
+        let address = clients.local_addr()?;
+        let instances = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), "no port is free").await?;
+        let callback_url = format!("https://{}", instances.local_addr()?);
+        let (failed, failures) = mpsc::unbounded_channel();
+        let emulator = start_emulator(local, failed).await?;
+        let identity = RouterIdentity::generate()?;
+        let router = Running::start(Parts {
+            clients: vec![(clients, None)],
+            config: Config::new(local.limits)?,
+            pool: PoolSettings {
+                name: "default".to_owned(),
+                function: FUNCTION.to_owned(),
+                callback_url,
+                pins: vec![identity.pin()],
+                seed: rand::random(),
+            },
+            instances: vec![(instances, Some(identity))],
+            edge: EdgeSettings::default(),
+            invoker: Arc::new(LambdaInvoker::local(&emulator.endpoint())?),
+            access,
+            observer,
+        });
+        Ok(Self { router, emulator, address, failures })
+    }
+
+    /// Starts `count` instances and waits until they serve, which shows that the whole chain works.
+    /// They stay until [`Self::let_go`].
+    ///
+    /// # Errors
+    ///
+    /// The app did not get ready; the message says what was tried and what to do.
+    pub async fn warm(&mut self, local: &Local, count: u32) -> anyhow::Result<()> {
+        let mut gauges = self.router.gauges();
+        self.router.limit_instances(count, local.limits.instances_max);
+        tokio::select! {
+            biased;
+            failure = self.failures.recv() => {
+                bail!("{}", failure.unwrap_or_else(|| "the emulator has ended".to_owned()))
+            }
+            ready = gauges.wait_for(|(gauges, _)| gauges.ready >= count) => {
+                ready.context("the router has ended")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets idle instances leave again.
+    pub fn let_go(&self, local: &Local) {
+        self.router.limit_instances(local.limits.instances_min, local.limits.instances_max);
+    }
+
+    /// Ends everything: requests get a moment to finish, then no process is left.
+    pub async fn stop(self) {
+        self.router.drain(LOCAL_DRAIN).await;
+        self.emulator.shutdown().await;
+    }
+}
+
+/// Runs the system until Ctrl-C.
+///
+/// # Errors
+///
+/// It could not be started, or the app did not get ready.
+pub async fn run(local: Local, admin: String) -> anyhow::Result<()> {
+    logging::start(&Log::default())?;
+    let admin = match admin.as_str() {
+        "off" => None,
+        address => {
+            let address = address.parse().context("--admin is neither an address nor `off`")?;
+            let advice = "stop what uses it, or choose another address with --admin";
+            Some(bind(address, advice).await?)
+        }
+    };
+    let metrics = Metrics::new();
+    let mut system = System::start(&local, metrics.clone(), metrics.watch()).await?;
+    let (readiness, ready) = watch::channel(Readiness::Starting);
+    let mut interrupted = pin!(interrupted());
+    let started = tokio::select! {
+        biased;
+        _ = &mut interrupted => None,
+        warmed = system.warm(&local, local.limits.instances_min.max(1)) => Some(warmed),
+    };
+    if let Some(Ok(())) = started {
+        system.let_go(&local);
+        readiness.send_replace(Readiness::Ready);
+        let mut out = std::io::stdout();
+        if let Some(admin) = admin {
+            writeln!(out, "admin: http://{}/metrics", admin.local_addr()?).ok();
+            tokio::spawn(admin::serve(admin, ready, metrics));
+        }
+        writeln!(out, "ready: http://{}", system.address).ok();
+        interrupted.await?;
+        writeln!(out, "stopping").ok();
+    }
+    system.stop().await;
+    started.unwrap_or(Ok(()))
+}
+
+/// Returns on Ctrl-C and on SIGTERM.
+async fn interrupted() -> std::io::Result<()> {
+    let mut terminated = signal(SignalKind::terminate())?;
+    tokio::select! {
+        biased;
+        pressed = tokio::signal::ctrl_c() => pressed,
+        _ = terminated.recv() => Ok(()),
+    }
+}
+
+/// Lambda, with a function whose environments run the extension and the app.
+async fn start_emulator(
+    local: &Local,
+    failed: mpsc::UnboundedSender<String>,
+) -> anyhow::Result<Emulator> {
+    let app = if local.command.is_empty() {
+        own_program(crate::DEMO_APP)?
+    } else {
+        local.command.clone()
+    };
+    let mut extension = Program::new("extension", own_program(crate::EXTENSION)?);
+    extension.env.push(("LAMBDA_DISPATCH_ROUTER_CIDRS".into(), "127.0.0.0/8".into()));
+    let mut function = Function::new(FUNCTION, vec![extension, Program::new("app", app)]);
+    function.port_env = Some(local.port_env.clone());
+    let mut config = emulator::Config {
+        observer: Arc::new(observer(local, failed)),
+        seed: rand::random(),
+        wrapper: Some(own_program(crate::EXEC)?),
+        ..emulator::Config::default()
+    };
+    config.service.cold_start = local.cold_start;
+    config.service.function_timeout = local.function_timeout;
+    config.service.memory_mb = local.memory_mb;
+    Ok(Emulator::start(config, function).await?)
+}
+
+/// Shows what the app prints, and passes on what keeps it from getting ready.
+fn observer(
+    local: &Local,
+    failed: mpsc::UnboundedSender<String>,
+) -> impl Fn(&Event) + Send + Sync + 'static {
+    let shows_output = local.shows_output;
+    let advice = format!(
+        "the app must listen on 127.0.0.1, on the port in ${}, and answer GET /health with a \
+         status below 500 (LAMBDA_DISPATCH_READINESS_PATH chooses another path)",
+        local.port_env
+    );
+    move |event| match event {
+        Event::Line { program, .. } if program == "extension" => tracing::debug!("{event}"),
+        Event::Line { .. } => {
+            if shows_output {
+                // A closed standard output is no reason to end.
+                writeln!(std::io::stdout(), "{event}").ok();
+            }
+        }
+        Event::Exited { program, end, .. } if program == "app" => {
+            tracing::warn!("{event}");
+            failed.send(format!("the app ended before it was ready ({end}); {advice}")).ok();
+        }
+        Event::InitFailed { cause, .. } => {
+            tracing::warn!("{event}");
+            failed.send(format!("the app did not get ready ({cause}); {advice}")).ok();
+        }
+        Event::SpawnFailed { error, .. } => {
+            tracing::warn!("{event}");
+            failed.send(format!("the app cannot be started: {error}")).ok();
+        }
+        other => tracing::debug!("{other}"),
+    }
+}
+
+/// The command that makes this program one of those that it needs beside itself.
+pub(crate) fn own_program(name: &str) -> anyhow::Result<Vec<OsString>> {
+    let this = std::env::current_exe().context("cannot tell where this program is")?;
+    Ok(vec![this.into_os_string(), OsString::from(name)])
+}
+
+/// Listens, or says what to do about it.
+pub(crate) async fn bind(address: SocketAddr, advice: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| anyhow!("cannot listen on {address}: {error}; {advice}"))
+}
+
+pub(crate) const FUNCTION: &str = "local";
+/// On a developer's machine nobody waits long after Ctrl-C.
+const LOCAL_DRAIN: Duration = Duration::from_secs(2);

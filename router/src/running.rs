@@ -1,0 +1,132 @@
+//! A router, put together: listeners, the pool's driver, probes. `serve`, `dev` and `demo` run the
+//! same one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dispatch_model::{Config, Gauges, Input, Output, Stats, Time};
+use io_tokio::client_listener;
+use io_tokio::clock::Clock;
+use io_tokio::driver::{self, PoolSettings};
+use io_tokio::exchange::{Edge, EdgeSettings};
+use io_tokio::instance_listener;
+use io_tokio::invoker::Invoker;
+use io_tokio::observe::{AccessLog, Observer};
+use io_tokio::pool::Pool;
+use io_tokio::tls::RouterIdentity;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+
+/// What a router is made of.
+pub struct Parts<O> {
+    /// Where clients come in, with TLS or without.
+    pub clients: Vec<(TcpListener, Option<TlsAcceptor>)>,
+    /// Where instances come in, with TLS or without.
+    pub instances: Vec<(TcpListener, Option<RouterIdentity>)>,
+    /// What the model is told to do.
+    pub config: Config,
+    /// What the pool needs beside.
+    pub pool: PoolSettings,
+    /// How clients are served.
+    pub edge: EdgeSettings,
+    /// How the function is invoked.
+    pub invoker: Arc<dyn Invoker>,
+    /// Takes note of requests.
+    pub access: Arc<dyn AccessLog>,
+    /// Watches the model.
+    pub observer: O,
+}
+
+/// A router that serves.
+#[derive(Debug)]
+pub struct Running {
+    pool: Pool,
+    gauges: watch::Receiver<(Gauges, Stats)>,
+    stop: watch::Sender<bool>,
+    clients: JoinSet<()>,
+    /// Ended when the router is dropped.
+    _instances: JoinSet<()>,
+}
+
+impl Running {
+    /// Starts everything.
+    pub fn start<O: Observer>(parts: Parts<O>) -> Self {
+        let clock = Clock::start();
+        let (watching, gauges) = watch::channel(Default::default());
+        let observer = Watched { inner: parts.observer, watching };
+        let pool = driver::start(parts.config, parts.pool, clock, parts.invoker, observer);
+        let mut instances = JoinSet::new();
+        for (listener, identity) in parts.instances {
+            instances.spawn(instance_listener::serve(listener, identity, pool.clone()));
+        }
+        let edge = Arc::new(Edge::new(pool.clone(), parts.access, clock, parts.edge));
+        let (stop, stopped) = watch::channel(false);
+        let mut clients = JoinSet::new();
+        for (listener, tls) in parts.clients {
+            clients.spawn(client_listener::serve(
+                listener,
+                tls,
+                Arc::clone(&edge),
+                stopped.clone(),
+            ));
+        }
+        Self { pool, gauges, stop, clients, _instances: instances }
+    }
+
+    /// How the pool stands, as it changes.
+    #[must_use]
+    pub fn gauges(&self) -> watch::Receiver<(Gauges, Stats)> {
+        self.gauges.clone()
+    }
+
+    /// Moves the bounds on the number of instances.
+    pub fn limit_instances(&self, instances_min: u32, instances_max: u32) {
+        self.pool.tell(Input::LimitsChanged { instances_min, instances_max });
+    }
+
+    /// Stops accepting, lets requests finish for at most `drain`, sends instances away, and returns
+    /// when all that is done or the time is over.
+    pub async fn drain(mut self, drain: Duration) {
+        self.stop.send_replace(true);
+        let finish = async {
+            self.pool.shut_down(drain).await;
+            while self.clients.join_next().await.is_some() {}
+        };
+        // The model refuses what is left at the end of `drain`; the answers take a moment.
+        if tokio::time::timeout(drain + LAST_WORDS, finish).await.is_err() {
+            tracing::warn!("some clients have not finished and are cut off");
+        }
+    }
+}
+
+/// Passes everything on and keeps the newest numbers for whoever wants to wait for them.
+struct Watched<O> {
+    inner: O,
+    watching: watch::Sender<(Gauges, Stats)>,
+}
+
+impl<O: Observer> Observer for Watched<O> {
+    fn input(&mut self, now: Time, input: &Input) {
+        self.inner.input(now, input);
+    }
+
+    fn output(&mut self, now: Time, output: &Output) {
+        self.inner.output(now, output);
+    }
+
+    fn turn(&mut self, now: Time, stats: &Stats, gauges: &Gauges) {
+        self.inner.turn(now, stats, gauges);
+        self.watching.send_replace((*gauges, *stats));
+    }
+}
+
+impl<O> std::fmt::Debug for Parts<O> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parts").field("pool", &self.pool).finish_non_exhaustive()
+    }
+}
+
+/// For answers that are written after the end of a drain.
+const LAST_WORDS: Duration = Duration::from_secs(2);

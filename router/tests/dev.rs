@@ -1,0 +1,272 @@
+//! `lambda-dispatch dev` as a user runs it: the real program, real processes, real sockets.
+
+#![expect(clippy::unwrap_used, reason = "in a test a panic is a failure, which is what is wanted")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// A running `dev`. Dropping it kills it, and with it everything that it started.
+struct Dev {
+    child: Child,
+    address: String,
+    admin: String,
+}
+
+impl Dev {
+    /// Starts `dev` and waits until it says that it is ready.
+    fn start(arguments: &[&str]) -> Self {
+        let mut child =
+            dev(&["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"], arguments).spawn().unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let mut line_with = |start: &str| {
+            let mut line = String::new();
+            while !line.starts_with(start) {
+                line.clear();
+                assert_ne!(output.read_line(&mut line).unwrap(), 0, "dev ended before `{start}`");
+            }
+            line.trim_start_matches(start).trim().trim_end_matches("/metrics").to_owned()
+        };
+        let admin = line_with("admin: http://");
+        let address = line_with("ready: http://");
+        thread::spawn(move || output.lines().map_while(Result::ok).for_each(drop));
+        Self { child, address, admin }
+    }
+
+    fn connect(&self, request: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        stream
+    }
+
+    /// One request on a connection of its own; the status and all that followed the status line.
+    fn get(&self, target: &str) -> (u16, String) {
+        let mut stream = self.connect(&get(target));
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        (text.get(9..12).and_then(|code| code.parse().ok()).unwrap_or(0), text)
+    }
+
+    /// The value of a metric without labels.
+    fn metric(&self, name: &str) -> f64 {
+        let mut stream = TcpStream::connect(&self.admin).unwrap();
+        stream.write_all(get("/metrics").as_bytes()).unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        let line = text.lines().find(|line| line.split(' ').next() == Some(name));
+        line.and_then(|line| line.split(' ').nth(1)?.parse().ok())
+            .unwrap_or_else(|| panic!("no metric {name} in {text}"))
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
+    }
+
+    /// Processes started by this one, directly or through others.
+    fn descendants(&self) -> Vec<u32> {
+        let mut found = vec![self.child.id()];
+        let mut next = 0;
+        while let Some(parent) = found.get(next) {
+            let tasks = format!("/proc/{parent}/task");
+            for task in std::fs::read_dir(tasks).into_iter().flatten().flatten() {
+                let children = std::fs::read_to_string(task.path().join("children"));
+                let children = children.unwrap_or_default();
+                found.extend(children.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
+            }
+            next += 1;
+        }
+        found.split_off(1)
+    }
+}
+
+impl Drop for Dev {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+fn dev(flags: &[&str], arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lambda-dispatch"));
+    command.arg("dev").args(flags).args(arguments);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+    command
+}
+
+/// Runs `dev` where it cannot work, and gives what it said.
+fn failing(flags: &[&str], arguments: &[&str]) -> Output {
+    let output = dev(flags, arguments).stderr(Stdio::piped()).output().unwrap();
+    assert!(!output.status.success());
+    output
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn get(target: &str) -> String {
+    format!("GET {target} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
+}
+
+fn alive(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // A zombie has ended; only its parent has not looked yet.
+    stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'))
+}
+
+/// Waits for a state, but not for ever.
+fn until(what: &str, state: impl Fn() -> bool) {
+    for _ in 0..3_000 {
+        if state() {
+            return;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    panic!("not within 30 s: {what}");
+}
+
+/// Sends `count` requests at once; gives each one's status and how long it took.
+fn burst(dev: &Dev, count: usize, target: &str) -> Vec<(u16, Duration)> {
+    thread::scope(|scope| {
+        let requests: Vec<_> = (0..count)
+            .map(|_| {
+                scope.spawn(|| {
+                    let began = std::time::SystemTime::now();
+                    let (status, _) = dev.get(target);
+                    (status, began.elapsed().unwrap_or_default())
+                })
+            })
+            .collect();
+        requests.into_iter().map(|request| request.join().unwrap()).collect()
+    })
+}
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[test]
+fn pages_uploads_and_events_pass_through() {
+    let dev = Dev::start(&[]);
+    let (status, page) = dev.get("/");
+    assert!(status == 200 && page.contains("It works"), "{page}");
+    assert_eq!(dev.get("/nothing").0, 404);
+
+    let body = "x".repeat(1_000_000);
+    let head = "POST /upload HTTP/1.1\r\nHost: test\r\nConnection: close\r\n";
+    let mut stream = dev.connect(&format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()));
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.ends_with("1000000 bytes\n") || answer.contains("1000000 bytes"), "{answer}");
+
+    // An hour between events: the first must not wait for the second.
+    let mut events = dev.connect(&get("/events?n=2&ms=3600000"));
+    let mut seen = Vec::new();
+    while !String::from_utf8_lossy(&seen).contains("data: 1 to go") {
+        let mut bytes = [0; 1024];
+        let count = events.read(&mut bytes).unwrap();
+        assert_ne!(count, 0, "the stream ended");
+        seen.extend_from_slice(&bytes[..count]);
+    }
+}
+
+#[test]
+fn burst_that_warm_slots_can_clear_pays_no_cold_start() {
+    let dev = Dev::start(&["--cold-start", "3s"]);
+    let invokes = dev.metric("dispatch_invokes_total");
+    let answers = burst(&dev, 100, "/sleep?ms=50");
+    assert!(answers.iter().all(|(status, _)| *status == 200), "{answers:?}");
+    let slowest = answers.iter().map(|(_, took)| *took).max().unwrap();
+    assert!(slowest < Duration::from_secs(3), "the slowest took {slowest:?}");
+    assert_eq!(dev.metric("dispatch_cold_exposed_total"), 0.0);
+    assert_eq!(dev.metric("dispatch_invokes_total"), invokes, "nothing was started for the burst");
+}
+
+#[test]
+fn metric_counts_exactly_the_requests_that_waited_as_long_as_a_cold_start() {
+    let dev = Dev::start(&["--cold-start", "1s", "--concurrency", "2", "--max-instances", "1"]);
+    // Two at a time, 300 ms each: ten rounds, and those after the fourth waited a second.
+    let answers = burst(&dev, 20, "/sleep?ms=300");
+    assert!(answers.iter().all(|(status, _)| *status == 200), "{answers:?}");
+    let waited = answers.iter().filter(|(_, took)| *took >= Duration::from_millis(1_300)).count();
+    assert_eq!(dev.metric("dispatch_cold_exposed_total"), waited as f64);
+    assert!(waited >= 10, "{waited} waited");
+}
+
+#[test]
+fn killed_extension_costs_its_requests_and_no_others() {
+    let dev = Dev::start(&["--concurrency", "2", "--max-instances", "4"]);
+    thread::scope(|scope| {
+        let load = scope.spawn(|| burst(&dev, 40, "/sleep?ms=200"));
+        until("two extensions serve", || dev.metric("dispatch_running") >= 4.0);
+        let extension = dev.descendants().into_iter().find(|pid| {
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&line).contains("extension")
+        });
+        let pid = Pid::from_raw(i32::try_from(extension.unwrap()).unwrap()).unwrap();
+        kill_process(pid, Signal::KILL).unwrap();
+        let answers = load.join().unwrap();
+        let failed = answers.iter().filter(|(status, _)| *status == 502).count();
+        assert!(failed <= 2, "{failed} failed, of at most 2 in flight on one instance");
+        assert!(answers.iter().all(|(status, _)| matches!(status, 200 | 502)), "{answers:?}");
+    });
+}
+
+#[test]
+fn ctrl_c_ends_everything_and_frees_the_port() {
+    let mut dev = Dev::start(&[]);
+    assert_eq!(dev.get("/").0, 200);
+    let started = dev.descendants();
+    assert!(started.len() >= 2, "an instance is two processes");
+    dev.signal(Signal::INT);
+    assert!(dev.child.wait().unwrap().success());
+    until("all processes end", || !started.iter().any(|pid| alive(*pid)));
+    TcpListener::bind(&dev.address).unwrap();
+}
+
+#[test]
+fn children_end_even_when_the_program_is_killed() {
+    let mut dev = Dev::start(&[]);
+    let started = dev.descendants();
+    assert!(started.len() >= 2);
+    dev.child.kill().unwrap();
+    dev.child.wait().unwrap();
+    until("all processes end", || !started.iter().any(|pid| alive(*pid)));
+}
+
+#[test]
+fn busy_port_is_one_clear_line() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = failing(&["--listen", &address, "--admin", "off"], &[]);
+    let said = said(&output);
+    assert!(said.contains(&format!("cannot listen on {address}")), "{said}");
+    assert!(said.contains("--listen"), "{said}");
+}
+
+#[test]
+fn unknown_command_is_one_clear_line() {
+    let flags = ["--listen", "127.0.0.1:0", "--admin", "off"];
+    let said = said(&failing(&flags, &["--", "no-such-command-at-all"]));
+    assert!(said.contains("no-such-command-at-all"), "{said}");
+}
+
+#[test]
+fn app_that_crashes_at_its_start_is_one_clear_line() {
+    let flags = ["--listen", "127.0.0.1:0", "--admin", "off"];
+    let said = said(&failing(&flags, &["--", "false"]));
+    assert!(said.contains("the app ended before it was ready (exit status 1)"), "{said}");
+    assert!(said.contains("$PORT"), "{said}");
+}
+
+#[test]
+fn app_that_never_listens_is_one_clear_line() {
+    let flags = ["--listen", "127.0.0.1:0", "--admin", "off"];
+    let said = said(&failing(&flags, &["--", "sleep", "100"]));
+    assert!(said.contains("the app did not get ready"), "{said}");
+    assert!(said.contains("$PORT"), "{said}");
+}
