@@ -81,6 +81,7 @@ fn connection<S: Io>(
     }
 }
 
+/// hyper reads a head into one buffer, whose size is therefore the limit of a head.
 fn builder(edge: &Edge) -> auto::Builder<TokioExecutor> {
     let settings = edge.settings();
     let mut builder = auto::Builder::new(TokioExecutor::new());
@@ -88,13 +89,13 @@ fn builder(edge: &Edge) -> auto::Builder<TokioExecutor> {
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(settings.keep_alive)
-        .max_buf_size(HEAD_BYTES_MAX)
-        .max_headers(HEADERS_MAX);
+        .max_buf_size(settings.head_bytes_max)
+        .max_headers(settings.headers_max);
     builder
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(settings.h2_streams_max)
-        .max_header_list_size(H2_HEAD_BYTES_MAX)
+        .max_header_list_size(u32::try_from(settings.head_bytes_max).unwrap_or(u32::MAX))
         .initial_stream_window_size(H2_STREAM_WINDOW)
         .initial_connection_window_size(H2_CONNECTION_WINDOW)
         .max_send_buf_size(H2_SEND_BUFFER)
@@ -105,10 +106,6 @@ fn builder(edge: &Edge) -> auto::Builder<TokioExecutor> {
 
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// hyper reads a head into one buffer; its size is the limit, with some room for the body behind.
-const HEAD_BYTES_MAX: usize = 64 << 10;
-const HEADERS_MAX: usize = 100;
-const H2_HEAD_BYTES_MAX: u32 = 64 << 10;
 const H2_STREAM_WINDOW: u32 = 256 << 10;
 const H2_CONNECTION_WINDOW: u32 = 1 << 20;
 const H2_SEND_BUFFER: usize = 128 << 10;

@@ -60,6 +60,12 @@ pub struct EdgeSettings {
     pub trusted_proxies: Networks,
     /// Most requests at once on an HTTP/2 connection. Default 100.
     pub h2_streams_max: u32,
+    /// Most bytes of a request's head. Default 64 KiB; more is 431.
+    pub head_bytes_max: usize,
+    /// Most header lines of a request. Default 100; more is 431.
+    pub headers_max: usize,
+    /// Most bytes of a request's target. Default 16 KiB; more is 414.
+    pub target_bytes_max: usize,
 }
 
 impl Default for EdgeSettings {
@@ -70,6 +76,9 @@ impl Default for EdgeSettings {
             keep_alive: Duration::from_secs(75),
             trusted_proxies: Networks::private().and_loopback(),
             h2_streams_max: 100,
+            head_bytes_max: 64 << 10,
+            headers_max: 100,
+            target_bytes_max: 16 << 10,
         }
     }
 }
@@ -97,7 +106,7 @@ impl Edge {
         let id = format!("{:x}-{count:x}", self.boot);
         let mut entry = Entry::new(&head, peer, id, self.clock, Arc::clone(&self.log));
         let origin = Origin { peer, is_tls };
-        let forwarded = match forward(&head, origin, &self.settings.trusted_proxies) {
+        let forwarded = match forward(&head, origin, &self.settings) {
             Ok(forwarded) => forwarded,
             Err(bad) => {
                 let mut response = text(bad.status, bad.why);

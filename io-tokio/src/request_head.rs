@@ -10,6 +10,7 @@ use http::header::{self, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Method, StatusCode, Uri, Version};
 
+use crate::exchange::EdgeSettings;
 use crate::headers::strip_hop_by_hop;
 use crate::networks::Networks;
 
@@ -35,7 +36,7 @@ pub(crate) struct BadHead {
 pub(crate) fn forward(
     head: &http::request::Parts,
     origin: Origin,
-    trusted: &Networks,
+    settings: &EdgeSettings,
 ) -> Result<http::Request<()>, BadHead> {
     if head.method == Method::CONNECT || head.method == Method::TRACE {
         return Err(BadHead {
@@ -45,8 +46,12 @@ pub(crate) fn forward(
     }
     let target = head.uri.path_and_query().cloned();
     let target = target.unwrap_or_else(|| PathAndQuery::from_static("/"));
-    if target.as_str().len() > TARGET_BYTES_MAX {
+    if target.as_str().len() > settings.target_bytes_max {
         return Err(BadHead { status: StatusCode::URI_TOO_LONG, why: "the target is too long" });
+    }
+    if head.headers.len() > settings.headers_max {
+        let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+        return Err(BadHead { status, why: "too many header lines" });
     }
     let authority = authority(head)?;
     let scheme = if origin.is_tls { Scheme::HTTPS } else { Scheme::HTTP };
@@ -61,7 +66,7 @@ pub(crate) fn forward(
             },
         );
     }
-    add_origin(&mut headers, head, origin, trusted, &authority);
+    add_origin(&mut headers, head, origin, &settings.trusted_proxies, &authority);
     // The app sees the authority as Host; a Host that differs from an absolute target loses.
     headers.insert(
         header::HOST,
@@ -166,7 +171,6 @@ const fn bad(why: &'static str) -> BadHead {
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const TARGET_BYTES_MAX: usize = 16 << 10;
 
 #[cfg(test)]
 mod tests {
@@ -183,7 +187,7 @@ mod tests {
     }
 
     fn sent(head: &http::request::Parts, peer: &str) -> Result<http::Request<()>, BadHead> {
-        forward(head, from(peer), &Networks::private())
+        forward(head, from(peer), &EdgeSettings::default())
     }
 
     #[test]
