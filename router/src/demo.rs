@@ -119,6 +119,13 @@ async fn by_lambda(demo: &Demo) -> anyhow::Result<Outcome> {
         }
     })
     .await?;
+    // An invoke is billed a moment after its answer, when its environment is done with it.
+    let billed = async {
+        while emulator.bills().await.len() < waits.len() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(LEAVE_LIMIT, billed).await.context("an invoke is not billed")?;
     let outcome = outcome(demo, &waits, &emulator.bills().await);
     emulator.shutdown().await;
     Ok(outcome)
@@ -272,7 +279,7 @@ fn progress(demo: &Demo, how: &'static str) -> ProgressBar {
     }
 }
 
-/// How long instances may take to leave after the last request.
+/// How long environments may take to be done after the last answer.
 const LEAVE_LIMIT: Duration = Duration::from_secs(30);
 
 struct Cost(f64, f64);

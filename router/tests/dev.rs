@@ -202,7 +202,7 @@ fn killed_extension_costs_its_requests_and_no_others() {
     let dev = Dev::start(&["--concurrency", "2", "--max-instances", "4"]);
     thread::scope(|scope| {
         let load = scope.spawn(|| burst(&dev, 40, "/sleep?ms=200"));
-        until("two extensions serve", || dev.metric("dispatch_running") >= 4.0);
+        until("two extensions serve", || dev.metric("dispatch_slots_busy") >= 4.0);
         let extension = dev.descendants().into_iter().find(|pid| {
             let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             String::from_utf8_lossy(&line).contains("extension")

@@ -37,6 +37,8 @@ impl Dispatcher {
             self.estimate.started_cold(self.now.saturating_since(entry.invoked));
         }
         self.guard.attached();
+        // An instance that has just come is given the linger time to be of use.
+        self.last_busy = self.now;
         let now = self.now;
         let lease_end = now + lease;
         let usable_until = lease_end.saturating_sub(self.config.placement_margin.min(lease / 4));
