@@ -14,7 +14,7 @@ use crate::time::{Time, nanos};
 
 use super::config::{Budget, Config};
 use super::input::InvokeOutcome;
-use super::instances::Instance;
+use super::instances::{Counts, Instance};
 
 /// The state of the guard of one pool.
 #[derive(Clone, Debug)]
@@ -68,13 +68,17 @@ impl Guard {
         }
     }
 
-    /// How many invokes may be ordered now, with `starting` on their way.
-    pub(crate) fn allowance(&mut self, now: Time, starting: u32) -> u32 {
+    /// How many invokes may be ordered now.
+    pub(crate) fn allowance(&mut self, now: Time, counts: &Counts) -> u32 {
         if now < self.not_before {
             return 0;
         }
+        // After a failure the next instance is on trial: until it has served, or has had time
+        // enough, attaching does not make room for another.
+        let on_trial = self.failures > 0 && now < self.not_before + TRIAL;
+        let taken = if on_trial { counts.untried } else { counts.starting };
         let tokens = self.invokes.available(now);
-        self.window.saturating_sub(starting).min(u32::try_from(tokens).unwrap_or(u32::MAX))
+        self.window.saturating_sub(taken).min(u32::try_from(tokens).unwrap_or(u32::MAX))
     }
 
     pub(crate) fn invoked(&mut self, now: Time) {
@@ -202,6 +206,8 @@ const BREAKER_FAILURES: u32 = 3;
 /// quarter, a function that always fails is invoked at most 30 times in ten minutes.
 const FAILURE_FIRST: Duration = Duration::from_secs(1);
 const FAILURE_MOST: Duration = Duration::from_secs(60);
+/// How long an instance that is started after a failure is on trial: longer than a start takes.
+const TRIAL: Duration = Duration::from_secs(40);
 /// Waiting times after throttles: 0.2 s, 0.4 s, … 40 s. An account without any room is asked at
 /// most 37 times in ten minutes.
 const THROTTLE_FIRST: Duration = Duration::from_millis(200);

@@ -64,6 +64,8 @@ pub(crate) struct Counts {
     pub(crate) ready: u32,
     pub(crate) draining: u32,
     pub(crate) detached: u32,
+    /// Starting and ready ones that have not served yet.
+    pub(crate) untried: u32,
     /// Ready ones whose lease is about to end.
     pub(crate) aging: u32,
     /// Slots of ready ones, and of the aging among them.
@@ -152,7 +154,7 @@ impl Instances {
             usable_until: Time::MAX,
         };
         self.entries[index as usize] = Some(instance);
-        self.counts.starting += 1;
+        self.count(&instance, true);
         id
     }
 
@@ -265,6 +267,9 @@ impl Instances {
                 *counter -= by;
             }
         };
+        if !instance.served && matches!(instance.state, State::Starting | State::Ready) {
+            bump(&mut counts.untried, 1);
+        }
         match instance.state {
             State::Starting => bump(&mut counts.starting, 1),
             State::Draining => bump(&mut counts.draining, 1),

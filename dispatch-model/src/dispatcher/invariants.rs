@@ -56,6 +56,8 @@ impl Dispatcher {
             let id = entry.id;
             let in_flight = busy.remove(&id).unwrap_or(0);
             assert_eq!(entry.busy, in_flight, "requests in flight on {id}");
+            let may_serve = matches!(entry.state, State::Starting | State::Ready);
+            counts.untried += u32::from(may_serve && !entry.served);
             match entry.state {
                 State::Starting => counts.starting += 1,
                 State::Draining => counts.draining += 1,

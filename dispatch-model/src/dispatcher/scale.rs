@@ -107,8 +107,8 @@ impl Dispatcher {
     fn start(&mut self, desired: u32, current: u32, why: Why) {
         // The hard bound counts everything that Lambda may still run.
         let room = self.instances_max.saturating_sub(self.instances.all());
-        let starting = self.instances.counts().starting;
-        let count = (desired - current).min(room).min(self.guard.allowance(self.now, starting));
+        let allowance = self.guard.allowance(self.now, &self.instances.counts());
+        let count = (desired - current).min(room).min(allowance);
         if count == 0 {
             return;
         }
