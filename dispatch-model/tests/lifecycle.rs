@@ -5,6 +5,8 @@
 //! numbers with a unit (`1500ms`, `2h`). In the trace `<` is what happened, `*` a timer that
 //! fired, `>` what was ordered.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;

@@ -32,13 +32,15 @@ use io_tokio::stream_body::{SendError, StreamBody, send_body};
 use crate::app::{App, AppError, ResponseBody};
 use crate::compression::{Compressed, Plan, Wish};
 
-/// What a request showed of the app.
+/// What a request's end shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum AppSeen {
-    /// It is there.
-    Alive,
-    /// Nobody listens on its port.
-    Gone,
+pub(crate) enum Ending {
+    /// Nobody listens on the app's port.
+    AppGone,
+    /// The link broke under it.
+    LinkLost,
+    /// Nothing beyond itself: answered, refused, cut or given up by the router.
+    Own,
 }
 
 /// Relays one request, until both directions have ended.
@@ -47,19 +49,21 @@ pub(crate) async fn relay<C: Connector>(
     mut respond: SendResponse<Bytes>,
     app: &App<C>,
     compress: bool,
-) -> AppSeen {
+) -> Ending {
     let (head, stream) = request.into_parts();
     let wish = if compress { Wish::of(&head.method, &head.headers) } else { Wish::NONE };
     let Some(head) = app_head(head) else {
         answer(respond, StatusCode::NOT_IMPLEMENTED, "This method is not supported.\n", None);
-        return AppSeen::Alive;
+        return Ending::Own;
     };
     let content_length = content_length(&head.headers);
     let body = StreamBody::new(stream, content_length);
     let answered = tokio::select! {
         biased;
         // The router does not want an answer any more; leaving here closes the connection.
-        _ = poll_fn(|cx| respond.poll_reset(cx)) => return AppSeen::Alive,
+        reset = poll_fn(|cx| respond.poll_reset(cx)) => {
+            return if reset.is_ok() { Ending::Own } else { Ending::LinkLost };
+        }
         answered = app.send(head, body) => answered,
     };
     match answered {
@@ -67,12 +71,12 @@ pub(crate) async fn relay<C: Connector>(
             tracing::warn!("the app switched protocols without being asked");
             bad_gateway(respond);
         }
-        Ok(response) => pass_on(response, respond, wish).await,
+        Ok(response) => return pass_on(response, respond, wish).await,
         Err(AppError::Unreachable(error)) => {
             tracing::warn!(%error, "cannot connect to the app; the request goes back to the router");
             respond.send_reset(Reason::REFUSED_STREAM);
             if error.kind() == std::io::ErrorKind::ConnectionRefused {
-                return AppSeen::Gone;
+                return Ending::AppGone;
             }
         }
         Err(error @ (AppError::Broken(_) | AppError::Gone(_))) => {
@@ -80,43 +84,46 @@ pub(crate) async fn relay<C: Connector>(
             bad_gateway(respond);
         }
     }
-    AppSeen::Alive
+    Ending::Own
 }
 
-async fn pass_on(response: Response<ResponseBody>, mut respond: SendResponse<Bytes>, wish: Wish) {
+async fn pass_on(
+    response: Response<ResponseBody>,
+    mut respond: SendResponse<Bytes>,
+    wish: Wish,
+) -> Ending {
     let (mut head, body) = response.into_parts();
     let plan = Plan::new(wish, head.status, &head.headers, body.size_hint().exact());
     head.headers = plan.headers(router_headers(&head.headers));
     let ends = body.is_end_stream();
-    let stream = match respond.send_response(router_response(&head), ends) {
+    let stream = match respond.send_response(router_response(head), ends) {
         Ok(stream) => stream,
         // The stream was reset meanwhile, or the app's head is one that HTTP/2 cannot express.
         Err(error) => {
             tracing::debug!(%error, "the answer cannot be passed on");
             respond.send_reset(Reason::INTERNAL_ERROR);
-            return;
+            return Ending::Own;
         }
     };
     if ends {
-        return;
+        return Ending::Own;
     }
-    let sent = match plan.coding() {
-        None => send_body(body, stream).await.map_err(|error| describe(&error)),
-        Some(coding) => {
-            let compressed = Compressed::new(body, coding);
-            send_body(compressed, stream).await.map_err(|error| describe(&error))
-        }
-    };
-    if let Err(Some(error)) = sent {
-        tracing::warn!(error, "the answer was cut");
+    match plan.coding() {
+        None => ending(send_body(body, stream).await),
+        Some(coding) => ending(send_body(Compressed::new(body, coding), stream).await),
     }
 }
 
-/// What to log: a router that wants no more is no news.
-fn describe<E: std::error::Error + 'static>(error: &SendError<E>) -> Option<String> {
-    match error {
-        SendError::Body(error) => Some(chain(error)),
-        SendError::Closed(_) | SendError::Reset(_) | _ => None,
+fn ending<E: std::error::Error + 'static>(sent: Result<u64, SendError<E>>) -> Ending {
+    match sent {
+        Ok(_) => Ending::Own,
+        Err(SendError::Closed(_)) => Ending::LinkLost,
+        Err(SendError::Body(error)) => {
+            tracing::warn!(error = chain(&error), "the app broke off within its answer");
+            Ending::Own
+        }
+        // The router wants no more of it, which is no news.
+        Err(_) => Ending::Own,
     }
 }
 
@@ -170,10 +177,10 @@ fn router_headers(headers: &HeaderMap) -> HeaderMap {
     kept.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
-fn router_response(head: &response::Parts) -> Response<()> {
+fn router_response(head: response::Parts) -> Response<()> {
     let mut response = Response::new(());
     *response.status_mut() = head.status;
-    response.headers_mut().clone_from(&head.headers);
+    *response.headers_mut() = head.headers;
     response
 }
 

@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 
 use crate::app::{AllClosed, App};
 use crate::network::Network;
-use crate::relay::{AppSeen, relay};
+use crate::relay::{Ending, relay};
 
 /// What the router offered, and to whom.
 #[derive(Clone, Debug)]
@@ -116,6 +116,7 @@ impl<C: Connector> Session<C> {
             let AttachError::Refused { status } = error else { return LinkEnd::Unreachable };
             return if status < 500 { LinkEnd::Refused } else { LinkEnd::Unavailable };
         }
+        self.inputs.tell(Input::Attached).await;
         let handshake = server(*slots).handshake(io);
         let connection = tokio::select! {
             biased;
@@ -146,7 +147,6 @@ impl<C: Connector> Session<C> {
         };
         let mut ping = connection.ping_pong();
         let mut orders = self.orders;
-        serving.inputs.tell(Input::Attached).await;
         let end = loop {
             tokio::select! {
                 biased;
@@ -167,14 +167,10 @@ impl<C: Connector> Session<C> {
                 },
                 accepted = connection.accept() => match accepted {
                     Some(Ok((request, respond))) => serving.start(request, respond).await,
-                    Some(Err(error)) => break serving.ended_with(&error),
-                    None => break if serving.relays.is_empty() {
-                        LinkEnd::Closed
-                    } else {
-                        LinkEnd::Lost
-                    },
+                    Some(Err(error)) => break end_of(&error),
+                    None => break LinkEnd::Closed,
                 },
-                Some(seen) = serving.relays.join_next() => serving.ended(seen.ok()).await,
+                Some(ending) = serving.relays.join_next() => serving.ended(ending.ok()).await,
                 ponged = pong(ping.as_mut()) => if ponged {
                     serving.inputs.tell(Input::Ponged).await;
                 } else {
@@ -183,8 +179,7 @@ impl<C: Connector> Session<C> {
             }
         };
         drop(connection);
-        serving.finish().await;
-        end
+        serving.finish(end, orders).await
     }
 }
 
@@ -194,7 +189,7 @@ struct Serving<C> {
     closed: AllClosed,
     compress: bool,
     inputs: Inputs,
-    relays: JoinSet<AppSeen>,
+    relays: JoinSet<Ending>,
     draining: bool,
 }
 
@@ -210,31 +205,48 @@ impl<C: Connector> Serving<C> {
         self.relays.spawn(async move { relay(request, respond, &app, compress).await });
     }
 
-    async fn ended(&mut self, seen: Option<AppSeen>) {
+    async fn ended(&mut self, ending: Option<Ending>) {
         self.inputs.tell(Input::RequestEnded).await;
-        if seen == Some(AppSeen::Gone) {
+        if ending == Some(Ending::AppGone) {
             self.inputs.tell(Input::AppExited).await;
         }
     }
 
-    fn ended_with(&self, error: &h2::Error) -> LinkEnd {
-        let is_goodbye = error.is_go_away() && error.reason() == Some(Reason::NO_ERROR);
-        if is_goodbye && self.relays.is_empty() {
-            return LinkEnd::Closed;
+    /// Waits until nothing is left. What ran on a link that has ended sees that and ends too; on
+    /// one that was dropped it is ended here.
+    async fn finish(mut self, end: LinkEnd, mut orders: mpsc::Receiver<LinkOrder>) -> LinkEnd {
+        let mut end = end;
+        if end != LinkEnd::Closed {
+            self.relays.abort_all();
         }
-        tracing::warn!(%error, in_flight = self.relays.len(), "the link to the router broke");
-        LinkEnd::Lost
-    }
-
-    /// Ends what is still running and waits until nothing is left.
-    async fn finish(mut self) {
-        self.relays.abort_all();
-        while let Some(seen) = self.relays.join_next().await {
-            self.ended(seen.ok()).await;
+        while !self.relays.is_empty() {
+            tokio::select! {
+                biased;
+                Some(ending) = self.relays.join_next() => {
+                    let ending = ending.ok();
+                    if ending == Some(Ending::LinkLost) {
+                        end = LinkEnd::Lost;
+                    }
+                    self.ended(ending).await;
+                }
+                () = dropped(&mut orders) => {
+                    end = LinkEnd::Lost;
+                    self.relays.abort_all();
+                }
+            }
         }
         drop(self.app);
         self.closed.wait().await;
+        end
     }
+}
+
+fn end_of(error: &h2::Error) -> LinkEnd {
+    if error.is_go_away() && error.reason() == Some(Reason::NO_ERROR) {
+        return LinkEnd::Closed;
+    }
+    tracing::warn!(%error, "the link to the router broke");
+    LinkEnd::Lost
 }
 
 /// Returns when the link is no longer wanted. Other orders are for a link that has been attached.

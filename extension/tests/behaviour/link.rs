@@ -1,0 +1,116 @@
+//! The link to the router, when things go wrong on it.
+
+use std::time::Duration;
+
+use h2::Reason;
+use http::{Request, Response};
+use tokio::sync::mpsc;
+
+use crate::app::{App, full};
+use crate::router::text;
+use crate::stage::{Stage, eventually, soon};
+
+#[tokio::test]
+async fn at_its_leases_end_an_instance_takes_no_more_and_finishes_what_runs() {
+    let (release, mut released) = mpsc::channel::<()>(1);
+    let (sender, receiver) = tokio::sync::watch::channel(false);
+    tokio::spawn(async move {
+        released.recv().await;
+        sender.send(true).unwrap();
+    });
+    let app = App::serving(move |_| {
+        let mut receiver = receiver.clone();
+        async move {
+            receiver.wait_for(|released| *released).await.unwrap();
+            Response::new(full("finished"))
+        }
+    })
+    .await;
+    let mut stage = Stage::with(&app).await;
+    // A quarter of 8 s is the lead.
+    let mut link = stage.attach_for(Duration::from_secs(8)).await;
+    let running = link.send(Request::get("https://a/").body("").unwrap()).await;
+    // As h2's client takes the goaway to heart, the next stream fails, here or on the other side.
+    let refused = soon("the lease ends", async {
+        loop {
+            let request = Request::get("https://a/").body(()).unwrap();
+            match link.try_send(request).await {
+                Ok(response) => drop(response),
+                Err(_) => return true,
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    assert!(refused);
+    release.send(()).await.unwrap();
+    let response = soon("what runs is answered", running).await.unwrap();
+    assert_eq!(text(response.into_body()).await.unwrap(), "finished");
+    link.until_closed().await;
+    assert_eq!(stage.lambda.answer().await.reason(), "SelfDeadline");
+    app.until_alone().await;
+}
+
+#[tokio::test]
+async fn what_does_not_finish_by_the_deadline_is_cut() {
+    let app = App::serving(|_| async { std::future::pending().await }).await;
+    let mut stage = Stage::with(&app).await;
+    let mut link = stage.attach_for(Duration::from_secs(1)).await;
+    let error = link.get("/").await.unwrap_err();
+    assert_ne!(error.reason(), Some(Reason::REFUSED_STREAM), "the app did see it");
+    assert_eq!(stage.lambda.answer().await.reason(), "SelfDeadline");
+    app.until_alone().await;
+}
+
+#[tokio::test]
+async fn a_broken_link_ends_the_invoke_and_what_ran_on_it() {
+    let app = App::serving(|_| async { std::future::pending().await }).await;
+    let mut stage = Stage::with(&app).await;
+    let mut link = stage.attach().await;
+    let response = link.send(Request::get("https://a/").body("").unwrap()).await;
+    eventually("the request has arrived", || app.accepted() == 2).await;
+    link.break_off();
+    drop(response);
+    let answer = stage.lambda.answer().await;
+    assert_eq!(answer.reason(), "RouterConnectionError");
+    assert_eq!(answer.json["RequestCount"], 1);
+    app.until_alone().await;
+}
+
+#[tokio::test]
+async fn a_crowd_of_vanishing_clients_does_not_break_the_link() {
+    let app = App::serving(|request| async move {
+        if request.uri() != "/" {
+            std::future::pending::<()>().await;
+        }
+        Response::new(full("still here"))
+    })
+    .await;
+    let mut stage = Stage::with(&app).await;
+    let mut link = stage.attach().await;
+    for number in 0..1000 {
+        let path = format!("https://a/{number}");
+        let (response, mut stream) = link.open(Request::get(path).body(()).unwrap()).await;
+        stream.send_reset(Reason::CANCEL);
+        drop(response);
+    }
+    assert_eq!(link.text("/").await, (200, "still here".to_owned()));
+    link.close().await;
+    assert_eq!(stage.lambda.answer().await.reason(), "RouterGoAway");
+    app.until_alone().await;
+}
+
+#[tokio::test]
+async fn an_app_that_is_gone_gives_its_request_back_and_ends_the_environment() {
+    let app = App::hello().await;
+    let mut stage = Stage::with(&app).await;
+    let mut link = stage.attach().await;
+    let port = app.stop_listening().await;
+    let error = link.get("/").await.unwrap_err();
+    assert_eq!(error.reason(), Some(Reason::REFUSED_STREAM), "{error}");
+    let answer = stage.lambda.answer().await;
+    assert!(answer.failed);
+    assert_eq!(answer.json["errorType"], "Extension.AppConnectionError");
+    let ended = soon("the extension ends", stage.extension).await.unwrap();
+    assert!(ended.unwrap_err().to_string().contains(&port.to_string()));
+}

@@ -1,0 +1,12 @@
+//! The extension as the world sees it: real sockets, real TLS and HTTP/2, with stand-ins for
+//! Lambda's API, for the router and for the app.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod app;
+mod invokes;
+mod lambda;
+mod link;
+mod relaying;
+mod router;
+mod stage;

@@ -1,0 +1,323 @@
+//! Requests through a link to the app and back.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use h2::Reason;
+use http::{HeaderMap, HeaderValue, Request, Response};
+use http_body::Frame;
+use http_body_util::BodyExt;
+use io_tokio::stream_body::{StreamBody, send_body};
+use tokio::io::AsyncReadExt;
+use tokio::sync::mpsc;
+
+use crate::app::{App, full, read_head, write};
+use crate::router::text;
+use crate::stage::{Stage, eventually, soon};
+
+#[tokio::test]
+async fn heads_pass_unchanged_except_for_what_is_hop_by_hop() {
+    let (seen, mut heads) = mpsc::channel(1);
+    let app = App::with_sockets(move |mut stream, number| {
+        let seen = seen.clone();
+        async move {
+            if number == 0 {
+                return;
+            }
+            seen.send(read_head(&mut stream).await).await.unwrap();
+            let answer =
+                b"HTTP/1.1 201 Made\r\nX-A: 1\r\nSet-Cookie: a=1\r\nKeep-Alive: timeout=5\r\n\
+                X-Latin: caf\xe9\r\nConnection: X-Hop\r\nX-Hop: 1\r\nSet-Cookie: b=2\r\n\
+                Lambda-Dispatch-Error: forged\r\nContent-Length: 2\r\n\r\nok";
+            tokio::io::AsyncWriteExt::write_all(&mut stream, answer).await.unwrap();
+            read_head(&mut stream).await;
+        }
+    })
+    .await;
+    let mut stage = Stage::with(&app).await;
+    let mut link = stage.attach().await;
+    let request = Request::get("https://example.com/a%2Fb//../c?x=1&x=2")
+        .header("x-b", "1")
+        .header("x-a", HeaderValue::from_bytes(b"caf\xe9").unwrap())
+        .header("x-b", "2")
+        .header("te", "trailers")
+        .header("cookie", "a=1")
+        .header("cookie", "b=2")
+        .body("")
+        .unwrap();
+    let response = soon("an answer comes", link.send(request).await).await.unwrap();
+    assert_eq!(
+        soon("the app sees it", heads.recv()).await.unwrap(),
+        "GET /a%2Fb//../c?x=1&x=2 HTTP/1.1\r\nhost: example.com\r\nx-b: 1\r\nx-b: 2\r\n\
+         x-a: caf\u{fffd}\r\nte: trailers\r\ncookie: a=1; b=2\r\n\r\n"
+    );
+    assert_eq!(response.status(), 201);
+    let lines: Vec<_> =
+        response.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+    let expected: [(&str, &[u8]); 5] = [
+        ("x-a", b"1"),
+        ("set-cookie", b"a=1"),
+        ("set-cookie", b"b=2"),
+        ("x-latin", b"caf\xe9"),
+        ("content-length", b"2"),
+    ];
+    assert_eq!(lines, expected);
+    assert_eq!(text(response.into_body()).await.unwrap(), "ok");
+}
+
+#[tokio::test]
+async fn a_megabyte_goes_both_ways_at_once_and_trailers_follow() {
+    let app = App::serving(|request| async {
+        let body = request.into_body().map_err(std::io::Error::other).boxed();
+        Response::new(body)
+    })
+    .await;
+    let mut stage = Stage::with(&app).await;
+    let mut link = stage.attach().await;
+    let request = Request::post("https://a/").header("trailer", "x-sum").body(()).unwrap();
+    let (response, stream) = link.open(request).await;
+    let sent: Bytes = (0..1_000_000_u32).map(|number| number.to_le_bytes()[0]).collect();
+    let mut trailers = HeaderMap::new();
+    trailers.insert("x-sum", HeaderValue::from_static("7"));
+    let body = http_body_util::Full::new(sent.clone())
+        .with_trailers(std::future::ready(Some(Ok(trailers))));
+    tokio::spawn(send_body(Box::pin(body), stream));
+    let response = soon("an answer comes", response).await.unwrap();
+    // A slow reader: one frame at a time, with a pause after each.
+    let mut body = StreamBody::new(response.into_body(), None);
+    let mut received = Vec::new();
+    while let Some(frame) = soon("the body goes on", body.frame()).await {
+        if let Ok(data) = frame.unwrap().into_data() {
+            received.extend_from_slice(&data);
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+    }
+    assert!(received == sent, "{} bytes came back", received.len());
+}
+
+#[tokio::test]
+async fn trailers_of_an_answer_arrive() {
+    let app = App::with_sockets(|mut stream, _| async move {
+        if read_head(&mut stream).await.is_empty() {
+            return;
+        }
+        let answer = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: grpc-status\r\n\r\n\
+                      2\r\nhi\r\n0\r\ngrpc-status: 0\r\n\r\n";
+        write(&mut stream, answer).await;
+        read_head(&mut stream).await;
+    })
+    .await;
+    let mut stage = Stage::with(&app).await;
+    let mut link = stage.attach().await;
+    let response = link.get("/").await.unwrap();
+    let body =
+        soon("it ends", StreamBody::new(response.into_body(), None).collect()).await.unwrap();
+    assert_eq!(body.trailers().unwrap()["grpc-status"], "0");
+    assert_eq!(body.to_bytes(), "hi");
+}
+
+#[tokio::test]
+async fn one_warm_connection_is_used_again_and_again() {
+    let app = App::hello().await;
+    let mut stage = Stage::with(&app).await;
+    let mut link = stage.attach().await;
+    for _ in 0..50 {
+        assert_eq!(link.text("/").await.0, 200);
+    }
+    assert_eq!(app.accepted(), 2, "one for readiness, one for all requests");
+}
+
+/// An app that answers the first request of a connection and closes instead of answering the
+/// second, as servers do whose keep-alive has run out.
+async fn closing_app() -> App {
+    App::with_sockets(|mut stream, _| async move {
+        let head = read_head(&mut stream).await;
+        if head.is_empty() {
+            return;
+        }
+        write(&mut stream, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+        read_head(&mut stream).await;
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_request_that_meets_a_closing_connection_is_sent_again_if_that_is_safe() {
+    let app = closing_app().await;
+    let mut stage = Stage::with(&app).await;
+    let mut link = stage.attach().await;
+    for _ in 0..10 {
+        assert_eq!(link.text("/").await, (200, "ok".to_owned()));
+    }
+}
+
+#[tokio::test]
+async fn a_post_that_meets_a_closing_connection_is_not_sent_again() {
+    let app = closing_app().await;
+    let mut stage = Stage::with(&app).await;
+    let mut link = stage.attach().await;
+    assert_eq!(link.text("/").await.0, 200);
+    let request = Request::post("https://a/").body("an order").unwrap();
+    let response = soon("an answer comes", link.send(request).await).await.unwrap();
+    assert_eq!(response.status(), 502);
+    assert_eq!(response.headers()["lambda-dispatch-error"], "app-connection");
+    assert_eq!(link.text("/").await.0, 200, "the instance goes on");
+}
+
+#[tokio::test]
+async fn an_answer_that_is_cut_arrives_as_cut_and_nothing_else_suffers() {
+    for head in ["Content-Length: 100", "Transfer-Encoding: chunked"] {
+        let app = App::with_sockets(move |mut stream, _| async move {
+            let request = read_head(&mut stream).await;
+            if request.starts_with("GET /cut") {
+                write(&mut stream, &format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n5\r\nhello\r\n"))
+                    .await;
+            } else if !request.is_empty() {
+                write(&mut stream, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n").await;
+                tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+                write(&mut stream, "whole").await;
+                read_head(&mut stream).await;
+            }
+        })
+        .await;
+        let mut stage = Stage::with(&app).await;
+        let mut link = stage.attach().await;
+        let other = link.get("/whole").await.unwrap();
+        let cut = link.get("/cut").await.unwrap();
+        let error = text(cut.into_body()).await.unwrap_err();
+        assert_eq!(error.reason(), Some(Reason::INTERNAL_ERROR), "{head}");
+        assert_eq!(text(other.into_body()).await.unwrap(), "whole");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_answer_becomes_a_502() {
+    for answer in ["", "garbage\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Le", "HTTP/1.1 101 S\r\n\r\n"]
+    {
+        let app = App::with_sockets(move |mut stream, _| async move {
+            if !read_head(&mut stream).await.is_empty() {
+                write(&mut stream, answer).await;
+            }
+        })
+        .await;
+        let mut stage = Stage::with(&app).await;
+        let mut link = stage.attach().await;
+        let response = link.get("/").await.unwrap();
+        assert_eq!(response.status(), 502, "{answer:?}");
+        assert_eq!(response.headers()["lambda-dispatch-error"], "app-connection");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_ends_the_apps_work_at_once() {
+    let (seen, mut ends) = mpsc::channel(1);
+    let app = App::with_sockets(move |mut stream, number| {
+        let seen = seen.clone();
+        async move {
+            if number == 0 {
+                return;
+            }
+            read_head(&mut stream).await;
+            if number == 2 {
+                write(&mut stream, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nso far").await;
+            }
+            let mut rest = Vec::new();
+            seen.send(stream.read_to_end(&mut rest).await.map(|_| number)).await.unwrap();
+        }
+    })
+    .await;
+    let mut stage = Stage::with(&app).await;
+    let mut link = stage.attach().await;
+    // Before the answer, and within it.
+    let (response, mut stream) = link.open(Request::get("https://a/").body(()).unwrap()).await;
+    eventually("the app is asked", || app.accepted() == 2).await;
+    stream.send_reset(Reason::CANCEL);
+    drop(response);
+    soon("the app's connection ends", ends.recv()).await.unwrap().ok();
+    let response = link.get("/").await.unwrap();
+    drop(response);
+    soon("the app's connection ends", ends.recv()).await.unwrap().ok();
+    app.until_alone().await;
+}
+
+#[tokio::test]
+async fn an_upload_that_is_cut_is_cut_for_the_app_too() {
+    let (seen, mut uploads) = mpsc::channel(1);
+    let app = App::serving(move |request| {
+        let seen = seen.clone();
+        async move {
+            let upload = request.into_body().collect().await.map(|body| body.to_bytes());
+            seen.send(upload.is_err()).await.unwrap();
+            Response::new(full("never seen"))
+        }
+    })
+    .await;
+    let mut stage = Stage::with(&app).await;
+    let mut link = stage.attach().await;
+    let (response, mut stream) = link.open(Request::post("https://a/").body(()).unwrap()).await;
+    stream.send_data(Bytes::from_static(b"half"), false).unwrap();
+    eventually("the app is asked", || app.accepted() == 2).await;
+    stream.send_reset(Reason::CANCEL);
+    assert!(soon("the upload ends", uploads.recv()).await.unwrap(), "it looked whole");
+    drop(response);
+}
+
+#[tokio::test]
+async fn an_early_answer_passes_though_the_upload_goes_on() {
+    let app = App::serving(|_| async {
+        Response::builder().status(413).body(full("too large")).unwrap()
+    })
+    .await;
+    let mut stage = Stage::with(&app).await;
+    let mut link = stage.attach().await;
+    let (response, mut stream) = link.open(Request::post("https://a/").body(()).unwrap()).await;
+    stream.send_data(Bytes::from(vec![0; 60_000]), false).unwrap();
+    let response = soon("an answer comes", response).await.unwrap();
+    assert_eq!(response.status(), 413);
+    assert_eq!(text(response.into_body()).await.unwrap(), "too large");
+    assert_eq!(link.text("/").await.0, 413, "the instance goes on");
+}
+
+#[tokio::test]
+async fn a_compressed_stream_is_still_a_stream() {
+    let (chunks, receiver) = mpsc::channel(1);
+    let receiver = std::sync::Arc::new(tokio::sync::Mutex::new(Some(receiver)));
+    let app = App::serving(move |_| {
+        let receiver = std::sync::Arc::clone(&receiver);
+        async move {
+            let body = Fed(receiver.lock().await.take().unwrap());
+            let response = Response::builder().header("content-type", "text/plain");
+            response.body(body.boxed()).unwrap()
+        }
+    })
+    .await;
+    let mut stage = Stage::with(&app).await;
+    let mut link = stage.attach().await;
+    let request = Request::get("https://a/").header("accept-encoding", "gzip").body("").unwrap();
+    let response = link.send(request).await;
+    chunks.send(Bytes::from_static(b"first")).await.unwrap();
+    let response = soon("an answer comes", response).await.unwrap();
+    assert_eq!(response.headers()["content-encoding"], "gzip");
+    assert_eq!(response.headers()["vary"], "Accept-Encoding");
+    let mut body = StreamBody::new(response.into_body(), None);
+    let first = soon("the first chunk comes", body.frame()).await.unwrap().unwrap();
+    assert!(first.into_data().unwrap().len() > 10, "before the second is made");
+    chunks.send(Bytes::from_static(b"second")).await.unwrap();
+    soon("the second chunk comes", body.frame()).await.unwrap().unwrap();
+}
+
+/// A body that is fed by hand.
+struct Fed(mpsc::Receiver<Bytes>);
+
+impl http_body::Body for Fed {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        self.0.poll_recv(cx).map(|chunk| chunk.map(|chunk| Ok(Frame::data(chunk))))
+    }
+}
