@@ -10,7 +10,7 @@ use sim::{Behaviour, Scenario, Workload, fast};
 const PAUSE: Duration = Duration::from_secs(60);
 
 fn scenario(chance: &mut Prng) -> (Scenario, Duration) {
-    let mut below = |bound: u32| u32::try_from(chance.below(bound.into())).unwrap();
+    let mut below = |bound: u32| u32::try_from(chance.below(bound.into())).expect("below a u32");
     let requests = 1 + below(500);
     let slots = 1 + below(20);
     let instances = 1 + below(10);
