@@ -16,6 +16,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::exchange::Edge;
 use crate::net::{Io, Listener};
+use crate::patience::{Activity, Limits, Patient};
 
 /// Accepts clients until `stop` becomes true, then lets their requests finish: connections close
 /// after their response, HTTP/2 clients are told to go away. Returns when the last has closed.
@@ -69,9 +70,16 @@ fn connection<S: Io>(
     watcher: Watcher,
 ) -> impl Future<Output = ()> + Send {
     let builder = builder(&edge);
+    let limits = Limits { idle: edge.settings().keep_alive, head: edge.settings().head };
+    let activity = Activity::default();
+    let io = Patient::new(io, limits, activity.clone());
     let service = service_fn(move |request| {
-        let edge = Arc::clone(&edge);
-        async move { Ok::<_, Infallible>(edge.serve(request, peer, is_tls).await) }
+        let (edge, busy) = (Arc::clone(&edge), activity.begin());
+        async move {
+            let mut response = edge.serve(request, peer, is_tls).await;
+            response.body_mut().keep(busy);
+            Ok::<_, Infallible>(response)
+        }
     });
     async move {
         let connection = builder.serve_connection(TokioIo::new(io), service).into_owned();
@@ -88,7 +96,8 @@ fn builder(edge: &Edge) -> auto::Builder<TokioExecutor> {
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(settings.keep_alive)
+        // Patient keeps the time.
+        .header_read_timeout(None)
         .max_buf_size(settings.head_bytes_max)
         .max_headers(settings.headers_max);
     builder

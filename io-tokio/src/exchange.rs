@@ -29,7 +29,7 @@ use crate::entry::Entry;
 use crate::networks::Networks;
 use crate::observe::AccessLog;
 use crate::pool::{Pool, Ticket, Verdict};
-use crate::relay::{Relayed, ResponseBody, Upload};
+use crate::relay::{Relayed, ResponseBody, Source, Upload};
 use crate::request_head::{Origin, forward, response_headers};
 use crate::session::{Session, is_undelivered};
 use crate::stream_body::{SendError, StreamBody, send_body};
@@ -52,8 +52,10 @@ pub struct EdgeSettings {
     pub first_byte: Duration,
     /// Longest silence within a response. Default 60 s.
     pub idle: Duration,
-    /// Longest time that a connection may be without a request, and longest time that a request's
-    /// head may take. Default 75 s, which is longer than an AWS load balancer waits.
+    /// Longest time from the first byte of a request's head to its last. Default 10 s.
+    pub head: Duration,
+    /// Longest time that a connection may be without a request. Default 75 s, which is longer than
+    /// an AWS load balancer waits.
     pub keep_alive: Duration,
     /// Whose word about earlier hops is taken (`X-Forwarded-*`). Default private addresses and
     /// loopback.
@@ -73,6 +75,7 @@ impl Default for EdgeSettings {
         Self {
             first_byte: Duration::from_secs(60),
             idle: Duration::from_secs(60),
+            head: Duration::from_secs(10),
             keep_alive: Duration::from_secs(75),
             trusted_proxies: Networks::private().and_loopback(),
             h2_streams_max: 100,
@@ -257,7 +260,7 @@ impl Exchange<'_> {
             .filter(|_| request.method != Method::HEAD);
         let body = StreamBody::new(stream, length);
         let body = Relayed::new(body, ticket, entry, edge.settings.idle);
-        let mut relayed = Response::new(ResponseBody::Relayed(Box::new(body)));
+        let mut relayed = Response::new(Source::Relayed(Box::new(body)).into());
         *relayed.status_mut() = parts.status;
         *relayed.headers_mut() = response_headers(&parts.headers);
         relayed
@@ -335,7 +338,7 @@ fn head_bytes(head: &http::request::Parts) -> u32 {
 /// A short answer of our own. It says nothing about what is behind us.
 pub(crate) fn text(status: StatusCode, why: &str) -> Response<ResponseBody> {
     let line = Bytes::from(format!("{} {why}\n", status.as_u16()));
-    let mut response = Response::new(ResponseBody::Text(Some(line)));
+    let mut response = Response::new(ResponseBody::from(Source::Text(Some(line))));
     *response.status_mut() = status;
     response
         .headers_mut()

@@ -33,6 +33,7 @@ pub mod lifecycle_driver;
 pub mod net;
 pub mod networks;
 pub mod observe;
+mod patience;
 pub mod payload;
 pub mod pool;
 mod relay;

@@ -104,9 +104,9 @@ mod tests {
                 }
                 Output::AwaitInvoke => Input::Shutdown { left: Duration::from_secs(1) },
                 Output::Connect { .. } => Input::Attached,
-                Output::Goaway => Input::Disconnected {
-                    end: dispatch_model::lifecycle::LinkEnd::Closed,
-                },
+                Output::Goaway => {
+                    Input::Disconnected { end: dispatch_model::lifecycle::LinkEnd::Closed }
+                }
                 Output::Ping => Input::Ponged,
                 Output::Disconnect
                 | Output::Exit { .. }

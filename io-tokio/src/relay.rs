@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use tokio::time::Sleep;
 
 use crate::entry::Entry;
+use crate::patience::Busy;
 use crate::pool::Ticket;
 use crate::stream_body::StreamBody;
 
@@ -95,13 +96,33 @@ impl Body for Upload {
     }
 }
 
-/// The body of a response to a client.
+/// The body of a response to a client. The request is done when it is dropped.
 #[derive(Debug)]
-pub(crate) enum ResponseBody {
+pub(crate) struct ResponseBody {
+    source: Source,
+    busy: Option<Busy>,
+}
+
+/// Where a body comes from.
+#[derive(Debug)]
+pub(crate) enum Source {
     /// A short text of our own.
     Text(Option<Bytes>),
     /// The instance's.
     Relayed(Box<Relayed>),
+}
+
+impl From<Source> for ResponseBody {
+    fn from(source: Source) -> Self {
+        Self { source, busy: None }
+    }
+}
+
+impl ResponseBody {
+    /// Keeps its connection busy until it is dropped.
+    pub(crate) fn keep(&mut self, busy: Busy) {
+        self.busy = Some(busy);
+    }
 }
 
 /// The instance's body on its way to the client. When it ends, so does the exchange.
@@ -185,25 +206,25 @@ impl Body for ResponseBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
-        match &mut *self {
-            Self::Text(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
-            Self::Relayed(relayed) => relayed.poll(cx),
+        match &mut self.source {
+            Source::Text(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
+            Source::Relayed(relayed) => relayed.poll(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Text(text) => text.is_none(),
-            Self::Relayed(relayed) => relayed.body.is_end_stream(),
+        match &self.source {
+            Source::Text(text) => text.is_none(),
+            Source::Relayed(relayed) => relayed.body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Text(text) => {
+        match &self.source {
+            Source::Text(text) => {
                 SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64))
             }
-            Self::Relayed(relayed) => relayed.body.size_hint(),
+            Source::Relayed(relayed) => relayed.body.size_hint(),
         }
     }
 }

@@ -324,6 +324,21 @@ async fn response_that_does_not_begin_is_504() {
 }
 
 #[tokio::test]
+async fn head_that_does_not_end_is_cut_but_an_idle_connection_is_kept() {
+    let head = Duration::from_millis(100);
+    let mut router =
+        Router::start(one_slot(), EdgeSettings { head, ..EdgeSettings::default() }, false).await;
+    let mut kept = router.client(GET).await;
+    let (_, mut respond) = router.next().await;
+    respond.send_response(Response::new(()), true).unwrap();
+    read_until(&mut kept, b"HTTP/1.1 200 OK").await;
+    let mut slow = router.client(b"GET / HTTP/1.1\r\nHos").await;
+    assert_eq!(read_all(&mut slow).await.0, "");
+    kept.write_all(GET).await.unwrap();
+    router.next().await;
+}
+
+#[tokio::test]
 async fn full_queue_is_503_with_retry_after() {
     let mut router = Router::plain(Limits { queue_len_max: 1, ..one_slot() }).await;
     let _running = router.client(GET).await;

@@ -142,6 +142,7 @@ async fn start(
         edge: EdgeSettings {
             first_byte: settings.timeouts.first_byte,
             idle: settings.timeouts.idle,
+            head: settings.timeouts.head,
             keep_alive: settings.timeouts.keep_alive,
             h2_streams_max: settings.limits.streams,
             head_bytes_max: settings.limits.head_bytes,

@@ -1,0 +1,233 @@
+//! How long a client may keep a connection without asking for anything.
+//!
+//! A connection is *idle* until the first byte of a request, then its head is *coming*, then it is
+//! *busy* until the response has been handed over. Idle and coming each have their limit; a busy one
+//! is in the care of the exchange. hyper has a single timer for both, which would either cut idle
+//! connections under a load balancer's feet or let heads trickle in for minutes.
+//!
+//! HTTP/2 connections are idle or busy: their heads come in frames that HTTP/2 itself bounds.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Sleep;
+
+/// The limits of a connection without a request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// For the next request to begin.
+    pub(crate) idle: Duration,
+    /// For a head that has begun to be complete.
+    pub(crate) head: Duration,
+}
+
+/// Counts the requests of a connection that are not done, and all that there ever were.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Activity(Arc<(AtomicU32, AtomicU32)>);
+
+impl Activity {
+    /// A request has begun; it is done when what this returns is dropped.
+    pub(crate) fn begin(&self) -> Busy {
+        self.0.0.fetch_add(1, Ordering::Relaxed);
+        self.0.1.fetch_add(1, Ordering::Relaxed);
+        Busy(self.clone())
+    }
+
+    fn is_busy(&self) -> bool {
+        self.0.0.load(Ordering::Relaxed) > 0
+    }
+
+    fn begun(&self) -> u32 {
+        self.0.1.load(Ordering::Relaxed)
+    }
+}
+
+/// A request that is not done.
+#[derive(Debug)]
+pub(crate) struct Busy(Activity);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A connection that ends when its client takes too long.
+#[derive(Debug)]
+pub(crate) struct Patient<S> {
+    io: S,
+    limits: Limits,
+    activity: Activity,
+    is_h2: bool,
+    has_read: bool,
+    /// Requests begun when the current wait began, and what runs out.
+    wait: Option<(u32, Waiting, Pin<Box<Sleep>>)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waiting {
+    ForHead,
+    ForRequest,
+}
+
+impl<S> Patient<S> {
+    pub(crate) const fn new(io: S, limits: Limits, activity: Activity) -> Self {
+        Self { io, limits, activity, is_h2: false, has_read: false, wait: None }
+    }
+
+    /// Bytes came: is this the beginning of a head?
+    fn note(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() || self.activity.is_busy() {
+            return;
+        }
+        if !self.has_read {
+            self.has_read = true;
+            self.is_h2 = bytes.starts_with(b"PRI ");
+        }
+        let coming = matches!(self.wait, Some((begun, Waiting::ForHead, _)) if begun == self.activity.begun());
+        if !(self.is_h2 || coming) {
+            self.start(Waiting::ForHead);
+        }
+    }
+
+    fn start(&mut self, waiting: Waiting) {
+        let limit = match waiting {
+            Waiting::ForHead => self.limits.head,
+            Waiting::ForRequest => self.limits.idle,
+        };
+        let sleep = Box::pin(tokio::time::sleep(limit));
+        self.wait = Some((self.activity.begun(), waiting, sleep));
+    }
+
+    /// Nothing came: has the client's time run out?
+    fn poll_limit(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        if self.activity.is_busy() {
+            self.wait = None;
+            return Poll::Pending;
+        }
+        // A wait that began before the last request is over.
+        let begun = self.activity.begun();
+        if !matches!(self.wait, Some((since, _, _)) if since == begun) {
+            self.start(Waiting::ForRequest);
+        }
+        let Some((_, _, sleep)) = &mut self.wait else { return Poll::Pending };
+        ready!(sleep.as_mut().poll(cx));
+        Poll::Ready(io::Error::from(io::ErrorKind::TimedOut))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        match Pin::new(&mut self.io).poll_read(cx, buffer) {
+            Poll::Pending => self.poll_limit(cx).map(Err),
+            Poll::Ready(result) => {
+                self.note(buffer.filled().get(before..).unwrap_or_default());
+                Poll::Ready(result)
+            }
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::time::{sleep, timeout};
+
+    use super::*;
+
+    const LIMITS: Limits = Limits { idle: Duration::from_secs(75), head: Duration::from_secs(10) };
+
+    /// What a read of one byte on the connection gives within `seconds`.
+    async fn read(
+        patient: &mut Patient<tokio::io::DuplexStream>,
+        seconds: u64,
+    ) -> Option<io::Result<u8>> {
+        timeout(Duration::from_secs(seconds), patient.read_u8()).await.ok()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn idle_connection_ends_at_the_idle_limit() {
+        let (io, _client) = duplex(64);
+        let mut patient = Patient::new(io, LIMITS, Activity::default());
+        assert!(read(&mut patient, 74).await.is_none());
+        let end = read(&mut patient, 2).await.unwrap();
+        assert_eq!(end.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn head_that_trickles_in_ends_at_the_head_limit() {
+        let (io, mut client) = duplex(64);
+        let mut patient = Patient::new(io, LIMITS, Activity::default());
+        for _ in 0..3 {
+            client.write_all(b"G").await.unwrap();
+            assert!(matches!(read(&mut patient, 1).await, Some(Ok(_))));
+            sleep(Duration::from_secs(3)).await;
+        }
+        let end = read(&mut patient, 2).await.unwrap();
+        assert_eq!(end.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn busy_connection_has_no_limit_and_starts_anew_after() {
+        let (io, mut client) = duplex(64);
+        let activity = Activity::default();
+        let mut patient = Patient::new(io, LIMITS, activity.clone());
+        client.write_all(b"G").await.unwrap();
+        assert!(matches!(read(&mut patient, 1).await, Some(Ok(_))));
+        let busy = activity.begin();
+        assert!(read(&mut patient, 3_600).await.is_none());
+        drop(busy);
+        assert!(read(&mut patient, 74).await.is_none());
+        assert!(read(&mut patient, 2).await.unwrap().is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn http2_connection_without_a_request_is_idle() {
+        let (io, mut client) = duplex(64);
+        let mut patient = Patient::new(io, LIMITS, Activity::default());
+        client.write_all(b"PRI * HTTP/2.0\r\n").await.unwrap();
+        let mut bytes = [0; 16];
+        patient.read_exact(&mut bytes).await.unwrap();
+        assert!(read(&mut patient, 74).await.is_none());
+    }
+}
