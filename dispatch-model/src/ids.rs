@@ -58,7 +58,7 @@ id! {
 }
 
 id! {
-    /// One Lambda invocation that is meant to serve, or serves: an instance. Named by the model when
-    /// it orders the invoke. Printed `i3`.
+    /// One Lambda invocation that is meant to serve, or serves: an instance. Named by the model
+    /// when it orders the invoke. Printed `i3`.
     InstanceId, "i"
 }

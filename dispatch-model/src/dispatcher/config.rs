@@ -48,7 +48,7 @@ pub struct Limits {
     pub retry_repeatable: bool,
     /// How the number of instances is chosen. Default [`Scaling::Rule`].
     pub scaling: Scaling,
-    /// Slots asked of each instance, 1 to 1,000. Default 10.
+    /// Slots asked of each instance, 1 to 255. Default 10.
     pub slots: u32,
     /// Longest time from an invoke to its first slot before it counts as failed. Default 30 s.
     pub start_timeout: Duration,
@@ -213,5 +213,5 @@ impl fmt::Display for ConfigError {
 
 impl core::error::Error for ConfigError {}
 
-/// Most slots an instance can offer.
-pub const SLOTS_MAX: u32 = 1_000;
+/// Most slots an instance can offer: the invoke payload's `NumberOfChannels` is one byte.
+pub const SLOTS_MAX: u32 = 255;

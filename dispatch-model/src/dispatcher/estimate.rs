@@ -1,8 +1,8 @@
 //! What the pool has been measured to be: service time t, cold start T, arrival rate and its slope.
 //!
-//! Integers throughout. Means of durations are exponentially weighted, so they need no memory of the
-//! past. The arrival rate is that of the last second without its two busiest tenths: a burst is not
-//! a rate. What a burst needs, the queue tells; a rate that lasts shows within half a second.
+//! Integers throughout. Means of durations are exponentially weighted, so they need no memory of
+//! the past. The arrival rate is that of the last second without its two busiest tenths: a burst is
+//! not a rate. What a burst needs, the queue tells; a rate that lasts shows within half a second.
 
 use core::time::Duration;
 

@@ -1,8 +1,8 @@
 //! When the original's formulas act.
 //!
 //! [`scaling`](super::scaling) says how many instances; this says how fast the count may move: at
-//! most one step out per 2 s and one in per 2 s, each paid from a token bucket, steps in deferred by
-//! 300 ms and never while anything waits. From and to 0 it moves at once. The original acts on a
+//! most one step out per 2 s and one in per 2 s, each paid from a token bucket, steps in deferred
+//! by 300 ms and never while anything waits. From and to 0 it moves at once. The original acts on a
 //! message per event and per 250 ms; here it acts on every tick of 100 ms and when a request has to
 //! wait, which is the same to within a tick and does not depend on how messages are merged.
 

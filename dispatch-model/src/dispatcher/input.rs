@@ -20,7 +20,7 @@ pub enum Input {
     InstanceAttached {
         /// Whose invoke it is.
         instance: InstanceId,
-        /// How many requests it takes at once, 1 to 1,000; 0 means none yet.
+        /// How many requests it takes at once, 1 to 255; 0 means none yet.
         slots: u32,
         /// How long from now it may be used.
         lease: Duration,
@@ -80,7 +80,7 @@ pub enum Input {
     SlotsOffered {
         /// Who offers.
         instance: InstanceId,
-        /// How many requests it takes at once from now on, 0 to 1,000.
+        /// How many requests it takes at once from now on, 0 to 255.
         slots: u32,
     },
 }

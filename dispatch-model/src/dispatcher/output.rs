@@ -161,7 +161,8 @@ impl fmt::Display for Decision {
             }
             Why::Backlog { queued, slots, service, cold_start } => write!(
                 f,
-                "{queued} queued / {slots} slots x {service:?} is not under a start of {cold_start:?}"
+                "{queued} queued / {slots} slots x {service:?} is not under a start \
+                 of {cold_start:?}"
             ),
             Why::Budget => write!(f, "the budget allows no more"),
             Why::Formula(scaling) => write!(f, "by the formula {scaling}"),
