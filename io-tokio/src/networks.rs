@@ -37,6 +37,12 @@ impl Networks {
         ])
     }
 
+    /// No address at all.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self(Vec::new())
+    }
+
     /// Every address there is.
     #[must_use]
     pub fn any() -> Self {

@@ -148,7 +148,7 @@ async fn start(
             head_bytes_max: settings.limits.head_bytes,
             headers_max: settings.limits.headers,
             target_bytes_max: settings.limits.uri_bytes,
-            ..EdgeSettings::default()
+            trusted_proxies: listen.trusted_proxies.clone(),
         },
         invoker,
         access,

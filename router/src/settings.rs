@@ -24,6 +24,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use dispatch_model::Config;
+use io_tokio::networks::Networks;
 
 use layers::Layers;
 use reader::Reader;
@@ -77,6 +78,8 @@ pub struct Listen {
     pub control_plaintext: Option<SocketAddr>,
     /// Probes and metrics. Default `127.0.0.1:5005`.
     pub admin: Option<SocketAddr>,
+    /// Whose word about earlier hops is taken. Default private networks and loopback.
+    pub trusted_proxies: Networks,
 }
 
 /// A TLS listener for clients.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use dispatch_model::{Budget, Config, Limits, Matching, Scaling};
+use io_tokio::networks::Networks;
 
 use super::error::{SettingsError, SettingsErrors};
 use super::function::FunctionName;
@@ -90,9 +91,25 @@ impl Reader {
             control: self.address("listen.control").unwrap_or(UNUSED),
             control_plaintext: self.address("listen.control_plaintext").filter(|_| plaintext),
             admin: self.address("listen.admin"),
+            trusted_proxies: self.trusted_proxies(),
         };
         self.check_ports(&listen);
         listen
+    }
+
+    fn trusted_proxies(&mut self) -> Networks {
+        const NAME: &str = "listen.trusted_proxies";
+        match self.text(NAME).as_deref() {
+            Some("private") => Networks::private().and_loopback(),
+            None | Some("none") => Networks::none(),
+            Some(list) => list.parse().unwrap_or_else(|why| {
+                self.bad(
+                    NAME,
+                    format!("private, none, or networks separated by commas, and {why}"),
+                );
+                Networks::none()
+            }),
+        }
     }
 
     /// Two listeners on one port would fail later, with a message that names neither.

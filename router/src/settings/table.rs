@@ -123,6 +123,13 @@ pub const SETTINGS: &[Setting] = &[
         "127.0.0.1:5005",
         "/livez, /readyz, /health and /metrics",
     ),
+    plain(
+        "listen.trusted_proxies",
+        Kind::Text,
+        "private",
+        "networks whose X-Forwarded-* is believed: private (loopback included), none, or a list \
+         such as 10.0.0.0/8,fd00::/8",
+    ),
     original(
         "pool.function",
         Kind::Text,
