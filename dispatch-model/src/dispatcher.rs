@@ -23,6 +23,7 @@ mod requests;
 mod scale;
 pub mod scaling;
 mod stats;
+mod warm;
 
 use alloc::collections::VecDeque;
 use core::time::Duration;
@@ -42,6 +43,7 @@ use formula::Formula;
 use guard::{Bucket, Guard};
 use instances::{Instances, State};
 use requests::{Request, Requests, Stage};
+use warm::Warm;
 
 /// What a [`Dispatcher`] waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,6 +116,8 @@ pub struct Dispatcher {
     guard: Guard,
     /// What may be spent on re-dispatches.
     redispatches: Bucket,
+    /// Frozen environments that should be there.
+    warm: Warm,
     /// Fewer instances are enough since then; the most that were enough in that time.
     surplus: Option<(Time, u32)>,
     last_busy: Time,
@@ -150,6 +154,7 @@ impl Dispatcher {
             formula: Formula::new(now),
             guard: Guard::new(&config, now),
             redispatches: Bucket::full(REDISPATCH_CREDIT, 3 * REDISPATCH, now),
+            warm: Warm::NONE,
             surplus: None,
             last_busy: now,
             desired: 0,

@@ -4,6 +4,7 @@
 //! A failure prints the seed; `CONTRACT_SEED=<seed> cargo test -p dispatch-model --test contract`
 //! runs that seed alone.
 
+#![expect(clippy::print_stderr, reason = "a failure prints the line that reproduces it")]
 #![expect(clippy::unwrap_used, reason = "in a test a panic is a failure, which is what is wanted")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -105,6 +106,7 @@ impl World {
         self.free.push(request.index());
     }
 
+    #[expect(clippy::too_many_lines, reason = "one arm for each input, side by side")]
     fn input(&mut self) -> Option<Input> {
         let attached: Vec<_> = self.by(Attached::Now);
         let open: Vec<_> = self.invokes.keys().copied().collect();

@@ -97,7 +97,8 @@ fn no_line_is_too_wide_to_read_beside_another() {
     none("at most 100 columns", |source| {
         let lines = source.text.lines().enumerate();
         lines
-            .filter(|(_, line)| line.chars().count() > COLUMNS_MAX)
+            // What is said to people is broken where it is said, not in the middle of a string.
+            .filter(|(_, line)| line.chars().count() > COLUMNS_MAX && !line.contains('"'))
             .map(|(index, _)| format!(":{}", index + 1))
             .collect()
     });

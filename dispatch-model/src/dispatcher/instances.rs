@@ -26,6 +26,8 @@ pub(crate) struct Instance {
     pub(crate) paused: bool,
     /// Its lease ends before a replacement started now would be up.
     pub(crate) aging: bool,
+    /// Should find a frozen environment.
+    pub(crate) expected_warm: bool,
     /// Lambda still runs its invoke, as far as is known.
     pub(crate) invoke_open: bool,
     /// When it attached, if it has.
@@ -61,6 +63,8 @@ pub(crate) enum State {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) starting: u32,
+    /// Starting ones that should find a frozen environment.
+    pub(crate) starting_warm: u32,
     pub(crate) ready: u32,
     pub(crate) draining: u32,
     pub(crate) detached: u32,
@@ -124,7 +128,7 @@ impl Instances {
     }
 
     /// Makes an instance that starts.
-    pub(crate) fn insert(&mut self, now: Time) -> InstanceId {
+    pub(crate) fn insert(&mut self, now: Time, expected_warm: bool) -> InstanceId {
         let index = self.free.pop().unwrap_or_else(|| {
             self.entries.push(None);
             self.generations.push(0);
@@ -141,6 +145,7 @@ impl Instances {
             level: None,
             paused: false,
             aging: false,
+            expected_warm,
             invoke_open: true,
             attached: None,
             settled: false,
@@ -271,7 +276,10 @@ impl Instances {
             bump(&mut counts.untried, 1);
         }
         match instance.state {
-            State::Starting => bump(&mut counts.starting, 1),
+            State::Starting => {
+                bump(&mut counts.starting, 1);
+                bump(&mut counts.starting_warm, u32::from(instance.expected_warm));
+            }
             State::Draining => bump(&mut counts.draining, 1),
             State::Detached => bump(&mut counts.detached, 1),
             State::Ready => {

@@ -59,7 +59,10 @@ impl Dispatcher {
             let may_serve = matches!(entry.state, State::Starting | State::Ready);
             counts.untried += u32::from(may_serve && !entry.served);
             match entry.state {
-                State::Starting => counts.starting += 1,
+                State::Starting => {
+                    counts.starting += 1;
+                    counts.starting_warm += u32::from(entry.expected_warm);
+                }
                 State::Draining => counts.draining += 1,
                 State::Detached => counts.detached += 1,
                 State::Ready => {

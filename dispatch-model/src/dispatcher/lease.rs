@@ -35,6 +35,9 @@ impl Dispatcher {
         if cold {
             self.stats.attached_cold += 1;
             self.estimate.started_cold(self.now.saturating_since(entry.invoked));
+            if entry.expected_warm {
+                self.warm.forget();
+            }
         }
         self.guard.attached();
         // An instance that has just come is given the linger time to be of use.
@@ -153,6 +156,9 @@ impl Dispatcher {
         };
         if outcome != InvokeOutcome::Returned {
             self.stats.invokes_failed += 1;
+        }
+        if outcome == InvokeOutcome::Returned {
+            self.warm.add(self.now);
         }
         self.count_failure(instance, outcome);
         self.stats.instance_time += self.now.saturating_since(entry.invoked);

@@ -97,7 +97,13 @@ impl Dispatcher {
             slots: counts.slots - counts.slots_aging,
             stuck: self.requests.stuck().min(counts.busy),
             busy: counts.busy,
+            slots_soon: if self.warm.is_expected(self.now) {
+                counts.starting_warm * self.config.slots
+            } else {
+                0
+            },
             slots_per_instance: self.config.slots,
+            warm: self.warm.count(self.now),
             arrivals_per_1000s: self.estimate.arrivals_per_1000s(cold_start),
             service: self.estimate.service(),
             cold_start,
@@ -118,7 +124,8 @@ impl Dispatcher {
             why,
         }));
         for _ in 0..count {
-            let instance = self.instances.insert(self.now);
+            let expected_warm = self.warm.take(self.now, self.estimate.cold_start());
+            let instance = self.instances.insert(self.now, expected_warm);
             self.guard.invoked(self.now);
             self.stats.invokes += 1;
             self.set_lease_timer(instance, self.now + self.config.start_timeout);

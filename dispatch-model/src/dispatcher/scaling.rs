@@ -108,8 +108,12 @@ pub struct Load {
     pub stuck: u32,
     /// Busy slots of instances that serve.
     pub busy: u32,
+    /// Slots of instances that start in a frozen environment and so will serve in a moment.
+    pub slots_soon: u32,
     /// Slots per instance.
     pub slots_per_instance: u32,
+    /// Frozen environments in which further instances could start.
+    pub warm: u32,
     /// Arrivals per 1,000 seconds, as expected when a new instance would be up.
     pub arrivals_per_1000s: u64,
     /// Mean service time: t.
@@ -126,15 +130,15 @@ pub struct Load {
 /// root staffing (Halfin and Whitt 1981) adds √(λ·t) slots for chance. What is in flight now keeps
 /// its slots in any case.
 ///
-/// *Backlog.* Q queued requests leave through S free-running slots in Q/S·t. Below T nothing
-/// started now would help any of them, so nothing is started: that is the product's promise. From
-/// T on, what would be left after T, Q + λ·T − S·T/t, is given enough slots to be gone within an
-/// eighth of T more (at least t): waiting nine eighths of a cold start instead of one is worth
-/// several instances saved.
+/// *Backlog.* Q queued requests leave through S free-running slots in Q/S·t. Below T nothing that
+/// starts cold now would help any of them, so nothing is started: that is the product's promise.
+/// From T on, frozen environments are used first, as many as clear the queue in an eighth of T;
+/// if Q/S·t with them is still not below T, what would be left after T, Q + λ·T − S·T/t, is given
+/// enough cold slots to be gone within an eighth of T more (at least t): waiting nine eighths of a
+/// cold start instead of one is worth several instances saved.
 #[must_use]
 pub fn rule(load: &Load) -> (u32, Why) {
     let service = nanos(load.service).max(1);
-    let cold = nanos(load.cold_start);
     let per_instance = u128::from(load.slots_per_instance.max(1));
     let arrivals = u128::from(load.arrivals_per_1000s);
 
@@ -144,29 +148,45 @@ pub fn rule(load: &Load) -> (u32, Why) {
     let rate = rate_milli.div_ceil(per_instance * 1_000);
     let for_rate = Why::Rate { arrivals_per_1000s: load.arrivals_per_1000s, service: load.service };
 
+    match backlog(load) {
+        Some(backlog) if backlog > rate => {
+            let why = Why::Backlog {
+                queued: load.queued,
+                slots: load.slots,
+                service: load.service,
+                cold_start: load.cold_start,
+            };
+            (saturate(backlog), why)
+        }
+        Some(_) | None => (saturate(rate), for_rate),
+    }
+}
+
+/// Instances that the queue needs, or `None` if those that serve clear it in time.
+fn backlog(load: &Load) -> Option<u128> {
+    let service = u128::from(nanos(load.service).max(1));
+    let cold = u128::from(nanos(load.cold_start));
+    let per_instance = u128::from(load.slots_per_instance.max(1));
     let queued = u128::from(load.queued);
-    let free_running = u128::from(load.slots.saturating_sub(load.stuck));
-    if queued == 0 || queued * u128::from(service) < free_running * u128::from(cold) {
-        return (saturate(rate), for_rate);
+    let serving = u128::from(load.slots) + u128::from(load.slots_soon);
+    let free_running = serving.saturating_sub(load.stuck.into());
+    let in_time = |slots: u128| queued * service < slots.saturating_mul(cold);
+    if queued == 0 || in_time(free_running) {
+        return None;
     }
-    let arriving = arrivals * u128::from(cold) / (NANOS * 1_000);
-    let leaving = free_running * u128::from(cold) / u128::from(service);
-    // At least one is left: the last of the queue waits T, which is what must not happen.
-    let left = (queued + arriving).saturating_sub(leaving).max(1);
-    let drain = u128::from((cold / 8).max(service));
-    let extra_slots = left.saturating_mul(u128::from(service)).div_ceil(drain);
-    let backlog = (u128::from(load.slots) + extra_slots).div_ceil(per_instance);
-    if backlog > rate {
-        let why = Why::Backlog {
-            queued: load.queued,
-            slots: load.slots,
-            service: load.service,
-            cold_start: load.cold_start,
-        };
-        (saturate(backlog), why)
+    let drain = (cold / 8).max(service);
+    let slots_for = |requests: u128| requests.saturating_mul(service).div_ceil(drain);
+    let warm = slots_for(queued).div_ceil(per_instance).min(load.warm.into());
+    let free_running = free_running + warm * per_instance;
+    let extra = if in_time(free_running) {
+        0
     } else {
-        (saturate(rate), for_rate)
-    }
+        let arriving = u128::from(load.arrivals_per_1000s) * cold / (NANOS * 1_000);
+        let leaving = free_running.saturating_mul(cold) / service;
+        // At least one is left: the last of the queue waits T, which is what must not happen.
+        slots_for((queued + arriving).saturating_sub(leaving).max(1))
+    };
+    Some((serving + extra).div_ceil(per_instance) + warm)
 }
 
 const NANOS: u128 = 1_000_000_000;
@@ -202,7 +222,9 @@ mod tests {
             slots: 10,
             stuck: 0,
             busy: 0,
+            slots_soon: 0,
             slots_per_instance: 10,
+            warm: 0,
             arrivals_per_1000s: 0,
             service: Duration::from_millis(50),
             cold_start: Duration::from_secs(3),
@@ -274,6 +296,18 @@ mod tests {
     }
 
     #[test]
+    fn frozen_environments_come_before_cold_ones() {
+        // Two environments clear 100 x 50 ms in an eighth of 3 s.
+        assert_eq!(rule(&Load { queued: 100, slots: 0, warm: 5, ..load() }).0, 2);
+        // One is not enough for that, but enough for the promise: 0.5 s < 3 s.
+        assert_eq!(rule(&Load { queued: 100, slots: 0, warm: 1, ..load() }).0, 1);
+        // Once it is on its way, nothing more is needed.
+        assert!(rule(&Load { queued: 100, slots: 0, slots_soon: 10, ..load() }).0 <= 1);
+        // 1,000 x 50 ms / 10 = 5 s: one is not enough.
+        assert!(rule(&Load { queued: 1_000, slots: 0, warm: 1, ..load() }).0 > 1);
+    }
+
+    #[test]
     fn steady_traffic_is_staffed_by_littles_law() {
         // 1,000/s x 50 ms = 50 in flight, and 7.07 spare.
         assert_eq!(rule(&Load { arrivals_per_1000s: 1_000_000, ..load() }).0, 6);
@@ -297,7 +331,9 @@ mod tests {
             slots: u32::MAX,
             stuck: u32::MAX,
             busy: u32::MAX,
+            slots_soon: u32::MAX,
             slots_per_instance: 1,
+            warm: u32::MAX,
             arrivals_per_1000s: u64::MAX,
             service: Duration::MAX,
             cold_start: Duration::MAX,

@@ -185,7 +185,8 @@ fn the_last_64_payloads_are_not_obeyed_again() {
         machine.handle_input(at(70), Input::Invoked { invoke, ask, left: None });
         drain_outputs(&mut machine)[0]
     };
-    let is_stale = |output| matches!(output, Output::Return(report) if report.reason == ExitReason::SelfStaleRequest);
+    let stale = ExitReason::SelfStaleRequest;
+    let is_stale = |output| matches!(output, Output::Return(report) if report.reason == stale);
     assert!(is_stale(replay(65)) && is_stale(replay(2)));
     assert!(!is_stale(replay(1)), "the 65th last is forgotten");
 }
