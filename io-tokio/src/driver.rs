@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::attach::{HelloClaim, Refusal};
 use crate::clock::Clock;
 use crate::hex;
-use crate::invoker::Invoker;
+use crate::invoker::{Invoked, Invoker};
 use crate::observe::Observer;
 use crate::payload::{AttachOffer, InvokePayload, Secret};
 use crate::pool::{Message, Pool, Verdict};
@@ -260,8 +260,9 @@ impl<O: Observer> Driver<O> {
         let function = self.settings.function.clone();
         tokio::spawn(async move {
             let invoked = invoker.invoke(&function, payload.to_json()).await;
-            tracing::info!(%instance, outcome = ?invoked.outcome, detail = invoked.detail, "invoke ended");
-            pool.tell(Input::InvokeEnded { instance, outcome: invoked.outcome });
+            let Invoked { outcome, detail } = invoked;
+            tracing::info!(%instance, ?outcome, detail, "invoke ended");
+            pool.tell(Input::InvokeEnded { instance, outcome });
         });
     }
 

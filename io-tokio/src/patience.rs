@@ -1,9 +1,9 @@
 //! How long a client may keep a connection without asking for anything.
 //!
 //! A connection is *idle* until the first byte of a request, then its head is *coming*, then it is
-//! *busy* until the response has been handed over. Idle and coming each have their limit; a busy one
-//! is in the care of the exchange. hyper has a single timer for both, which would either cut idle
-//! connections under a load balancer's feet or let heads trickle in for minutes.
+//! *busy* until the response has been handed over. Idle and coming each have their limit; a busy
+//! one is in the care of the exchange. hyper has a single timer for both, which would either cut
+//! idle connections under a load balancer's feet or let heads trickle in for minutes.
 //!
 //! HTTP/2 connections are idle or busy: their heads come in frames that HTTP/2 itself bounds.
 
@@ -89,7 +89,8 @@ impl<S> Patient<S> {
             self.has_read = true;
             self.is_h2 = bytes.starts_with(b"PRI ");
         }
-        let coming = matches!(self.wait, Some((begun, Waiting::ForHead, _)) if begun == self.activity.begun());
+        let begun = self.activity.begun();
+        let coming = matches!(self.wait, Some((since, Waiting::ForHead, _)) if since == begun);
         if !(self.is_h2 || coming) {
             self.start(Waiting::ForHead);
         }

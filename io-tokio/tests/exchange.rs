@@ -348,6 +348,7 @@ async fn full_queue_is_503_with_retry_after() {
     let [one, other] = &mut clients;
     let seen = soon(async {
         tokio::select! {
+            biased;
             seen = read_until(one, b"\r\n\r\n") => seen,
             seen = read_until(other, b"\r\n\r\n") => seen,
         }

@@ -16,6 +16,7 @@ use http_body_util::{BodyExt, Empty, Full};
 use io_tokio::stream_body::{SendError, StreamBody, send_body};
 use tokio::io::duplex;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 #[tokio::test]
@@ -177,8 +178,7 @@ async fn link() -> (SendStream<Bytes>, RecvStream) {
 }
 
 /// An h2 server's response stream and the client's end of it, with the tasks that drive them.
-async fn link_with_connections() -> (SendStream<Bytes>, RecvStream, [tokio::task::JoinHandle<()>; 2])
-{
+async fn link_with_connections() -> (SendStream<Bytes>, RecvStream, [JoinHandle<()>; 2]) {
     let (near, far) = duplex(64 * 1024);
     let server = tokio::spawn(async move {
         let mut connection = h2::server::handshake(far).await.unwrap();

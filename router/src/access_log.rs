@@ -78,8 +78,8 @@ impl AccessWriter {
         Ok(Some(Self { format, entries: Some(entries), dropped, ended }))
     }
 
-    /// Opens the file anew, after it was moved away; what SIGHUP is for. Until it is open the old one
-    /// is written to.
+    /// Opens the file anew, after it was moved away; what SIGHUP is for. Until it is open the old
+    /// one is written to.
     pub fn reopen(&self) {
         self.hand_over(Entry::Reopen);
     }

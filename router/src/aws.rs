@@ -1,11 +1,11 @@
 //! Invoking functions through the AWS Lambda API.
 //!
 //! Each invocation is one call that stays open for as long as the instance lives, up to 15 minutes
-//! and more, and is silent until the end. Three things follow. The SDK must not repeat a call on its
-//! own: each call is another instance, so retries are off and the model decides. Nothing may time
-//! out between connecting and the answer. And the connection must be kept alive below HTTP, since
-//! NAT gateways forget a silent one after 350 s, which is why calls go over the small transport of
-//! this module's own.
+//! and more, and is silent until the end. Three things follow. The SDK must not repeat a call on
+//! its own: each call is another instance, so retries are off and the model decides. Nothing may
+//! time out between connecting and the answer. And the connection must be kept alive below HTTP,
+//! since NAT gateways forget a silent one after 350 s, which is why calls go over the small
+//! transport of this module's own.
 //!
 //! What Lambda says is turned into an [`InvokeOutcome`](dispatch_model::InvokeOutcome): by what it
 //! means for the next invoke, not by its number.
@@ -158,7 +158,9 @@ fn whole(error: &dyn std::error::Error) -> String {
         }
         source = cause.source();
     }
-    text
+    // A list of attempts has a line for each.
+    let lines: Vec<_> = text.lines().map(str::trim).collect();
+    lines.join("; ").replace(":; ", ": ")
 }
 
 /// Pinned, so that an update of the SDK changes no time-out and no retry.

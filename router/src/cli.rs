@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::builder::RangedI64ValueParser;
 use clap::{Args, Parser, Subcommand};
 use dispatch_model::{Limits, SLOTS_MAX};
 
@@ -54,7 +55,7 @@ pub(crate) struct Configured {
 #[command(after_help = "Examples:
   lambda-dispatch dev
   lambda-dispatch dev -- node server.js
-  lambda-dispatch dev --cold-start 3s --max-instances 5 -- sh -c 'exec uvicorn main:app --port $PORT'")]
+  lambda-dispatch dev --cold-start 3s -- sh -c 'exec uvicorn main:app --port $PORT'")]
 struct DevArgs {
     /// Where clients come in
     #[arg(long, default_value = "127.0.0.1:5001")]
@@ -68,7 +69,7 @@ struct DevArgs {
     #[arg(long, default_value_t = 0)]
     min_instances: u32,
     /// Most instances
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    #[arg(long, default_value_t = 10, value_parser = between(1, 1_000))]
     max_instances: u32,
     /// Added to the time that a new environment takes to start
     #[arg(long, default_value = "0s", value_parser = parse_span)]
@@ -90,7 +91,7 @@ struct DemoArgs {
     #[arg(long)]
     json: bool,
     /// Requests, all sent at once
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    #[arg(long, default_value_t = 100, value_parser = between(1, 1_000))]
     requests: u32,
     #[command(flatten)]
     pool: PoolArgs,
@@ -101,17 +102,17 @@ struct DemoArgs {
     #[arg(long, default_value = "3s", value_parser = parse_span)]
     cold_start: Duration,
     /// Instances that are warm when the burst comes
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=100))]
+    #[arg(long, default_value_t = 1, value_parser = between(0, 100))]
     warm: u32,
 }
 
 #[derive(Args, Debug)]
 struct PoolArgs {
     /// Requests that one instance serves at once: its slots
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=i64::from(SLOTS_MAX)))]
+    #[arg(long, default_value_t = 10, value_parser = between(1, SLOTS_MAX))]
     concurrency: u32,
     /// Memory of the function, in MB, for the bill
-    #[arg(long, default_value_t = 1_024, value_name = "MB", value_parser = clap::value_parser!(u32).range(128..=10_240))]
+    #[arg(long, default_value_t = 1_024, value_name = "MB", value_parser = between(128, 10_240))]
     memory: u32,
 }
 
@@ -140,8 +141,8 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// This program is also the programs that `dev` and `demo` need beside itself, so that one binary is
-/// enough. They are not for users, and so not in the help.
+/// This program is also the programs that `dev` and `demo` need beside itself, so that one binary
+/// is enough. They are not for users, and so not in the help.
 fn as_another(arguments: &[OsString]) -> Option<ExitCode> {
     let rest = arguments.get(2..).unwrap_or_default();
     let failed = match arguments.get(1)?.to_str()? {
@@ -205,6 +206,10 @@ impl From<DemoArgs> for Demo {
             memory_mb: args.pool.memory,
         }
     }
+}
+
+fn between(least: u32, most: u32) -> RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(i64::from(least)..=i64::from(most))
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {

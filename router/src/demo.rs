@@ -215,8 +215,9 @@ fn outcome(demo: &Demo, waits: &Waits, bills: &[Bill]) -> Outcome {
     let ms = |micros: u64| (micros + 500) / 1_000;
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
     let paid = served.iter().filter(|wait| **wait >= demo.cold_start).count();
-    let billed_ms: u64 = bills.iter().map(Bill::billed_ms).sum();
-    let cost = Cost::of(bills, demo.memory_mb);
+    let mut used = reports::Bill::new(demo.memory_mb);
+    bills.iter().for_each(|bill| used.add_ms(bill.billed_ms()));
+    let cost = reports::price(&used, &reports::LAMBDA_X86);
     Outcome {
         served: count(served.len()),
         failed: count(waits.len() - served.len()),
@@ -225,10 +226,10 @@ fn outcome(demo: &Demo, waits: &Waits, bills: &[Bill]) -> Outcome {
         wait_max_ms: ms(histogram.max()),
         paid_cold_start: count(paid),
         environments_started: count(bills.iter().filter(|bill| bill.cold).count()),
-        invokes: bills.len() as u64,
-        billed_ms,
-        gb_seconds: cost.gb_seconds(),
-        dollars: cost.dollars(),
+        invokes: used.requests(),
+        billed_ms: used.billed_ms(),
+        gb_seconds: used.gb_milliseconds() as f64 / 1e3,
+        dollars: cost.picodollars() as f64 / 1e12,
     }
 }
 
@@ -256,9 +257,10 @@ fn table(demo: &Demo, lambda: &Outcome, router: &Outcome) -> String {
     for (name, show) in pairs {
         row(name, show(lambda), show(router));
     }
-    text.push_str("\nA wait is the time until the answer, less the time that the app takes. The router's own\n");
     text.push_str(
-        "price comes on top: about $0.04 an hour for 1 vCPU and 2 GB of Fargate on ARM.\n",
+        "\nA wait is the time until the answer, less the time that the app takes. Lambda bills an\n\
+         environment's own start, but not what --cold-start adds. The router's own price comes on\n\
+         top: about $0.04 an hour for 1 vCPU and 2 GB of Fargate on ARM.\n",
     );
     text
 }
@@ -281,18 +283,3 @@ fn progress(demo: &Demo, how: &'static str) -> ProgressBar {
 
 /// How long environments may take to be done after the last answer.
 const LEAVE_LIMIT: Duration = Duration::from_secs(30);
-
-struct Cost(f64, f64);
-impl Cost {
-    fn of(bills: &[Bill], memory: u32) -> Self {
-        let ms: u64 = bills.iter().map(Bill::billed_ms).sum();
-        let gbs = ms as f64 / 1000.0 * f64::from(memory) / 1024.0;
-        Self(gbs, gbs * 0.0000166667 + bills.len() as f64 * 0.0000002)
-    }
-    fn gb_seconds(&self) -> f64 {
-        self.0
-    }
-    fn dollars(&self) -> f64 {
-        self.1
-    }
-}

@@ -1,7 +1,7 @@
 //! A runtime that serves one request per invoke, as plain Lambda does: what `demo` compares with.
 //!
-//! It stands where Lambda Web Adapter would: it takes an invoke, which carries one request, asks the
-//! app, and answers the invoke with the response.
+//! It stands where Lambda Web Adapter would: it takes an invoke, which carries one request, asks
+//! the app, and answers the invoke with the response.
 
 use std::time::Duration;
 

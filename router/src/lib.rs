@@ -39,8 +39,8 @@ fn say(line: &str) {
     writeln!(std::io::stderr(), "{line}").ok();
 }
 
-/// Hidden commands, by which this program becomes one of those that `dev` and `demo` need beside it:
-/// the demo's web app,
+/// Hidden commands, by which this program becomes one of those that `dev` and `demo` need beside
+/// it: the demo's web app,
 const DEMO_APP: &str = "__demo-app";
 /// a runtime for one request per invoke,
 const DIRECT: &str = "__direct";

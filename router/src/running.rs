@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dispatch_model::{Config, Gauges, Input, Output, Stats, Time};
-use io_tokio::client_listener;
+use io_tokio::client_listener::{self, LAST_REQUESTS};
 use io_tokio::clock::Clock;
 use io_tokio::driver::{self, PoolSettings};
 use io_tokio::exchange::{Edge, EdgeSettings};
@@ -17,6 +17,7 @@ use io_tokio::tls::RouterIdentity;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 /// What a router is made of.
@@ -91,14 +92,20 @@ impl Running {
     pub async fn drain(mut self, drain: Duration) {
         self.stop.send_replace(true);
         let finish = async {
-            self.pool.shut_down(drain).await;
-            while self.clients.join_next().await.is_some() {}
+            // The pool stays whole for requests that are on their way.
+            drop(timeout(LAST_REQUESTS, end_of(&mut self.clients)).await);
+            self.pool.shut_down(drain.saturating_sub(LAST_REQUESTS)).await;
+            end_of(&mut self.clients).await;
         };
         // The model refuses what is left at the end of `drain`; the answers take a moment.
-        if tokio::time::timeout(drain + LAST_WORDS, finish).await.is_err() {
+        if timeout(drain + LAST_WORDS, finish).await.is_err() {
             tracing::warn!("some clients have not finished and are cut off");
         }
     }
+}
+
+async fn end_of(tasks: &mut JoinSet<()>) {
+    while tasks.join_next().await.is_some() {}
 }
 
 /// Passes everything on and keeps the newest numbers for whoever wants to wait for them.

@@ -1,9 +1,9 @@
 //! What the operator wants: a TOML file, over it the environment, over it flags.
 //!
-//! [`SETTINGS`] lists everything that can be set. [`Settings::load`] reads the layers, keeps who set
-//! what, checks every value and every combination, and reports all faults at once. What it returns
-//! needs no further checks: the pool's limits are already a [`Config`]. [`explain`] tells the
-//! operator what it means.
+//! [`SETTINGS`] lists everything that can be set. [`Settings::load`] reads the layers, keeps who
+//! set what, checks every value and every combination, and reports all faults at once. What it
+//! returns needs no further checks: the pool's limits are already a [`Config`]. [`explain`] tells
+//! the operator what it means.
 //!
 //! A name that the file or a flag gets wrong is an error, with the nearest right one. A variable
 //! `LAMBDA_DISPATCH_*` that means nothing is only a warning, for Kubernetes makes such variables of
@@ -199,8 +199,8 @@ pub struct Effective {
 }
 
 impl Settings {
-    /// Reads `file`, then `environment`, then `overrides` (pairs of a setting's name and its value);
-    /// later ones win.
+    /// Reads `file`, then `environment`, then `overrides` (pairs of a setting's name and its
+    /// value); later ones win.
     ///
     /// # Errors
     ///

@@ -7,12 +7,12 @@
 //!      └── endings ──┴──────────── attaches, answers, crashes ◀─────────┘
 //! ```
 //!
-//! A [`Scenario`] and a seed decide everything; two runs agree in every event, which the digest of a
-//! [`Report`] shows. Nothing waits, so an hour of traffic takes seconds. The network has no delay and
-//! loses nothing: what is studied here is decisions.
+//! A [`Scenario`] and a seed decide everything; two runs agree in every event, which the digest of
+//! a [`Report`] shows. Nothing waits, so an hour of traffic takes seconds. The network has no delay
+//! and loses nothing: what is studied here is decisions.
 //!
-//! [`workload`] says when requests arrive, [`scenario`] what the pool and the function are like, and
-//! [`fast`] runs it.
+//! [`workload`] says when requests arrive, [`scenario`] what the pool and the function are like,
+//! and [`fast`] runs it.
 
 pub mod fast;
 pub mod report;

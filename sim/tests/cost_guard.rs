@@ -91,8 +91,8 @@ fn invokes_of_which_nothing_is_known() {
 
 #[test]
 fn throttled_account_backs_off_while_its_instances_serve_on() {
-    // Room for 50 instances, and traffic for 60 that is there from the start: a first wave of 50 too
-    // many, and one of half that.
+    // Room for 50 instances, and traffic for 60 that is there from the start: a first wave of 50
+    // too many, and one of half that.
     let scenario = Scenario {
         workload: Workload::Poisson { per_second: 6_000, span: Duration::from_secs(30) },
         service: Duration::from_millis(100),

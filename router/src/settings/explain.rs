@@ -135,13 +135,15 @@ fn consequences(settings: &Settings) -> Vec<String> {
             grouped(requests)
         ),
         format!(
-            "beyond that {} requests wait, in {} MiB at most and for {} at most; the rest is refused with 503 and a Retry-After",
+            "beyond that {} requests wait, in {} MiB at most and for {} at most; the rest is \
+             refused with 503 and a Retry-After",
             grouped(pool.queue_len_max.into()),
             grouped(pool.queue_bytes_max >> 20),
             Shown(pool.queue_timeout)
         ),
         format!(
-            "at most {} invokes in a burst, then {} per second; a function that never worked gets at most {} at once",
+            "at most {} invokes in a burst, then {} per second; a function that never worked gets \
+             at most {} at once",
             grouped(pool.invokes_burst.into()),
             grouped(pool.invokes_per_second.into()),
             grouped(pool.starts_unproven_max.into())
@@ -168,7 +170,8 @@ fn consequences(settings: &Settings) -> Vec<String> {
         ));
     }
     all.push(format!(
-        "SIGTERM: /readyz fails at once, connections are accepted for {} more, requests finish within {}",
+        "SIGTERM: /readyz fails at once, connections are accepted for {} more, requests finish \
+         within {}",
         Shown(timeouts.drain_delay),
         Shown(timeouts.drain)
     ));

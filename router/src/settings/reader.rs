@@ -194,7 +194,8 @@ impl Reader {
         };
         if limits.instances_min > limits.instances_max {
             self.conflict(&format!(
-                "pool.instances_min is {} and pool.instances_max is {}; the least must not exceed the most",
+                "pool.instances_min is {} and pool.instances_max is {}; the least must not exceed \
+                 the most",
                 limits.instances_min, limits.instances_max
             ));
             return None;
@@ -250,7 +251,10 @@ impl Reader {
         }
         let plaintext = self.choice("callback.scheme") == "http";
         if plaintext && listen.control_plaintext.is_none() {
-            self.conflict("callback.scheme is http but listen.allow_plaintext_control is false; allow it, or use https");
+            self.conflict(
+                "callback.scheme is http but listen.allow_plaintext_control is false; allow it, \
+                 or use https",
+            );
         }
         Callback {
             host: bare,
