@@ -1,12 +1,13 @@
 //! Connections to the app on this machine.
 //!
-//! One request runs on a connection at a time (HTTP/1.1). A connection that is done goes on top of a
-//! stack and is taken from there again, so that few stay warm; one that was idle for 4 s is closed,
-//! because many servers close theirs after 5 s and a request that crosses that close is lost.
+//! One request runs on a connection at a time (HTTP/1.1). A connection that is done goes on top of
+//! a stack and is taken from there again, so that few stay warm; one that was idle for 4 s is
+//! closed, because many servers close theirs after 5 s and a request that crosses that close is
+//! lost.
 //!
 //! The race remains for closes that come earlier. A request on a *reused* connection that fails
-//! before any byte of an answer is sent again on a fresh one if that is certain to be safe: if not a
-//! byte of it was written, or its method is idempotent and it has no body. Never otherwise, and
+//! before any byte of an answer is sent again on a fresh one if that is certain to be safe: if not
+//! a byte of it was written, or its method is idempotent and it has no body. Never otherwise, and
 //! never twice.
 
 use std::pin::Pin;

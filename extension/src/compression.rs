@@ -1,7 +1,8 @@
 //! Compression of the app's answers, where client and answer allow it.
 //!
-//! An answer is *eligible* by what it is: a compressible type, a whole representation (not 204, 206,
-//! 304), not small, not encoded already, not forbidden by `no-transform`. An eligible answer gets
+//! An answer is *eligible* by what it is: a compressible type, a whole representation (not 204,
+//! 206, 304), not small, not encoded already, not forbidden by `no-transform`. An eligible answer
+//! gets
 //! `Vary: Accept-Encoding` whether it is compressed or not, because caches must keep the two apart.
 //! It is *compressed* if the client also wants that ([`Wish`]). Then its ETag becomes weak, since
 //! the bytes are others, and lengths and ranges of the original are withdrawn.

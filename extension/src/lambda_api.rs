@@ -1,9 +1,10 @@
 //! A client of Lambda's two APIs for what runs inside an environment: the Runtime API (invokes) and
 //! the Extensions API (shutdown).
 //!
-//! Written by hand because it is seven calls, and because we need what the ready-made clients do not
-//! give: a path prefix, `next` asked for only when everything is closed, and no retry of our own.
-//! Each [`LambdaApi`] has one connection and so makes one call at a time: `next` may take hours.
+//! Written by hand because it is seven calls, and because we need what the ready-made clients do
+//! not give: a path prefix, `next` asked for only when everything is closed, and no retry of our
+//! own. Each [`LambdaApi`] has one connection and so makes one call at a time: `next` may take
+//! hours.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

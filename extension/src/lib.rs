@@ -24,7 +24,9 @@ use io_tokio::lifecycle_driver::{self, Inputs, drive};
 use io_tokio::net::Connector;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 mod app;
 mod compression;
@@ -74,16 +76,16 @@ fn stop(error: &dyn std::error::Error, status: u8) -> ExitCode {
     ExitCode::from(status)
 }
 
+/// Logs to standard error what `LAMBDA_DISPATCH_LOG` asks for: a level, or levels for parts of the
+/// program (`warn,lambda_dispatch_extension=debug`). Without it, or if it is wrong, `info`.
 fn log_from_env() {
-    let filter =
-        EnvFilter::try_from_env("LAMBDA_DISPATCH_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let logging = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(false)
-        .with_writer(std::io::stderr)
-        .try_init();
+    let filter: Targets = std::env::var("LAMBDA_DISPATCH_LOG")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
+    let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(std::io::stderr);
     // Whoever runs us as a part of another program logs in its own way.
-    drop(logging);
+    drop(tracing_subscriber::registry().with(filter).with(lines).try_init());
 }
 
 fn runtime(kind: Runtime) -> Result<tokio::runtime::Runtime, std::io::Error> {

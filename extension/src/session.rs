@@ -1,8 +1,8 @@
 //! One link to the router, from dialling to its end.
 //!
-//! The extension dials, attaches, and then is the HTTP/2 *server*: each stream that the router opens
-//! is a request. When [`Session::run`] returns, nothing of the link is left: every relay has ended
-//! and every connection to the app is closed, which is what lets the environment freeze.
+//! The extension dials, attaches, and then is the HTTP/2 *server*: each stream that the router
+//! opens is a request. When [`Session::run`] returns, nothing of the link is left: every relay has
+//! ended and every connection to the app is closed, which is what lets the environment freeze.
 
 use std::future::poll_fn;
 use std::sync::Arc;

@@ -46,8 +46,8 @@ pub struct Settings {
 /// How the app shows that it is ready.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Readiness {
-    /// It answers `GET path` with one of these statuses; `LAMBDA_DISPATCH_READINESS_PATH`, `/health`,
-    /// and `LAMBDA_DISPATCH_READINESS_STATUS`, `100-499`.
+    /// It answers `GET path` with one of these statuses; `LAMBDA_DISPATCH_READINESS_PATH`,
+    /// `/health`, and `LAMBDA_DISPATCH_READINESS_STATUS`, `100-499`.
     Http {
         /// The path and query.
         path: String,

@@ -1,7 +1,7 @@
 //! TLS on both sides of the router.
 //!
-//! *Towards instances* there is nothing to deploy: at start the router makes a key and a certificate
-//! in memory ([`RouterIdentity`]), the invoke payload carries its SHA-256 (the *pin*), and the
+//! *Towards instances* there is nothing to deploy: at start the router makes a key and a
+//! certificate in memory ([`RouterIdentity`]), the invoke payload carries its SHA-256 (the *pin*), and the
 //! extension accepts exactly that certificate and no other ([`dial`]). It really verifies the
 //! handshake's signature as well, because a certificate is public and proves nothing by itself.
 //! TLS 1.3 only, ALPN `lambda-dispatch/2`, no resumption: a frozen instance keeps no session, and
@@ -16,12 +16,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::CryptoProvider;
+use rustls::crypto::ring::{cipher_suite, kx_group};
+use rustls::crypto::{
+    CryptoProvider, GetRandomFailed, KeyProvider, SecureRandom, WebPkiSupportedAlgorithms,
+};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
+use rustls::sign::SigningKey;
 use rustls::{ClientConfig, DigitallySignedStruct, ServerConfig, SignatureScheme};
 use thiserror::Error;
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
+use webpki::ring::ECDSA_P256_SHA256;
 
 use crate::attach::PROTOCOL;
 use crate::hex;
@@ -46,7 +51,7 @@ impl RouterIdentity {
             .map_err(TlsError::Identity)?;
         let certificate = params.self_signed(&key).map_err(TlsError::Identity)?.der().clone();
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let mut config = ServerConfig::builder_with_provider(provider())
+        let mut config = ServerConfig::builder_with_provider(link_provider())
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(TlsError::Rustls)?
             .with_no_client_auth()
@@ -91,6 +96,47 @@ impl std::fmt::Debug for RouterIdentity {
 /// 32 bytes that both ends of one TLS connection derive, and nobody else can.
 pub type Exporter = [u8; 32];
 
+/// The cryptography of this one link: both ends are ours, so there is nothing to negotiate.
+///
+/// Naming only what is used keeps the rest of ring out of the extension's binary.
+fn link_provider() -> Arc<CryptoProvider> {
+    Arc::new(CryptoProvider {
+        cipher_suites: vec![
+            cipher_suite::TLS13_AES_128_GCM_SHA256,
+            cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
+        ],
+        kx_groups: vec![kx_group::X25519],
+        signature_verification_algorithms: LINK_SIGNATURES,
+        secure_random: &LinkKeys,
+        key_provider: &LinkKeys,
+    })
+}
+
+static LINK_SIGNATURES: WebPkiSupportedAlgorithms = WebPkiSupportedAlgorithms {
+    all: &[ECDSA_P256_SHA256],
+    mapping: &[(SignatureScheme::ECDSA_NISTP256_SHA256, &[ECDSA_P256_SHA256])],
+};
+
+/// Randomness from the operating system, and private keys as [`RouterIdentity`] makes them.
+#[derive(Debug)]
+struct LinkKeys;
+
+impl SecureRandom for LinkKeys {
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), GetRandomFailed> {
+        let random = ring::rand::SystemRandom::new();
+        ring::rand::SecureRandom::fill(&random, bytes).map_err(|_| GetRandomFailed)
+    }
+}
+
+impl KeyProvider for LinkKeys {
+    fn load_private_key(
+        &self,
+        key: PrivateKeyDer<'static>,
+    ) -> Result<Arc<dyn SigningKey>, rustls::Error> {
+        rustls::crypto::ring::sign::any_ecdsa_type(&key)
+    }
+}
+
 /// Speaks TLS with a router that must hold one of the pinned certificates; also gives the exporter
 /// of the connection.
 ///
@@ -102,7 +148,7 @@ pub async fn dial<S: Io>(
     io: S,
     pins: &[[u8; 32]],
 ) -> Result<(client::TlsStream<S>, Exporter), TlsError> {
-    let provider = provider();
+    let provider = link_provider();
     let verifier = PinnedCertificate { pins: pins.to_vec(), provider: Arc::clone(&provider) };
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
@@ -199,7 +245,8 @@ pub fn client_facing(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>
         return Err(TlsError::NoCertificate { path: certificate.to_owned() });
     }
     let private = PrivateKeyDer::from_pem_file(key).map_err(unreadable(key))?;
-    let mut config = ServerConfig::builder_with_provider(provider())
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(TlsError::Rustls)?
         .with_no_client_auth()
@@ -253,10 +300,6 @@ pub enum TlsError {
     /// A configuration that rustls does not accept.
     #[error("TLS cannot be set up: {0}")]
     Rustls(#[source] rustls::Error),
-}
-
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::ring::default_provider())
 }
 
 fn sha256(bytes: &[u8]) -> [u8; 32] {
@@ -315,7 +358,7 @@ mod tests {
         let signer = rustls::crypto::ring::sign::any_ecdsa_type(&key).unwrap();
         let certified = rustls::sign::CertifiedKey::new(vec![router.certificate.clone()], signer);
         let resolver = rustls::sign::SingleCertAndKey::from(certified);
-        let mut config = ServerConfig::builder_with_provider(provider())
+        let mut config = ServerConfig::builder_with_provider(link_provider())
             .with_protocol_versions(&[&rustls::version::TLS13])
             .unwrap()
             .with_no_client_auth()

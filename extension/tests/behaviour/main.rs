@@ -7,6 +7,7 @@ mod app;
 mod invokes;
 mod lambda;
 mod link;
+mod process;
 mod relaying;
 mod router;
 mod stage;
