@@ -122,7 +122,8 @@ impl Edge {
         };
         let upload = (!body.is_end_stream()).then(|| Upload::new(body, entry.bytes_in()));
         let ticket = self.pool.arrive(head_bytes(&head));
-        let mut exchange = Exchange { edge: self, ticket, entry, upload, reusable: true };
+        let mut exchange =
+            Exchange { edge: self, ticket, entry, upload, sending: None, reusable: true };
         match exchange.run(&forwarded).await {
             Ok(response) => exchange.relay(response, &head),
             Err(failure) => exchange.fail(failure, &head),
@@ -142,6 +143,8 @@ struct Exchange<'a> {
     entry: Entry,
     /// The request's body, while no instance is sent it.
     upload: Option<Upload>,
+    /// The rest of the body, still on its way when the response began.
+    sending: Option<Sending>,
     /// Whether the body, as far as it was taken, is still there to be sent again.
     reusable: bool,
 }
@@ -162,12 +165,23 @@ enum Attempt {
 }
 
 /// A request's body on its way to an instance.
+#[derive(Debug)]
 enum Uploading {
     /// All of it has been sent, or as much as the instance wanted.
     Done(Upload),
     /// There is none, or the task that sent it has failed.
     None,
-    Sending(JoinHandle<(Upload, Result<u64, SendError<hyper::Error>>)>),
+    Sending(Sending),
+}
+
+/// The task that sends a body. Whoever drops it wants no more of it sent; the stream is then reset.
+#[derive(Debug)]
+pub(crate) struct Sending(JoinHandle<(Upload, Result<u64, SendError<hyper::Error>>)>);
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl Exchange<'_> {
@@ -204,16 +218,21 @@ impl Exchange<'_> {
         };
         let mut upload = match self.upload.take() {
             None => Uploading::None,
-            Some(mut upload) => Uploading::Sending(tokio::spawn(async move {
+            Some(mut upload) => Uploading::Sending(Sending(tokio::spawn(async move {
                 let sent = send_body(&mut upload, stream).await;
                 (upload, sent)
-            })),
+            }))),
         };
         let waiting = wait_for_head(response, &mut upload);
         match tokio::time::timeout(self.edge.settings.first_byte, waiting).await {
             Err(_) => Err(Attempt::Ended(Ending::TimedOut)),
             Ok(Err(Waiting::ClientBody)) => Err(Attempt::ClientBody),
-            Ok(Ok(response)) => Ok(response),
+            Ok(Ok(response)) => {
+                if let Uploading::Sending(task) = upload {
+                    self.sending = Some(task);
+                }
+                Ok(response)
+            }
             Ok(Err(Waiting::Instance(error))) => {
                 tracing::debug!(instance = %session.instance, %error, "no response");
                 let had_body = !matches!(upload, Uploading::None);
@@ -233,7 +252,7 @@ impl Exchange<'_> {
         let upload = match upload {
             Uploading::None => return,
             Uploading::Done(upload) => Some(upload),
-            Uploading::Sending(task) => task.await.ok().map(|(upload, _)| upload),
+            Uploading::Sending(mut task) => (&mut task.0).await.ok().map(|(upload, _)| upload),
         };
         self.upload = upload;
         self.reusable = self.upload.as_mut().is_some_and(Upload::rewind);
@@ -245,7 +264,7 @@ impl Exchange<'_> {
         response: Response<h2::RecvStream>,
         request: &http::request::Parts,
     ) -> Response<ResponseBody> {
-        let Self { edge, ticket, mut entry, .. } = self;
+        let Self { edge, ticket, mut entry, sending, .. } = self;
         let (parts, stream) = response.into_parts();
         if parts.status == StatusCode::SWITCHING_PROTOCOLS {
             // Nobody asked for it: Upgrade is not passed on.
@@ -259,7 +278,7 @@ impl Exchange<'_> {
             .and_then(|length| length.to_str().ok()?.parse().ok())
             .filter(|_| request.method != Method::HEAD);
         let body = StreamBody::new(stream, length);
-        let body = Relayed::new(body, ticket, entry, edge.settings.idle);
+        let body = Relayed::new(body, ticket, entry, sending, edge.settings.idle);
         let mut relayed = Response::new(Source::Relayed(Box::new(body)).into());
         *relayed.status_mut() = parts.status;
         *relayed.headers_mut() = response_headers(&parts.headers);
@@ -308,7 +327,7 @@ async fn wait_for_head(
         let sent = tokio::select! {
             biased;
             head = &mut response => return head.map_err(Waiting::Instance),
-            sent = task => sent,
+            sent = &mut task.0 => sent,
         };
         *upload = match sent {
             Ok((_, Err(SendError::Body(_)))) => return Err(Waiting::ClientBody),

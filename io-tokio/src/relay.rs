@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use tokio::time::Sleep;
 
 use crate::entry::Entry;
+use crate::exchange::Sending;
 use crate::patience::Busy;
 use crate::pool::Ticket;
 use crate::stream_body::StreamBody;
@@ -132,6 +133,8 @@ pub(crate) struct Relayed {
     /// Gone once the exchange is over.
     ticket: Option<Ticket>,
     entry: Entry,
+    /// The rest of the request's body, which is still on its way.
+    sending: Option<Sending>,
     idle_limit: Duration,
     /// Runs while the instance is silent.
     idle: Option<Pin<Box<Sleep>>>,
@@ -142,9 +145,11 @@ impl Relayed {
         body: StreamBody,
         ticket: Ticket,
         entry: Entry,
+        sending: Option<Sending>,
         idle_limit: Duration,
     ) -> Self {
-        let mut relayed = Self { body, ticket: Some(ticket), entry, idle_limit, idle: None };
+        let mut relayed =
+            Self { body, ticket: Some(ticket), entry, sending, idle_limit, idle: None };
         // Nobody polls a body that is known to be empty.
         if relayed.body.is_end_stream() {
             relayed.finish("served");
@@ -156,6 +161,7 @@ impl Relayed {
         if let Some(ticket) = self.ticket.take() {
             ticket.served();
             self.entry.finish(reason);
+            self.sending = None;
         }
     }
 

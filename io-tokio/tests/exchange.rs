@@ -270,6 +270,33 @@ async fn upload_streams_and_one_that_is_cut_arrives_as_cut() {
 }
 
 #[tokio::test]
+async fn upload_that_nobody_reads_is_given_up_with_its_request() {
+    let settings =
+        EdgeSettings { first_byte: Duration::from_millis(500), ..EdgeSettings::default() };
+    let mut router = Router::start(one_slot(), settings, false).await;
+    let head = b"POST / HTTP/1.1\r\nHost: app\r\nContent-Length: 100000000\r\n\r\n";
+    let mut client = router.client(head).await;
+    let (_unread, mut respond) = router.next().await;
+    let (mut answers, mut bytes) = client.split();
+    // More than the windows between client and instance hold: it gets stuck.
+    let stuck = async {
+        while bytes.write_all(&[0; 64 << 10]).await.is_ok() {}
+        std::future::pending::<()>().await;
+    };
+    let mut seen = Vec::new();
+    soon(async {
+        tokio::select! {
+            biased;
+            () = stuck => {}
+            _ = answers.read_buf(&mut seen) => {}
+        }
+    })
+    .await;
+    assert!(seen.starts_with(b"HTTP/1.1 504"), "{}", String::from_utf8_lossy(&seen));
+    soon(std::future::poll_fn(|cx| respond.poll_reset(cx))).await.unwrap();
+}
+
+#[tokio::test]
 async fn client_that_leaves_ends_its_request_wherever_it_is() {
     let mut router = Router::plain(one_slot()).await;
     let running = router.client(GET).await;
