@@ -298,7 +298,7 @@ impl Dispatcher {
         self.formula.arrived();
         self.arm_scale();
         if self.requests.queued() == 0
-            && let Some(instance) = self.instances.pick(None)
+            && let Some(instance) = self.instances.pick()
         {
             self.requests.run_new(request, bytes, instance, self.now);
             self.dispatch(request, instance, self.now);
@@ -329,7 +329,7 @@ impl Dispatcher {
             Some(RefuseReason::QueueLength)
         } else if self.requests.queued_bytes() > self.config.queue_bytes_max {
             Some(RefuseReason::QueueBytes)
-        } else if self.predicted_wait() > self.config.queue_timeout {
+        } else if self.work_queued() > self.work_within(self.config.queue_timeout) {
             Some(RefuseReason::PredictedWait)
         } else {
             None
@@ -339,10 +339,20 @@ impl Dispatcher {
     /// How long the last in line will wait at best: through all the slots that there may be. A cold
     /// start is not counted, or nothing would ever start where it takes longer than the time-out.
     fn predicted_wait(&self) -> Duration {
-        let work = u128::from(self.requests.queued()) * u128::from(nanos(self.estimate.service()));
+        let wait = self.work_queued() / self.work_within(Duration::from_nanos(1));
+        Duration::from_nanos(u64::try_from(wait).unwrap_or(u64::MAX))
+    }
+
+    /// What waits, in nanoseconds of one slot.
+    fn work_queued(&self) -> u128 {
+        u128::from(self.requests.queued()) * u128::from(nanos(self.estimate.service()))
+    }
+
+    /// What all the slots that there may be do in `span`, in nanoseconds of one slot.
+    fn work_within(&self, span: Duration) -> u128 {
         let most = u64::from(self.instances_max) * u64::from(self.config.slots);
         let slots = most.max(self.instances.counts().slots.into()).max(1);
-        Duration::from_nanos(u64::try_from(work / u128::from(slots)).unwrap_or(u64::MAX))
+        u128::from(slots) * u128::from(nanos(span))
     }
 
     fn cancelled(&mut self, request: RequestId) {
@@ -448,24 +458,23 @@ impl Dispatcher {
     }
 
     fn free_slot(&mut self, instance: InstanceId) {
-        self.instances.update(instance, |entry| entry.busy -= 1);
+        self.instances.release(instance);
         self.tidy(instance);
         self.pump();
     }
 
     /// Lets waiting requests take free slots.
     fn pump(&mut self) {
-        while self.requests.queued() > 0 && self.instances.any_free() {
-            let first = self.requests.queue().next().map(|request| (request.id, request.instance));
-            let Some((request, gave_back)) = first else { break };
-            let Some(instance) = self.instances.pick(gave_back) else { break };
+        while let Some(request) = self.requests.first()
+            && let Some(instance) = self.instances.pick()
+        {
             let queued = self.requests.run_queued(request.index(), instance, self.now);
             self.dispatch(request, instance, queued.arrived);
         }
     }
 
     fn dispatch(&mut self, request: RequestId, instance: InstanceId, arrived: Time) {
-        self.instances.update(instance, |entry| entry.busy += 1);
+        self.instances.occupy(instance);
         let waited = self.now.saturating_since(arrived);
         let cold_exposed = waited >= self.estimate.exposed_from();
         self.stats.dispatched += 1;
@@ -496,9 +505,7 @@ impl Dispatcher {
     }
 
     fn refuse_queue(&mut self, reason: RefuseReason) {
-        loop {
-            let first = self.requests.queue().next().map(|request| request.id);
-            let Some(request) = first else { break };
+        while let Some(request) = self.requests.first() {
             self.refuse(request, reason);
         }
     }

@@ -175,17 +175,33 @@ impl Instances {
         change(&mut instance);
         self.count(&instance, true);
         let after = instance.wanted_level();
-        if before != after {
-            if let Some(level) = before {
-                self.leave(id.index(), level);
-            }
-            if let Some(level) = after {
-                self.enter(id.index(), level);
-            }
-            instance.level = after;
-        }
+        instance.level = after;
         self.entries[id.index() as usize] = Some(instance);
+        self.refile(id.index(), before, after);
         Some(instance)
+    }
+
+    /// One more request runs on an instance.
+    pub(crate) fn occupy(&mut self, id: InstanceId) {
+        self.change_busy(id, |busy| busy + 1);
+    }
+
+    /// One request fewer runs on an instance.
+    pub(crate) fn release(&mut self, id: InstanceId) {
+        self.change_busy(id, |busy| busy - 1);
+    }
+
+    /// What [`Self::update`] does, for what happens with every request.
+    fn change_busy(&mut self, id: InstanceId, change: impl Fn(u32) -> u32) {
+        let entry = self.entries.get_mut(id.index() as usize).and_then(Option::as_mut);
+        let Some(entry) = entry.filter(|entry| entry.id == id) else { return };
+        entry.busy = change(entry.busy);
+        if entry.state == State::Ready {
+            self.counts.busy = change(self.counts.busy);
+        }
+        let (before, after) = (entry.level, entry.wanted_level());
+        entry.level = after;
+        self.refile(id.index(), before, after);
     }
 
     /// Forgets an instance.
@@ -201,40 +217,20 @@ impl Instances {
         Some(instance)
     }
 
-    /// Whether any instance may be given work.
-    pub(crate) fn any_free(&self) -> bool {
-        self.occupied.iter().any(|word| *word != 0)
-    }
-
-    /// The instance that should get the next request; `avoid` only if there is no other.
-    pub(crate) fn pick(&self, avoid: Option<InstanceId>) -> Option<InstanceId> {
-        let buckets = self.levels().map(|level| &self.buckets[level as usize]);
-        let mut indices = buckets.flat_map(|bucket| self.links.iter(bucket));
-        let best = self.id_at(indices.next()?);
-        if best != avoid {
-            return best;
-        }
-        indices.next().and_then(|index| self.id_at(index)).or(best)
-    }
-
-    /// Levels that hold an instance, best first.
-    fn levels(&self) -> impl Iterator<Item = u32> + '_ {
-        let mut occupied = self.occupied;
-        let matching = self.matching;
-        core::iter::from_fn(move || {
-            let level = match matching {
-                Matching::LeastOutstanding => {
-                    let word = occupied.iter().position(|word| *word != 0)?;
-                    word * 64 + occupied[word].trailing_zeros() as usize
-                }
-                Matching::Pack => {
-                    let word = occupied.iter().rposition(|word| *word != 0)?;
-                    word * 64 + 63 - occupied[word].leading_zeros() as usize
-                }
-            };
-            occupied[level / 64] &= !(1 << (level % 64));
-            u32::try_from(level).ok()
-        })
+    /// The instance that should get the next request.
+    pub(crate) fn pick(&self) -> Option<InstanceId> {
+        let mut words = self.occupied.iter().enumerate().filter(|(_, bits)| **bits != 0);
+        let level = match self.matching {
+            Matching::LeastOutstanding => {
+                let (word, bits) = words.next()?;
+                word * 64 + bits.trailing_zeros() as usize
+            }
+            Matching::Pack => {
+                let (word, bits) = words.next_back()?;
+                word * 64 + 63 - bits.leading_zeros() as usize
+            }
+        };
+        self.id_at(self.buckets[level].front()?)
     }
 
     /// The ready instance that is least busy; among equals the one idle longest.
@@ -249,6 +245,17 @@ impl Instances {
 
     fn id_at(&self, index: u32) -> Option<InstanceId> {
         self.entries[index as usize].as_ref().map(|instance| instance.id)
+    }
+
+    fn refile(&mut self, index: u32, before: Option<u32>, after: Option<u32>) {
+        if before != after {
+            if let Some(level) = before {
+                self.leave(index, level);
+            }
+            if let Some(level) = after {
+                self.enter(index, level);
+            }
+        }
     }
 
     fn enter(&mut self, index: u32, level: u32) {

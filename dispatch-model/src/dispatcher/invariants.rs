@@ -84,7 +84,7 @@ impl Dispatcher {
     fn check_matching(&self) {
         let usable: alloc::vec::Vec<_> =
             self.instances.iter().filter(|entry| entry.is_usable()).map(|entry| entry.id).collect();
-        assert_eq!(!usable.is_empty(), self.instances.any_free(), "free slots");
+        assert_eq!(!usable.is_empty(), self.instances.pick().is_some(), "free slots");
         if let (Some(request), Some(id)) = (self.requests.queue().next(), usable.first()) {
             panic!("{} waits though {id} has a free slot", request.id);
         }

@@ -19,7 +19,7 @@ pub(crate) struct Request {
     pub(crate) arrived: Time,
     /// When it was last dispatched.
     pub(crate) dispatched: Time,
-    /// Who runs it; while it waits after a return, who gave it back.
+    /// Who runs it, or ran it last.
     pub(crate) instance: Option<InstanceId>,
     pub(crate) attempts: u8,
     /// Running for longer than is normal.
@@ -135,6 +135,11 @@ impl Requests {
     pub(crate) fn queue(&self) -> impl Iterator<Item = &Request> + '_ {
         let indices = self.links.iter(&self.returned).chain(self.links.iter(&self.waiting));
         indices.filter_map(|index| self.entries[index as usize].as_ref())
+    }
+
+    /// The first in line.
+    pub(crate) fn first(&self) -> Option<RequestId> {
+        self.queue().next().map(|request| request.id)
     }
 
     /// Returned requests, next first.
