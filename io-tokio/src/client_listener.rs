@@ -7,11 +7,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::{self, HeaderValue};
+use http::{Request, Version};
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::sync::watch;
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use crate::exchange::Edge;
@@ -20,6 +24,10 @@ use crate::patience::{Activity, Limits, Patient};
 
 /// Accepts clients until `stop` becomes true, then lets their requests finish: connections close
 /// after their response, HTTP/2 clients are told to go away. Returns when the last has closed.
+///
+/// A client that is busy always has a request on its way, and closing the connection under that
+/// would lose it. So at first every response says that it is the last on its connection, and only
+/// after [`LAST_REQUESTS`] those that are idle even then are closed.
 pub async fn serve<L: Listener>(
     mut listener: L,
     tls: Option<TlsAcceptor>,
@@ -27,6 +35,30 @@ pub async fn serve<L: Listener>(
     mut stop: watch::Receiver<bool>,
 ) {
     let connections = GracefulShutdown::new();
+    let stopped = stop.clone();
+    let start = |io, peer| {
+        let (edge, watcher, stopped) = (Arc::clone(&edge), connections.watcher(), stopped.clone());
+        match &tls {
+            None => {
+                tokio::spawn(connection(
+                    io,
+                    Client { peer, is_tls: false },
+                    edge,
+                    stopped,
+                    watcher,
+                ));
+            }
+            Some(tls) => {
+                let handshake = timeout(HANDSHAKE_LIMIT, tls.accept(io));
+                tokio::spawn(async move {
+                    if let Ok(Ok(io)) = handshake.await {
+                        let client = Client { peer, is_tls: true };
+                        connection(io, client, edge, stopped, watcher).await;
+                    }
+                });
+            }
+        }
+    };
     loop {
         let accepted = tokio::select! {
             biased;
@@ -42,41 +74,47 @@ pub async fn serve<L: Listener>(
                 continue;
             }
         };
-        let (edge, watcher, peer) = (Arc::clone(&edge), connections.watcher(), peer.ip());
-        match &tls {
-            None => {
-                tokio::spawn(connection(io, peer, false, edge, watcher));
-            }
-            Some(tls) => {
-                let handshake = tokio::time::timeout(HANDSHAKE_LIMIT, tls.accept(io));
-                tokio::spawn(async move {
-                    if let Ok(Ok(io)) = handshake.await {
-                        connection(io, peer, true, edge, watcher).await;
-                    }
-                });
-            }
-        }
+        start(io, peer.ip());
+    }
+    // Who has connected before now has been taken, as far as it can tell.
+    while let Ok(Ok((io, peer))) = timeout(Duration::ZERO, listener.accept()).await {
+        start(io, peer.ip());
     }
     drop(listener);
+    if connections.count() > 0 {
+        tokio::time::sleep(LAST_REQUESTS).await;
+    }
     connections.shutdown().await;
+}
+
+/// Who a connection comes from, and how.
+#[derive(Clone, Copy)]
+struct Client {
+    peer: IpAddr,
+    is_tls: bool,
 }
 
 /// Serves one connection. An error is the client's: it has gone, or spoke nonsense and was told so.
 fn connection<S: Io>(
     io: S,
-    peer: IpAddr,
-    is_tls: bool,
+    client: Client,
     edge: Arc<Edge>,
+    stopped: watch::Receiver<bool>,
     watcher: Watcher,
 ) -> impl Future<Output = ()> + Send {
     let builder = builder(&edge);
     let limits = Limits { idle: edge.settings().keep_alive, head: edge.settings().head };
     let activity = Activity::default();
     let io = Patient::new(io, limits, activity.clone());
-    let service = service_fn(move |request| {
-        let (edge, busy) = (Arc::clone(&edge), activity.begin());
+    let Client { peer, is_tls } = client;
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (edge, busy, stopped) = (Arc::clone(&edge), activity.begin(), stopped.clone());
         async move {
+            let is_http1 = request.version() < Version::HTTP_2;
             let mut response = edge.serve(request, peer, is_tls).await;
+            if is_http1 && *stopped.borrow() {
+                response.headers_mut().insert(header::CONNECTION, CLOSE);
+            }
             response.body_mut().keep(busy);
             Ok::<_, Infallible>(response)
         }
@@ -113,6 +151,10 @@ fn builder(edge: &Edge) -> auto::Builder<TokioExecutor> {
     builder
 }
 
+/// How long after the stop connections are kept for requests that are on their way. Those who do
+/// not see a response in this time are not in the middle of anything.
+pub const LAST_REQUESTS: Duration = Duration::from_millis(500);
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const H2_STREAM_WINDOW: u32 = 256 << 10;

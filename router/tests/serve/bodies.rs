@@ -1,0 +1,76 @@
+//! Bodies of any size in little memory, and chunks as soon as there are any.
+
+use crate::client::Client;
+use crate::stage::{Stage, peak_mib};
+
+const MIB: usize = 1 << 20;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_bodies_pass_in_little_memory() {
+    let stage = Stage::demo(&["pool.linger=10m"]).await;
+    let mut client = Client::connect(stage.router.http).await;
+
+    let length = 1024 * MIB;
+    client.send(format!("GET /bytes?n={length} HTTP/1.1\r\nHost: test\r\n\r\n")).await.unwrap();
+    assert_eq!(client.head().await.unwrap().status, 200);
+    let mut received = 0;
+    // Each chunk brings its size along, and there is one without data at the end.
+    let mut end = Vec::new();
+    while !end.ends_with(b"\r\n0\r\n\r\n") {
+        let some = client.some().await.unwrap();
+        assert!(!some.is_empty(), "it was cut after {received} bytes");
+        received += some.len();
+        end.extend_from_slice(&some[some.len().saturating_sub(16)..]);
+        end.drain(..end.len().saturating_sub(16));
+    }
+    assert!(received >= length);
+
+    let length = 64 * MIB;
+    let head = "POST /upload HTTP/1.1\r\nHost: test\r\nContent-Length";
+    client.send(format!("{head}: {length}\r\n\r\n")).await.unwrap();
+    let chunk = vec![b'x'; MIB];
+    for _ in 0..length / MIB {
+        client.send(&chunk).await.unwrap();
+    }
+    let answer = client.answer("POST").await.unwrap();
+    assert_eq!(answer.text(), format!("{length} bytes\n"));
+
+    let router = peak_mib(stage.router.pid());
+    assert!(router <= 64, "the router needed {router} MiB");
+    let extension = peak_mib(stage.extension().await);
+    assert!(extension <= 64, "the extension needed {extension} MiB");
+}
+
+#[tokio::test]
+async fn stalled_reader_stops_the_app_and_fills_no_memory() {
+    let stage = Stage::demo(&["pool.linger=10m"]).await;
+    let mut client = Client::connect(stage.router.http).await;
+    client.send("GET /bytes?n=1073741824 HTTP/1.1\r\nHost: test\r\n\r\n").await.unwrap();
+    assert_eq!(client.head().await.unwrap().status, 200);
+    // It reads no more. Others are served meanwhile.
+    for _ in 0..20 {
+        assert_eq!(stage.router.get("/sleep?ms=20").await.status, 200);
+    }
+    let (router, extension) = (peak_mib(stage.router.pid()), peak_mib(stage.extension().await));
+    assert!(router <= 64 && extension <= 64, "{router} and {extension} MiB");
+}
+
+#[tokio::test]
+async fn first_event_arrives_before_the_second_is_made() {
+    let stage = Stage::demo(&["pool.linger=10m"]).await;
+    let mut client = Client::connect(stage.router.http).await;
+    // An hour between the two.
+    client.send("GET /events?n=2&ms=3600000 HTTP/1.1\r\nHost: test\r\n\r\n").await.unwrap();
+    let mut seen = String::new();
+    while !seen.contains("data: 1 to go") {
+        let some = client.some().await.unwrap();
+        assert!(!some.is_empty(), "the stream ended: {seen}");
+        seen.push_str(&String::from_utf8_lossy(&some));
+    }
+    drop(client);
+    // The app's side of it ends with the client, else the slot would be lost for an hour.
+    crate::stage::until("the slot is free", async || {
+        stage.router.metric("dispatch_slots_busy").await == 0.0
+    })
+    .await;
+}

@@ -1,0 +1,14 @@
+//! `lambda-dispatch serve` as an operator runs it: the real program against an emulated Lambda,
+//! with real extensions, real apps and raw clients.
+
+#![expect(clippy::unwrap_used, reason = "in a test a panic is a failure, which is what is wanted")]
+
+mod bodies;
+mod client;
+mod hostile;
+mod messages;
+mod protocols;
+mod raw_app;
+mod shutdown;
+mod stage;
+mod trouble;

@@ -1,0 +1,97 @@
+//! What the router says when it cannot start: one line a fault, what to do, and no waiting.
+
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::process::Command;
+
+use crate::stage::{free_addresses, serve};
+
+/// What `serve` says where it cannot start, which it must find at once. It has all that it needs
+/// but what `change` takes away.
+pub(crate) async fn fails(change: impl FnOnce(&mut Command)) -> String {
+    let [http, https, control, admin] = free_addresses();
+    let mut command = serve();
+    // Off AWS the metadata service does not answer, which takes seconds to be sure of.
+    command.env("AWS_EC2_METADATA_DISABLED", "true").env("LAMBDA_DISPATCH_FUNCTION_NAME", "web");
+    for (name, address) in
+        [("HTTP", http), ("HTTPS", https), ("CONTROL", control), ("ADMIN", admin)]
+    {
+        command.env(format!("LAMBDA_DISPATCH_LISTEN_{name}"), address.to_string());
+    }
+    change(&mut command);
+    let output = tokio::time::timeout(Duration::from_secs(20), command.output()).await;
+    let output = output.expect("it ends at once").unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let last = said.lines().last().unwrap_or_default();
+    assert!(last.starts_with("lambda-dispatch: "), "{said}");
+    assert!(!said.contains('\u{1b}'), "there is no terminal for colours: {said:?}");
+    last.to_owned()
+}
+
+#[tokio::test]
+async fn missing_setting_is_one_line_that_names_every_way_to_set_it() {
+    let said = fails(|command| {
+        command.env_remove("LAMBDA_DISPATCH_FUNCTION_NAME");
+    })
+    .await;
+    for way in ["pool.function is not set", "--set pool.function=", "LAMBDA_DISPATCH_"] {
+        assert!(said.contains(way), "{way} is not in: {said}");
+    }
+    let said = fails(|command| {
+        command.env_remove("AWS_REGION");
+    })
+    .await;
+    assert!(said.contains("no AWS region") && said.contains("AWS_REGION"), "{said}");
+    let said = fails(|command| {
+        command.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
+    })
+    .await;
+    assert!(said.contains("no AWS credentials") && said.contains("AWS_ACCESS_KEY_ID"), "{said}");
+    let said = fails(|command| {
+        command.env_remove("LAMBDA_DISPATCH_CALLBACK_HOST");
+    })
+    .await;
+    for tried in ["K8S_POD_IP", "ECS task metadata", "EC2", "LAMBDA_DISPATCH_CALLBACK_HOST"] {
+        assert!(said.contains(tried), "{tried} is not in: {said}");
+    }
+}
+
+#[tokio::test]
+async fn busy_port_is_one_line_that_names_its_setting() {
+    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for setting in ["listen.http", "listen.control", "listen.admin"] {
+        let said = fails(|command| {
+            command.args(["--set", &format!("{setting}={address}")]);
+        })
+        .await;
+        assert!(said.contains(&format!("cannot listen on {address}")), "{said}");
+        assert!(said.contains(setting), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn mistyped_setting_is_one_line_with_its_place_and_what_was_meant() {
+    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .join(format!("mistyped-{}.toml", std::process::id()));
+    std::fs::write(&path, "[pool]\nfunction = \"web\"\nslot = 20\n").unwrap();
+    let said = fails(|command| {
+        command.arg("--config").arg(&path);
+    })
+    .await;
+    assert!(said.contains("mistyped") && said.contains(":3"), "{said}");
+    assert!(said.contains("did you mean pool.slots?"), "{said}");
+    std::fs::remove_file(&path).unwrap();
+    let said = fails(|command| {
+        command.args(["--set", "pool.slots=many"]);
+    })
+    .await;
+    assert!(said.contains("pool.slots is \"many\" (") && said.contains("allowed"), "{said}");
+    let said = fails(|command| {
+        command.args(["--config", "/no/such/file.toml"]);
+    })
+    .await;
+    assert!(said.contains("/no/such/file.toml"), "{said}");
+}

@@ -1,0 +1,105 @@
+//! How the router ends, and that nobody pays for it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use tokio::task::JoinSet;
+
+use crate::client::Client;
+use crate::stage::{Stage, readiness, until};
+
+/// Asks again and again on one connection until the router says that it is the last time; the
+/// number of answers. Every request that was sent must be answered with 200.
+async fn keep_asking(address: SocketAddr) -> io::Result<u32> {
+    let mut client = Client::connect(address).await;
+    let mut count = 0;
+    loop {
+        let answer = client.get("/sleep?ms=3").await?;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        count += 1;
+        if answer.closes() {
+            return Ok(count);
+        }
+    }
+}
+
+/// The status of one request on a connection of its own.
+async fn ask_once(address: SocketAddr) -> io::Result<u16> {
+    Ok(Client::try_connect(address).await?.get("/sleep?ms=100").await?.status)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_leaves_nobody_in_the_queue() {
+    let settings = ["pool.slots=2", "pool.instances_max=1", "timeouts.drain_delay=1s"];
+    let mut stage = Stage::demo(&settings).await;
+    let (http, admin) = (stage.router.http, stage.router.admin);
+    assert_eq!(ask_once(http).await.unwrap(), 200);
+    // Five seconds' work, so that most of it is left when the router stops accepting.
+    let mut queued = JoinSet::new();
+    for _ in 0..100 {
+        queued.spawn(ask_once(http));
+    }
+    until("the queue is full", async || stage.router.metric("dispatch_queue_requests").await > 80.)
+        .await;
+
+    stage.router.signal(Signal::TERM);
+    until("it is not ready", async || readiness(admin).await == Some(503)).await;
+    let health = Client::connect(admin).await.get("/health").await.unwrap();
+    assert_eq!(health.status, 200, "it is alive until it has ended");
+    assert_eq!(ask_once(http).await.unwrap(), 200, "it takes requests for a while");
+    for status in queued.join_all().await {
+        assert_eq!(status.unwrap(), 200);
+    }
+    assert!(stage.router.end().await.success());
+    stage.until_instances_have_ended().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_closes_no_connection_under_a_request() {
+    let mut stage = Stage::demo(&["timeouts.drain_delay=100ms"]).await;
+    let mut clients = JoinSet::new();
+    for _ in 0..16 {
+        clients.spawn(keep_asking(stage.router.http));
+    }
+    let asked = async || stage.router.metric("dispatch_arrived_total").await;
+    until("all are at it", async || asked().await > 200.).await;
+    stage.router.signal(Signal::TERM);
+    assert!(stage.router.end().await.success());
+    for answers in clients.join_all().await {
+        assert!(answers.unwrap() > 1);
+    }
+    stage.until_instances_have_ended().await;
+}
+
+#[tokio::test]
+async fn second_sigterm_ends_it_at_once() {
+    let mut stage = Stage::demo(&["timeouts.drain_delay=1h", "timeouts.drain=1h"]).await;
+    assert_eq!(ask_once(stage.router.http).await.unwrap(), 200);
+    let mut slow = Client::connect(stage.router.http).await;
+    slow.send("GET /sleep?ms=3600000 HTTP/1.1\r\nHost: test\r\n\r\n").await.unwrap();
+    until("it is in flight", async || stage.router.metric("dispatch_slots_busy").await > 0.).await;
+    stage.router.signal(Signal::TERM);
+    let admin = stage.router.admin;
+    until("it is not ready", async || readiness(admin).await == Some(503)).await;
+    stage.router.signal(Signal::TERM);
+    assert!(stage.router.end().await.success());
+    stage.until_instances_have_ended().await;
+}
+
+#[tokio::test]
+async fn instances_end_by_themselves_when_their_router_is_killed() {
+    let mut stage = Stage::demo(&["pool.instances_min=2", "pool.slots=2"]).await;
+    until("two instances serve", async || stage.router.metric("dispatch_slots").await >= 4.).await;
+    let mut slow = Client::connect(stage.router.http).await;
+    slow.send("GET /sleep?ms=3600000 HTTP/1.1\r\nHost: test\r\n\r\n").await.unwrap();
+    until("it is in flight", async || stage.router.metric("dispatch_slots_busy").await > 0.).await;
+    let began = std::time::SystemTime::now();
+    stage.router.signal(Signal::KILL);
+    stage.router.end().await;
+    stage.until_instances_have_ended().await;
+    let took = began.elapsed().unwrap();
+    // Far from the function's time-out of five minutes, which would end them as well.
+    assert!(took < Duration::from_secs(20), "{took:?}");
+}

@@ -1,0 +1,59 @@
+//! Functions that cannot be had: nobody hangs, and nobody pays for a storm of invokes.
+
+use std::time::{Duration, SystemTime};
+
+use emulator::Program;
+use tokio::task::JoinSet;
+
+use crate::client::{Answer, Client};
+use crate::stage::{Stage, until};
+
+/// The answers to `count` requests that are sent at once, and how long each took.
+async fn burst(stage: &Stage, count: usize) -> Vec<(Answer, Duration)> {
+    let mut requests = JoinSet::new();
+    for _ in 0..count {
+        let http = stage.router.http;
+        requests.spawn(async move {
+            let began = SystemTime::now();
+            let answer = Client::connect(http).await.get("/").await.unwrap();
+            (answer, began.elapsed().unwrap_or_default())
+        });
+    }
+    requests.join_all().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn throttled_function_makes_requests_wait_no_longer_than_the_queue_allows() {
+    let stage = Stage::demo(&["timeouts.queue=2s"]).await;
+    stage.emulator.throttle(true).await;
+    for (answer, took) in burst(&stage, 20).await {
+        assert_eq!(answer.status, 504, "{answer:?}");
+        assert!(took >= Duration::from_secs(2), "it waited {took:?}");
+        assert!(took < Duration::from_secs(10), "it waited {took:?}");
+    }
+    let invokes = stage.router.metric("dispatch_invokes_total").await;
+    assert!((1.0..=20.0).contains(&invokes), "{invokes} invokes within 2 s");
+
+    stage.emulator.throttle(false).await;
+    until("it serves again", async || burst(&stage, 1).await[0].0.status == 200).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn app_that_crashes_at_its_start_is_refused_at_once_and_costs_few_invokes() {
+    let stage =
+        Stage::with_app(Some(Program::new("app", ["false"])), &["timeouts.queue=50s"]).await;
+    for (answer, _) in burst(&stage, 20).await {
+        assert_eq!(answer.status, 503, "{answer:?}");
+        let seconds = std::str::from_utf8(answer.header("retry-after").unwrap()).unwrap();
+        assert!(seconds.parse::<u32>().unwrap() >= 1);
+        assert!(!answer.text().contains("exit"), "it tells a stranger about the app: {answer:?}");
+    }
+    assert_eq!(stage.router.metric("dispatch_breaker_open").await, 1.0);
+    for (answer, took) in burst(&stage, 20).await {
+        assert_eq!(answer.status, 503);
+        assert!(took < Duration::from_secs(1), "it waited {took:?} although the breaker is open");
+    }
+    let invokes = stage.router.metric("dispatch_invokes_total").await;
+    assert!((3.0..=20.0).contains(&invokes), "{invokes} invokes");
+    assert!(stage.router.log().contains("Runtime.ExitError"), "the operator is told why");
+}
