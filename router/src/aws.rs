@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use aws_config::BehaviorVersion;
 use aws_sdk_lambda::Client;
-use aws_sdk_lambda::config::retry::RetryConfig;
+use aws_sdk_lambda::config::retry::{ReconnectMode, RetryConfig};
 use aws_sdk_lambda::config::timeout::TimeoutConfig;
 use aws_sdk_lambda::config::{
     Credentials, ProvideCredentials, Region, StalledStreamProtectionConfig,
@@ -114,7 +114,10 @@ impl LambdaInvoker {
         transport: Transport,
     ) -> Result<Self, AwsError> {
         let mut config = config
-            .retry_config(RetryConfig::disabled())
+            // Each call has its own connection, so a failed one leaves none behind to be avoided.
+            .retry_config(
+                RetryConfig::disabled().with_reconnect_mode(ReconnectMode::ReuseAllConnections),
+            )
             .timeout_config(TimeoutConfig::disabled())
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .http_client(transport);
