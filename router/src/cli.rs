@@ -58,30 +58,30 @@ pub(crate) struct Configured {
   lambda-dispatch dev --cold-start 3s -- sh -c 'exec uvicorn main:app --port $PORT'")]
 struct DevArgs {
     /// Where clients come in
-    #[arg(long, default_value = "127.0.0.1:5001")]
+    #[arg(long, default_value = "127.0.0.1:5001", value_name = "ADDRESS", value_parser = address)]
     listen: SocketAddr,
     /// Probes and metrics; `off` for none
-    #[arg(long, default_value = "127.0.0.1:5005")]
-    admin: String,
+    #[arg(long, default_value = "127.0.0.1:5005", value_name = "ADDRESS", value_parser = admin)]
+    admin: Admin,
     #[command(flatten)]
     pool: PoolArgs,
-    /// Instances kept though idle
-    #[arg(long, default_value_t = 0)]
+    /// Instances kept though idle, as far as --max-instances allows
+    #[arg(long, default_value_t = 0, value_name = "COUNT")]
     min_instances: u32,
     /// Most instances
-    #[arg(long, default_value_t = 10, value_parser = between(1, 1_000))]
+    #[arg(long, default_value_t = 10, value_name = "COUNT", value_parser = between(1, 1_000))]
     max_instances: u32,
     /// Added to the time that a new environment takes to start
-    #[arg(long, default_value = "0s", value_parser = parse_span)]
+    #[arg(long, default_value = "0s", value_name = "TIME", value_parser = within_lambda)]
     cold_start: Duration,
-    /// The function's time-out, up to 15m
-    #[arg(long, default_value = "60s", value_parser = parse_span)]
+    /// The function's time-out, 1s to 15m
+    #[arg(long, default_value = "60s", value_name = "TIME", value_parser = function_timeout)]
     function_timeout: Duration,
     /// The variable in which your app is told its port
-    #[arg(long, default_value = "PORT", value_name = "NAME")]
+    #[arg(long, default_value = "PORT", value_name = "NAME", value_parser = variable_name)]
     app_port_env: String,
     /// The command that starts your app, and its arguments
-    #[arg(last = true)]
+    #[arg(trailing_var_arg = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }
 
@@ -91,25 +91,25 @@ struct DemoArgs {
     #[arg(long)]
     json: bool,
     /// Requests, all sent at once
-    #[arg(long, default_value_t = 100, value_parser = between(1, 1_000))]
+    #[arg(long, default_value_t = 100, value_name = "COUNT", value_parser = between(1, 1_000))]
     requests: u32,
     #[command(flatten)]
     pool: PoolArgs,
     /// How long the app takes for each
-    #[arg(long, default_value = "50ms", value_parser = parse_span)]
+    #[arg(long, default_value = "50ms", value_name = "TIME", value_parser = within_lambda)]
     service: Duration,
     /// Added to the time that a new environment takes to start
-    #[arg(long, default_value = "3s", value_parser = parse_span)]
+    #[arg(long, default_value = "3s", value_name = "TIME", value_parser = within_lambda)]
     cold_start: Duration,
     /// Instances that are warm when the burst comes
-    #[arg(long, default_value_t = 1, value_parser = between(0, 100))]
+    #[arg(long, default_value_t = 1, value_name = "COUNT", value_parser = between(0, 100))]
     warm: u32,
 }
 
 #[derive(Args, Debug)]
 struct PoolArgs {
     /// Requests that one instance serves at once: its slots
-    #[arg(long, default_value_t = 10, value_parser = between(1, SLOTS_MAX))]
+    #[arg(long, default_value_t = 10, value_name = "COUNT", value_parser = between(1, SLOTS_MAX))]
     concurrency: u32,
     /// Memory of the function, in MB, for the bill
     #[arg(long, default_value_t = 1_024, value_name = "MB", value_parser = between(128, 10_240))]
@@ -127,7 +127,7 @@ pub fn main() -> ExitCode {
         Command::Check(configured) => serve::check(&configured),
         Command::Demo(args) => run(demo::run(args.into())),
         Command::Dev(args) => {
-            let admin = args.admin.clone();
+            let Admin(admin) = args.admin;
             run(dev::run(args.into(), admin))
         }
         Command::Serve(configured) => serve::run(&configured),
@@ -212,11 +212,52 @@ fn between(least: u32, most: u32) -> RangedI64ValueParser<u32> {
     clap::value_parser!(u32).range(i64::from(least)..=i64::from(most))
 }
 
+/// Where the admin port is, if anywhere.
+#[derive(Clone, Copy, Debug)]
+struct Admin(Option<SocketAddr>);
+
+fn admin(text: &str) -> Result<Admin, String> {
+    if text == "off" {
+        return Ok(Admin(None));
+    }
+    address(text).map(|it| Admin(Some(it))).map_err(|why| format!("{why}, or off"))
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        format!("`{text}` is no address; write IP:PORT, such as 127.0.0.1:5001 or [::1]:5001")
+    })
+}
+
+fn within_lambda(text: &str) -> Result<Duration, String> {
+    let span = parse_span(text)?;
+    if span > LAMBDA_MOST {
+        return Err(format!("{text} is more than 15m, which is the most that Lambda allows"));
+    }
+    Ok(span)
+}
+
+fn function_timeout(text: &str) -> Result<Duration, String> {
+    let span = within_lambda(text)?;
+    if span < Duration::from_secs(1) {
+        return Err(format!("{text} is less than 1s, which is the least that Lambda allows"));
+    }
+    Ok(span)
+}
+
+fn variable_name(text: &str) -> Result<String, String> {
+    let is_name = !text.is_empty() && !text.contains(['=', '\0']);
+    is_name.then(|| text.to_owned()).ok_or_else(|| "a variable's name, such as PORT".to_owned())
+}
+
 fn key_value(text: &str) -> Result<(String, String), String> {
     text.split_once('=')
         .map(|(key, value)| (key.trim().to_owned(), value.trim().to_owned()))
         .ok_or_else(|| format!("`{text}` is not KEY=VALUE, such as pool.slots=20"))
 }
+
+/// The longest time-out of a function.
+const LAMBDA_MOST: Duration = Duration::from_secs(15 * 60);
 
 #[cfg(test)]
 mod tests {

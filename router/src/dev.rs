@@ -133,17 +133,16 @@ impl System {
     }
 }
 
-/// Runs the system until Ctrl-C.
+/// Runs the system until Ctrl-C, with an admin port if there is an address for one.
 ///
 /// # Errors
 ///
 /// It could not be started, or the app did not get ready.
-pub async fn run(local: Local, admin: String) -> anyhow::Result<()> {
+pub async fn run(local: Local, admin: Option<SocketAddr>) -> anyhow::Result<()> {
     logging::start(&Log::default())?;
-    let admin = match admin.as_str() {
-        "off" => None,
-        address => {
-            let address = address.parse().context("--admin is neither an address nor `off`")?;
+    let admin = match admin {
+        None => None,
+        Some(address) => {
             let advice = "stop what uses it, or choose another address with --admin";
             Some(bind(address, advice).await?)
         }
@@ -240,7 +239,14 @@ fn observer(
             tracing::warn!("{event}");
             failed.send(format!("the app cannot be started: {error}")).ok();
         }
-        other => tracing::debug!("{other}"),
+        other @ (Event::Billed(_)
+        | Event::EnvironmentStarted { .. }
+        | Event::Exited { .. }
+        | Event::Frozen { .. }
+        | Event::InitDone { .. }
+        | Event::Killed { .. }
+        | Event::Thawed { .. }
+        | _) => tracing::debug!("{other}"),
     }
 }
 

@@ -103,6 +103,9 @@ fn dev(flags: &[&str], arguments: &[&str]) -> Command {
 fn failing(flags: &[&str], arguments: &[&str]) -> Output {
     let output = dev(flags, arguments).stderr(Stdio::piped()).output().unwrap();
     assert!(!output.status.success());
+    let said = said(&output);
+    assert!(!said.contains('\u{1b}'), "there is no terminal for colours: {said:?}");
+    assert!(!said.contains("ERROR"), "the fault is the user's, not ours: {said}");
     output
 }
 
@@ -269,4 +272,29 @@ fn app_that_never_listens_is_one_clear_line() {
     let said = said(&failing(&flags, &["--", "sleep", "100"]));
     assert!(said.contains("the app did not get ready"), "{said}");
     assert!(said.contains("$PORT"), "{said}");
+}
+
+#[test]
+fn command_needs_no_dashes_before_it() {
+    let flags = ["--listen", "127.0.0.1:0", "--admin", "off"];
+    let said = said(&failing(&flags, &["sh", "-c", "exit 3"]));
+    assert!(said.contains("the app ended before it was ready (exit status 3)"), "{said}");
+}
+
+#[test]
+fn wrong_flag_is_answered_with_what_is_allowed() {
+    for (flag, value, allowed) in [
+        ("--listen", "5001", "127.0.0.1:5001"),
+        ("--admin", "no", "127.0.0.1:5001 or [::1]:5001, or off"),
+        ("--concurrency", "0", "1..="),
+        ("--max-instances", "many", "invalid digit"),
+        ("--cold-start", "3", "250ms, 30s, 2m or 1h"),
+        ("--function-timeout", "20m", "15m"),
+        ("--function-timeout", "0s", "1s"),
+        ("--app-port-env", "", "such as PORT"),
+        ("--no-such-flag", "", "--help"),
+    ] {
+        let said = said(&failing(&[flag, value], &[]));
+        assert!(said.contains(flag) && said.contains(allowed), "{flag} {value}: {said}");
+    }
 }
