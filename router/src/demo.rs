@@ -26,6 +26,8 @@ use tokio::task::JoinSet;
 use crate::aws::LambdaInvoker;
 use crate::dev::{FUNCTION, Local, System, own_program};
 use crate::direct::{DirectRequest, fetch};
+use crate::logging;
+use crate::settings::Log;
 
 /// What is compared.
 #[derive(Clone, Debug)]
@@ -74,6 +76,7 @@ struct Outcome {
 ///
 /// The system could not be started, or a request failed.
 pub async fn run(demo: Demo) -> anyhow::Result<()> {
+    logging::start(&Log { filter: "warn".to_owned(), ..Log::default() })?;
     let lambda = by_lambda(&demo).await?;
     let router = by_router(&demo).await?;
     let text = if demo.json {
@@ -106,6 +109,7 @@ async fn by_lambda(demo: &Demo) -> anyhow::Result<Outcome> {
     };
     config.service.cold_start = demo.cold_start;
     config.service.memory_mb = demo.memory_mb;
+    config.service.function_timeout = FUNCTION_TIMEOUT;
     let emulator = Emulator::start(config, function).await?;
     emulator.prewarm(demo.warm).await?;
     let invoker = Arc::new(LambdaInvoker::local(&emulator.endpoint())?);
@@ -119,13 +123,7 @@ async fn by_lambda(demo: &Demo) -> anyhow::Result<Outcome> {
         }
     })
     .await?;
-    // An invoke is billed a moment after its answer, when its environment is done with it.
-    let billed = async {
-        while emulator.bills().await.len() < waits.len() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(LEAVE_LIMIT, billed).await.context("an invoke is not billed")?;
+    all_billed(&emulator, waits.len()).await?;
     let outcome = outcome(demo, &waits, &emulator.bills().await);
     emulator.shutdown().await;
     Ok(outcome)
@@ -141,7 +139,7 @@ async fn by_router(demo: &Demo) -> anyhow::Result<Outcome> {
             ..Limits::default()
         },
         cold_start: demo.cold_start,
-        function_timeout: Duration::from_secs(60),
+        function_timeout: FUNCTION_TIMEOUT,
         memory_mb: demo.memory_mb,
         port_env: "PORT".to_owned(),
         command: Vec::new(),
@@ -164,12 +162,25 @@ async fn by_router(demo: &Demo) -> anyhow::Result<Outcome> {
     .await?;
     // An instance is billed when it has left, which it does when it has been idle for a while.
     let mut gauges = system.router.gauges();
-    let gone =
-        gauges.wait_for(|(now, _)| now.starting + now.ready + now.draining + now.detached == 0);
-    tokio::time::timeout(LEAVE_LIMIT, gone).await.context("instances do not leave")??;
+    let gone = gauges
+        .wait_for(|(now, _)| now.starting + now.ready + now.draining + now.detached == 0)
+        .await;
+    let invokes = gone.context("the router has ended")?.1.invokes;
+    all_billed(&system.emulator, usize::try_from(invokes)?).await?;
     let outcome = outcome(demo, &waits, &system.emulator.bills().await);
     system.stop().await;
     Ok(outcome)
+}
+
+/// Waits until so many invokes are billed, which each is a moment after its answer, when its
+/// environment is done with it.
+async fn all_billed(emulator: &Emulator, invokes: usize) -> anyhow::Result<()> {
+    let billed = async {
+        while emulator.bills().await.len() < invokes {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(LEAVE_LIMIT, billed).await.context("an invoke is not billed")
 }
 
 /// How long each request waited; `None` for one that failed.
@@ -258,9 +269,10 @@ fn table(demo: &Demo, lambda: &Outcome, router: &Outcome) -> String {
         row(name, show(lambda), show(router));
     }
     text.push_str(
-        "\nA wait is the time until the answer, less the time that the app takes. Lambda bills an\n\
-         environment's own start, but not what --cold-start adds. The router's own price comes on\n\
-         top: about $0.04 an hour for 1 vCPU and 2 GB of Fargate on ARM.\n",
+        "\nA wait is the time until the answer, less the time that the app takes. All environments\n\
+         share this machine's cores, so many that start at once take longer than on Lambda. Lambda\n\
+         bills an environment's own start, but not what --cold-start adds. The router's own price\n\
+         comes on top: about $0.04 an hour for 1 vCPU and 2 GB of Fargate on ARM.\n",
     );
     text
 }
@@ -281,5 +293,6 @@ fn progress(demo: &Demo, how: &'static str) -> ProgressBar {
     }
 }
 
+const FUNCTION_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long environments may take to be done after the last answer.
 const LEAVE_LIMIT: Duration = Duration::from_secs(30);
