@@ -139,7 +139,8 @@ impl Requests {
 
     /// The first in line.
     pub(crate) fn first(&self) -> Option<RequestId> {
-        self.queue().next().map(|request| request.id)
+        let index = self.returned.front().or_else(|| self.waiting.front())?;
+        Some(self.at(index).id)
     }
 
     /// Returned requests, next first.
