@@ -35,6 +35,10 @@ impl CurrentOffer {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    pub(crate) fn clear(&self) {
+        self.set(None);
+    }
+
     fn set(&self, attachment: Option<Attachment>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = attachment;
     }
@@ -141,7 +145,7 @@ impl<C: Connector> Invokes<C> {
     }
 
     async fn answer(&mut self, report: &Report) {
-        self.offer.set(None);
+        self.offer.clear();
         let Current { request_id, pool, instance, problem } = &self.current;
         tracing::info!(
             instance,

@@ -76,6 +76,7 @@ impl<C: Connector> Hands<C> {
             app_port: self.settings.app_port,
             compress: self.settings.compression,
             attachment,
+            kept: self.offer.clone(),
             lease,
             cold,
             inputs: inputs.clone(),

@@ -23,6 +23,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::app::{AllClosed, App};
+use crate::invokes::CurrentOffer;
 use crate::network::Network;
 use crate::relay::{Ending, relay};
 
@@ -54,6 +55,8 @@ pub(crate) struct Session<C> {
     pub(crate) app_port: u16,
     pub(crate) compress: bool,
     pub(crate) attachment: Attachment,
+    /// Where the offer is kept for another attempt, until one succeeds.
+    pub(crate) kept: CurrentOffer,
     pub(crate) lease: Duration,
     pub(crate) cold: bool,
     pub(crate) inputs: Inputs,
@@ -116,6 +119,8 @@ impl<C: Connector> Session<C> {
             let AttachError::Refused { status } = error else { return LinkEnd::Unreachable };
             return if status < 500 { LinkEnd::Refused } else { LinkEnd::Unavailable };
         }
+        // The token has done its work: it is not kept for whoever might read this memory.
+        self.kept.clear();
         self.inputs.tell(Input::Attached).await;
         let handshake = server(*slots).handshake(io);
         let connection = tokio::select! {
@@ -136,7 +141,8 @@ impl<C: Connector> Session<C> {
     }
 
     async fn serve<S: Io>(self, mut connection: Connection<S, Bytes>) -> LinkEnd {
-        let (app, closed) = App::new(self.network.local.clone(), self.app_port, self.clock);
+        drop(self.attachment);
+        let (app, closed) = App::new(self.network.local, self.app_port, self.clock);
         let mut serving = Serving {
             app: Arc::new(app),
             closed,

@@ -1,9 +1,9 @@
 //! TLS on both sides of the router.
 //!
 //! *Towards instances* there is nothing to deploy: at start the router makes a key and a
-//! certificate in memory ([`RouterIdentity`]), the invoke payload carries its SHA-256 (the *pin*), and the
-//! extension accepts exactly that certificate and no other ([`dial`]). It really verifies the
-//! handshake's signature as well, because a certificate is public and proves nothing by itself.
+//! certificate in memory ([`RouterIdentity`]), the invoke payload carries its SHA-256 (the *pin*),
+//! and the extension accepts exactly that certificate and no other ([`dial`]). It really verifies
+//! the handshake's signature as well, because a certificate is public and proves nothing by itself.
 //! TLS 1.3 only, ALPN `lambda-dispatch/2`, no resumption: a frozen instance keeps no session, and
 //! each connection has its own exporter, which the attach handshake signs.
 //!

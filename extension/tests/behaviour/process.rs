@@ -1,11 +1,11 @@
 //! The extension as a process of its own, and what it weighs.
 //!
-//! The budgets (size, memory, time to the first poll) hold for a release build, so they are checked
+//! The budgets (size, memory, time to the first poll) hold for what is shipped, so they are checked
 //! only when told where that is:
 //!
 //! ```sh
-//! cargo build --release -p lambda-dispatch-extension
-//! EXTENSION_BINARY=target/release/lambda-dispatch-extension \
+//! cargo build --profile extension -p lambda-dispatch-extension
+//! EXTENSION_BINARY=target/extension/lambda-dispatch-extension \
 //!     cargo test -p lambda-dispatch-extension --test behaviour process -- --nocapture
 //! ```
 

@@ -118,6 +118,36 @@ async fn trailers_of_an_answer_arrive() {
 }
 
 #[tokio::test]
+async fn answers_without_a_body_keep_their_length_and_the_connection_in_step() {
+    let app = App::with_sockets(|mut stream, _| async move {
+        loop {
+            let head = read_head(&mut stream).await;
+            let answer = match head.split(' ').next().unwrap_or_default() {
+                "" => return,
+                "HEAD" => "HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n",
+                "GET" => "HTTP/1.1 304 Not Modified\r\nContent-Length: 5000\r\nETag: \"a\"\r\n\r\n",
+                _ => "HTTP/1.1 204 No Content\r\n\r\n",
+            };
+            write(&mut stream, answer).await;
+        }
+    })
+    .await;
+    let mut stage = Stage::with(&app).await;
+    let mut link = stage.attach().await;
+    for (method, status, length) in
+        [("HEAD", 200, Some("5000")), ("GET", 304, Some("5000")), ("DELETE", 204, None)]
+    {
+        let request = Request::builder().method(method).uri("https://a/").body("").unwrap();
+        let response = soon("an answer comes", link.send(request).await).await.unwrap();
+        assert_eq!(response.status(), status);
+        let sent = response.headers().get("content-length");
+        assert_eq!(sent.map(|length| length.to_str().unwrap()), length, "{method}");
+        assert_eq!(text(response.into_body()).await.unwrap(), "");
+    }
+    assert_eq!(app.accepted(), 2, "one connection served all of them");
+}
+
+#[tokio::test]
 async fn one_warm_connection_is_used_again_and_again() {
     let app = App::hello().await;
     let mut stage = Stage::with(&app).await;
