@@ -4,7 +4,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use h2::Reason;
+use http::Request;
 use rustix::process::Signal;
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use crate::client::Client;
@@ -71,6 +74,38 @@ async fn sigterm_closes_no_connection_under_a_request() {
         assert!(answers.unwrap() > 1);
     }
     stage.until_instances_have_ended().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_lets_http2_streams_finish() {
+    let mut stage = Stage::demo(&["pool.slots=4", "timeouts.drain_delay=100ms"]).await;
+    let stream = TcpStream::connect(stage.router.http).await.unwrap();
+    let (mut requests, connection) = h2::client::handshake(stream).await.unwrap();
+    let ended = tokio::spawn(connection);
+    let mut responses = JoinSet::new();
+    // Until the router says that it takes no more.
+    while let Ok(mut ready) = requests.ready().await {
+        let request = Request::builder().uri("http://test/sleep?ms=20").body(()).unwrap();
+        let Ok((response, _)) = ready.send_request(request, true) else { break };
+        responses.spawn(async move { response.await.map(|response| response.status()) });
+        requests = ready;
+        if responses.len() == 40 {
+            stage.router.signal(Signal::TERM);
+        }
+    }
+    assert!(responses.len() > 40, "it took requests after SIGTERM");
+    for status in responses.join_all().await {
+        match status {
+            Ok(status) => assert_eq!(status, 200),
+            // Sent across the goaway: never begun, so that a client may send it elsewhere.
+            Err(error) => {
+                let never_begun = [Reason::NO_ERROR, Reason::REFUSED_STREAM].map(Some);
+                assert!(never_begun.contains(&error.reason()), "{error}");
+            }
+        }
+    }
+    ended.await.unwrap().unwrap();
+    assert!(stage.router.end().await.success());
 }
 
 #[tokio::test]
