@@ -1,5 +1,5 @@
-//! Replays what fuzzers have left behind, and random bytes, so that the decoder stays sound where no
-//! fuzzer runs.
+//! Replays what fuzzers have left behind, and random bytes, so that the decoder stays sound where
+//! no fuzzer runs.
 
 use std::fs;
 use std::path::Path;
