@@ -33,9 +33,12 @@ use core::time::Duration;
 use crate::time::Time;
 
 mod input;
+mod link;
 mod output;
 #[cfg(test)]
 mod tests;
+
+use link::PONG_PATIENCE;
 
 pub use input::{Ask, Input, InvokeId, LinkEnd};
 pub use output::{ExitReason, Output, Report};
@@ -301,7 +304,7 @@ impl Lifecycle {
                 }
             }
             Timer::Idle => self.drain(ExitReason::SelfLastActive),
-            Timer::LeaseEnd => self.lease_ended(),
+            Timer::LeaseEnd => self.wind_down(ExitReason::SelfDeadline),
             Timer::Ping => {
                 let give_up_at = self.now + PONG_PATIENCE;
                 if let Some(pulse) = self.pulse() {
@@ -475,157 +478,6 @@ impl Lifecycle {
     }
 }
 
-/// The link.
-impl Lifecycle {
-    fn connect(&mut self, invoke: Invoke, attempt: u32) {
-        let lease = invoke.lease_until.saturating_since(self.now);
-        if lease.is_zero() {
-            return self.end(invoke, ExitReason::SelfDeadline);
-        }
-        let give_up_at = self.now + ATTACH_PATIENCE;
-        self.state = State::Linked(invoke, Link::Connecting { attempt, give_up_at });
-        self.outputs.push_back(Output::Connect { lease, cold: !self.served_before });
-    }
-
-    fn attached(&mut self) {
-        let State::Linked(invoke, Link::Connecting { .. }) = self.state else {
-            self.stale_inputs += 1;
-            return;
-        };
-        self.served_before = true;
-        let pulse = Pulse::Felt { ask_at: self.now + PING_INTERVAL };
-        let link = Link::Serving { in_flight: 0, idle_since: self.now, pulse };
-        self.state = State::Linked(invoke, link);
-    }
-
-    fn disconnected(&mut self, end: LinkEnd) {
-        let State::Linked(invoke, link) = self.state else {
-            self.stale_inputs += 1;
-            return;
-        };
-        match link {
-            Link::BackingOff { .. } => self.stale_inputs += 1,
-            Link::Connecting { attempt, .. } => self.attach_failed(invoke, attempt, end),
-            Link::Cutting { reason, retry: None } => self.end(invoke, reason),
-            Link::Cutting { retry: Some(attempt), .. } => {
-                self.attach_failed(invoke, attempt, LinkEnd::Unreachable);
-            }
-            Link::Draining { reason, .. } => self.end(invoke, reason),
-            Link::Serving { .. } => {
-                let reason = match end {
-                    LinkEnd::Closed => ExitReason::RouterGoAway,
-                    LinkEnd::Lost
-                    | LinkEnd::Refused
-                    | LinkEnd::Unavailable
-                    | LinkEnd::Unreachable => ExitReason::RouterConnectionError,
-                };
-                self.end(invoke, reason);
-            }
-        }
-    }
-
-    fn attach_failed(&mut self, invoke: Invoke, attempt: u32, end: LinkEnd) {
-        let (reason, again) = match end {
-            LinkEnd::Closed | LinkEnd::Lost => (ExitReason::RouterConnectionError, true),
-            LinkEnd::Refused => (ExitReason::RouterStatus4xx, false),
-            LinkEnd::Unavailable => (ExitReason::RouterStatus5xx, true),
-            LinkEnd::Unreachable => (ExitReason::RouterUnreachable, true),
-        };
-        if again && attempt < ATTACH_ATTEMPTS_MAX && invoke.exit.is_none() {
-            let again_at = self.now + ATTACH_BACKOFF * 2_u32.pow(attempt - 1);
-            let link = Link::BackingOff { attempt: attempt + 1, again_at };
-            self.state = State::Linked(invoke, link);
-        } else {
-            self.end(invoke, reason);
-        }
-    }
-
-    fn lease_ended(&mut self) {
-        self.wind_down(ExitReason::SelfDeadline);
-    }
-
-    /// Ends the invoke in the gentlest way that the link's state allows.
-    fn wind_down(&mut self, reason: ExitReason) {
-        let State::Linked(invoke, link) = self.state else { return };
-        match link {
-            Link::BackingOff { .. } => self.end(invoke, reason),
-            Link::Connecting { .. } => self.cut(invoke, reason, None),
-            Link::Serving { .. } => self.drain(reason),
-            Link::Cutting { reason: earlier, .. } => {
-                self.state = State::Linked(invoke, Link::Cutting { reason: earlier, retry: None });
-            }
-            Link::Draining { .. } => {}
-        }
-    }
-
-    fn drain(&mut self, reason: ExitReason) {
-        if let State::Linked(invoke, Link::Serving { in_flight, pulse, .. }) = self.state {
-            self.state = State::Linked(invoke, Link::Draining { in_flight, pulse, reason });
-            self.outputs.push_back(Output::Goaway);
-        }
-    }
-
-    fn cut(&mut self, invoke: Invoke, reason: ExitReason, retry: Option<u32>) {
-        self.state = State::Linked(invoke, Link::Cutting { reason, retry });
-        self.outputs.push_back(Output::Disconnect);
-    }
-
-    fn ponged(&mut self) {
-        let ask_at = self.now + PING_INTERVAL;
-        match self.pulse() {
-            Some(pulse) => *pulse = Pulse::Felt { ask_at },
-            None => self.stale_inputs += 1,
-        }
-    }
-
-    fn pulse(&mut self) -> Option<&mut Pulse> {
-        match &mut self.state {
-            State::Linked(_, Link::Serving { pulse, .. } | Link::Draining { pulse, .. }) => {
-                Some(pulse)
-            }
-            State::Linked(
-                _,
-                Link::BackingOff { .. } | Link::Connecting { .. } | Link::Cutting { .. },
-            )
-            | State::Booting { .. }
-            | State::Exited
-            | State::Frozen
-            | State::Waiting { .. } => None,
-        }
-    }
-
-    fn request_started(&mut self) {
-        if let State::Linked(
-            invoke,
-            Link::Serving { in_flight, .. } | Link::Draining { in_flight, .. },
-        ) = &mut self.state
-        {
-            *in_flight += 1;
-            invoke.requests += 1;
-        } else {
-            self.stale_inputs += 1;
-        }
-    }
-
-    fn request_ended(&mut self) {
-        let now = self.now;
-        match &mut self.state {
-            State::Linked(_, Link::Serving { in_flight, idle_since, .. }) if *in_flight > 0 => {
-                *in_flight -= 1;
-                *idle_since = now;
-            }
-            State::Linked(_, Link::Draining { in_flight, .. }) if *in_flight > 0 => {
-                *in_flight -= 1;
-            }
-            State::Linked(..)
-            | State::Booting { .. }
-            | State::Exited
-            | State::Frozen
-            | State::Waiting { .. } => self.stale_inputs += 1,
-        }
-    }
-}
-
 /// What is seen from outside.
 impl Lifecycle {
     /// Whether the environment may be frozen: no link, no timer, nothing to do but wait.
@@ -663,11 +515,5 @@ const INIT_PATIENCE: Duration = Duration::from_millis(9500);
 const INVOKE_MAX: Duration = Duration::from_secs(86_400);
 /// How long before Lambda's deadline what is still running is cut; less for short invokes.
 const CUT_LEAD: Duration = Duration::from_millis(500);
-const ATTACH_ATTEMPTS_MAX: u32 = 4;
-/// Before the second attempt; doubles for each one after it.
-const ATTACH_BACKOFF: Duration = Duration::from_millis(50);
-const ATTACH_PATIENCE: Duration = Duration::from_secs(2);
-const PING_INTERVAL: Duration = Duration::from_secs(5);
-const PONG_PATIENCE: Duration = Duration::from_secs(5);
 /// How many payloads are remembered so that none is obeyed twice.
 const SEEN_MAX: usize = 64;

@@ -1,0 +1,158 @@
+//! The link to the router, as the machine sees it: attach attempts, serving, draining, cutting.
+
+use core::time::Duration;
+
+use super::{ExitReason, Invoke, Lifecycle, Link, LinkEnd, Output, Pulse, State};
+
+impl Lifecycle {
+    pub(super) fn connect(&mut self, invoke: Invoke, attempt: u32) {
+        let lease = invoke.lease_until.saturating_since(self.now);
+        if lease.is_zero() {
+            return self.end(invoke, ExitReason::SelfDeadline);
+        }
+        let give_up_at = self.now + ATTACH_PATIENCE;
+        self.state = State::Linked(invoke, Link::Connecting { attempt, give_up_at });
+        self.outputs.push_back(Output::Connect { lease, cold: !self.served_before });
+    }
+
+    pub(super) fn attached(&mut self) {
+        let State::Linked(invoke, Link::Connecting { .. }) = self.state else {
+            self.stale_inputs += 1;
+            return;
+        };
+        self.served_before = true;
+        let pulse = Pulse::Felt { ask_at: self.now + PING_INTERVAL };
+        let link = Link::Serving { in_flight: 0, idle_since: self.now, pulse };
+        self.state = State::Linked(invoke, link);
+    }
+
+    pub(super) fn disconnected(&mut self, end: LinkEnd) {
+        let State::Linked(invoke, link) = self.state else {
+            self.stale_inputs += 1;
+            return;
+        };
+        match link {
+            Link::BackingOff { .. } => self.stale_inputs += 1,
+            Link::Connecting { attempt, .. } => self.attach_failed(invoke, attempt, end),
+            Link::Cutting { reason, retry: None } => self.end(invoke, reason),
+            Link::Cutting { retry: Some(attempt), .. } => {
+                self.attach_failed(invoke, attempt, LinkEnd::Unreachable);
+            }
+            Link::Draining { reason, .. } => self.end(invoke, reason),
+            Link::Serving { .. } => {
+                let reason = match end {
+                    LinkEnd::Closed => ExitReason::RouterGoAway,
+                    LinkEnd::Lost
+                    | LinkEnd::Refused
+                    | LinkEnd::Unavailable
+                    | LinkEnd::Unreachable => ExitReason::RouterConnectionError,
+                };
+                self.end(invoke, reason);
+            }
+        }
+    }
+
+    fn attach_failed(&mut self, invoke: Invoke, attempt: u32, end: LinkEnd) {
+        let (reason, again) = match end {
+            LinkEnd::Closed | LinkEnd::Lost => (ExitReason::RouterConnectionError, true),
+            LinkEnd::Refused => (ExitReason::RouterStatus4xx, false),
+            LinkEnd::Unavailable => (ExitReason::RouterStatus5xx, true),
+            LinkEnd::Unreachable => (ExitReason::RouterUnreachable, true),
+        };
+        if again && attempt < ATTACH_ATTEMPTS_MAX && invoke.exit.is_none() {
+            let again_at = self.now + ATTACH_BACKOFF * 2_u32.pow(attempt - 1);
+            let link = Link::BackingOff { attempt: attempt + 1, again_at };
+            self.state = State::Linked(invoke, link);
+        } else {
+            self.end(invoke, reason);
+        }
+    }
+
+    /// Ends the invoke in the gentlest way that the link's state allows.
+    pub(super) fn wind_down(&mut self, reason: ExitReason) {
+        let State::Linked(invoke, link) = self.state else { return };
+        match link {
+            Link::BackingOff { .. } => self.end(invoke, reason),
+            Link::Connecting { .. } => self.cut(invoke, reason, None),
+            Link::Serving { .. } => self.drain(reason),
+            Link::Cutting { reason: earlier, .. } => {
+                self.state = State::Linked(invoke, Link::Cutting { reason: earlier, retry: None });
+            }
+            Link::Draining { .. } => {}
+        }
+    }
+
+    pub(super) fn drain(&mut self, reason: ExitReason) {
+        if let State::Linked(invoke, Link::Serving { in_flight, pulse, .. }) = self.state {
+            self.state = State::Linked(invoke, Link::Draining { in_flight, pulse, reason });
+            self.outputs.push_back(Output::Goaway);
+        }
+    }
+
+    pub(super) fn cut(&mut self, invoke: Invoke, reason: ExitReason, retry: Option<u32>) {
+        self.state = State::Linked(invoke, Link::Cutting { reason, retry });
+        self.outputs.push_back(Output::Disconnect);
+    }
+
+    pub(super) fn ponged(&mut self) {
+        let ask_at = self.now + PING_INTERVAL;
+        match self.pulse() {
+            Some(pulse) => *pulse = Pulse::Felt { ask_at },
+            None => self.stale_inputs += 1,
+        }
+    }
+
+    pub(super) fn pulse(&mut self) -> Option<&mut Pulse> {
+        match &mut self.state {
+            State::Linked(_, Link::Serving { pulse, .. } | Link::Draining { pulse, .. }) => {
+                Some(pulse)
+            }
+            State::Linked(
+                _,
+                Link::BackingOff { .. } | Link::Connecting { .. } | Link::Cutting { .. },
+            )
+            | State::Booting { .. }
+            | State::Exited
+            | State::Frozen
+            | State::Waiting { .. } => None,
+        }
+    }
+
+    pub(super) fn request_started(&mut self) {
+        if let State::Linked(
+            invoke,
+            Link::Serving { in_flight, .. } | Link::Draining { in_flight, .. },
+        ) = &mut self.state
+        {
+            *in_flight += 1;
+            invoke.requests += 1;
+        } else {
+            self.stale_inputs += 1;
+        }
+    }
+
+    pub(super) fn request_ended(&mut self) {
+        let now = self.now;
+        match &mut self.state {
+            State::Linked(_, Link::Serving { in_flight, idle_since, .. }) if *in_flight > 0 => {
+                *in_flight -= 1;
+                *idle_since = now;
+            }
+            State::Linked(_, Link::Draining { in_flight, .. }) if *in_flight > 0 => {
+                *in_flight -= 1;
+            }
+            State::Linked(..)
+            | State::Booting { .. }
+            | State::Exited
+            | State::Frozen
+            | State::Waiting { .. } => self.stale_inputs += 1,
+        }
+    }
+}
+
+const ATTACH_ATTEMPTS_MAX: u32 = 4;
+/// Before the second attempt; doubles for each one after it.
+const ATTACH_BACKOFF: Duration = Duration::from_millis(50);
+const ATTACH_PATIENCE: Duration = Duration::from_secs(2);
+const PING_INTERVAL: Duration = Duration::from_secs(5);
+pub(super) const PONG_PATIENCE: Duration = Duration::from_secs(5);
