@@ -236,7 +236,7 @@ impl Exchange<'_> {
             Ok(Err(Waiting::Instance(error))) => {
                 tracing::debug!(instance = %session.instance, %error, "no response");
                 let had_body = !matches!(upload, Uploading::None);
-                self.recover(upload).await;
+                self.recover(upload).await?;
                 let ending = if is_undelivered(&error) && self.reusable {
                     Ending::Undelivered
                 } else {
@@ -247,15 +247,19 @@ impl Exchange<'_> {
         }
     }
 
-    /// Takes the body back from a stream that has ended.
-    async fn recover(&mut self, upload: Uploading) {
+    /// Takes the body back from a stream that has ended, unless it is what ended the stream.
+    async fn recover(&mut self, upload: Uploading) -> Result<(), Attempt> {
         let upload = match upload {
-            Uploading::None => return,
+            Uploading::None => return Ok(()),
             Uploading::Done(upload) => Some(upload),
-            Uploading::Sending(mut task) => (&mut task.0).await.ok().map(|(upload, _)| upload),
+            Uploading::Sending(mut task) => match (&mut task.0).await {
+                Ok((_, Err(SendError::Body(_)))) => return Err(Attempt::ClientBody),
+                sent => sent.ok().map(|(upload, _)| upload),
+            },
         };
         self.upload = upload;
         self.reusable = self.upload.as_mut().is_some_and(Upload::rewind);
+        Ok(())
     }
 
     /// Passes on the response of an instance.
