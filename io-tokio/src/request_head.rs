@@ -44,6 +44,10 @@ pub(crate) fn forward(
             why: "this method is not passed on",
         });
     }
+    if head.uri.scheme().is_none() && head.uri.authority().is_some() {
+        // `GET example.com`: the form that only CONNECT has.
+        return Err(bad("the target has no path"));
+    }
     let target = head.uri.path_and_query().cloned();
     let target = target.unwrap_or_else(|| PathAndQuery::from_static("/"));
     if target.as_str().len() > settings.target_bytes_max {

@@ -157,3 +157,33 @@ async fn body_that_its_client_cuts_never_looks_whole_to_the_app() {
         assert!(is_unharmed(&stage).await);
     }
 }
+
+#[tokio::test]
+async fn requests_that_are_not_http_are_refused_as_the_clients_fault() {
+    let (stage, app) = RawApp::stage(SETTINGS).await;
+    assert_eq!(stage.router.get("/first").await.status, 200);
+    let chunked = "POST /bad HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n";
+    for (fault, request, status) in [
+        ("a negative chunk", format!("{chunked}-5\r\nhello\r\n0\r\n\r\n"), 400),
+        ("more than its chunk", format!("{chunked}5\r\nhelloXX0\r\n\r\n"), 400),
+        ("a chunk without end", format!("{chunked}fffffffffffffffff\r\nhello"), 400),
+        ("no Host", "GET /bad HTTP/1.1\r\n\r\n".to_owned(), 400),
+        ("two Hosts", "GET /bad HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n".to_owned(), 400),
+        ("no path", "GET bad HTTP/1.1\r\nHost: test\r\n\r\n".to_owned(), 400),
+        ("a tunnel", "CONNECT bad:80 HTTP/1.1\r\nHost: bad:80\r\n\r\n".to_owned(), 405),
+        (
+            "two lengths",
+            "POST /bad HTTP/1.1\r\nHost: test\r\nContent-Length: 1\r\n\
+            Content-Length: 2\r\n\r\nxx"
+                .to_owned(),
+            400,
+        ),
+    ] {
+        let mut client = Client::connect(stage.router.http).await;
+        client.send(request).await.unwrap();
+        assert_eq!(client.answer("GET").await.unwrap().status, status, "{fault}");
+        assert!(is_unharmed(&stage).await, "{fault}");
+    }
+    let bad = app.seen(" /bad ");
+    assert!(bad.is_none_or(|it| !matches!(it.body, Body::Whole(_))), "it looked whole to the app");
+}
