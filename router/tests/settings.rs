@@ -222,7 +222,7 @@ fn all_faults_are_reported_at_once_each_with_its_place_and_a_remedy() {
         "allowed: rule | simple | ewma",
         "pool.memory_mb is \"array\" (",
         ".toml:8: there is no setting \"tiemouts.head\"; did you mean timeouts.head?",
-        "pool.slots is \"0\" (LAMBDA_DISPATCH_POOL_SLOTS); allowed: a whole number from 1 to 1000",
+        "pool.slots is \"0\" (LAMBDA_DISPATCH_POOL_SLOTS); allowed: a whole number from 1 to 255",
         "pool.function is \"no such name\" (command line)",
         "command line: there is no setting \"listen.htp\"; did you mean listen.http?",
     ] {
