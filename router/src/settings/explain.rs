@@ -128,6 +128,7 @@ fn consequences(settings: &Settings) -> Vec<String> {
     let (pool, timeouts) = (&settings.pool, &settings.timeouts);
     let requests = u64::from(pool.instances_max) * u64::from(pool.slots);
     let mut all = vec![
+        clients(settings),
         format!(
             "at most {} instances x {} slots = {} requests at once",
             grouped(pool.instances_max.into()),
@@ -184,6 +185,20 @@ fn consequences(settings: &Settings) -> Vec<String> {
         ),
     });
     all
+}
+
+/// Where clients are served, which is not everywhere that an address is set.
+fn clients(settings: &Settings) -> String {
+    let http = settings.listen.http.map(|address| format!("http://{address}"));
+    let https = settings.listen.https.as_ref().map(|it| format!("https://{}", it.address));
+    match (http, https) {
+        (Some(http), Some(https)) => format!("clients are served at {http} and {https}"),
+        (None, Some(https)) => format!("clients are served at {https}"),
+        (Some(http), None) => {
+            format!("clients are served at {http}; listen.https needs a listen.certificate")
+        }
+        (None, None) => "no client is served".to_owned(),
+    }
 }
 
 fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
