@@ -1,8 +1,8 @@
 //! The one file that reads a clock.
 //!
-//! The models know only [`Time`], nanoseconds since a zero that their driver chose. Here the zero is
-//! the moment [`Clock::start`] was called, and the clock underneath is tokio's, so that a paused or
-//! simulated runtime rules everything that is built on it.
+//! The models know only [`Time`], nanoseconds since a zero that their driver chose. Here the zero
+//! is the moment [`Clock::start`] was called, and the clock underneath is tokio's, so that a paused
+//! or simulated runtime rules everything that is built on it.
 
 use std::time::Duration;
 

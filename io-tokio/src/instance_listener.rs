@@ -11,8 +11,8 @@ use crate::pool::Pool;
 use crate::session::Session;
 use crate::tls::RouterIdentity;
 
-/// Accepts instances for as long as it runs. Without an `identity` it speaks plaintext, which is for
-/// development and simulation.
+/// Accepts instances for as long as it runs. Without an `identity` it speaks plaintext, which is
+/// for development and simulation.
 ///
 /// Whoever has not proved who they are gets little: a few seconds, one of a bounded number of
 /// places, and no memory beyond a small head.

@@ -1,7 +1,7 @@
 //! The network as the adapters see it: something that accepts and something that connects.
 //!
-//! Production uses TCP, a simulation stands in its own sockets. Everything above is generic over the
-//! two traits and knows no other condition. Two TCP options are decided here once: Nagle is off
+//! Production uses TCP, a simulation stands in its own sockets. Everything above is generic over
+//! the two traits and knows no other condition. Two TCP options are decided here once: Nagle is off
 //! (with it on, a relayed exchange is nine times slower) and keep-alive is on, so that a peer that
 //! vanished without a word is noticed even where nobody pings.
 
@@ -30,8 +30,8 @@ pub trait Listener: Send + 'static {
     ///
     /// # Errors
     ///
-    /// A connection that failed while it was accepted, or a process out of descriptors. The listener
-    /// stays usable; accept again.
+    /// A connection that failed while it was accepted, or a process out of descriptors. The
+    /// listener stays usable; accept again.
     fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Io, SocketAddr)>> + Send;
 
     /// The address it listens on, with the real port where 0 was asked for.
@@ -65,8 +65,8 @@ pub trait Connector: Clone + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// The name is unknown, the peer refused or did not answer, or the connector forbids the address.
-    /// How long to wait is the caller's decision.
+    /// The name is unknown, the peer refused or did not answer, or the connector forbids the
+    /// address. How long to wait is the caller's decision.
     fn connect(&self, host: &str, port: u16) -> impl Future<Output = io::Result<Self::Io>> + Send;
 }
 

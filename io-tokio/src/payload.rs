@@ -21,8 +21,8 @@
 //! ```
 //!
 //! The payload is the root of trust of the whole link, since it comes over AWS's own authenticated
-//! channel. It is therefore checked as a whole before anything is dialled ([`InvokePayload::offer`]),
-//! and its token is never printed.
+//! channel. It is therefore checked as a whole before anything is dialled
+//! ([`InvokePayload::offer`]), and its token is never printed.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -4,8 +4,8 @@
 //! only when told where that is:
 //!
 //! ```sh
-//! cargo build --profile extension -p lambda-dispatch-extension
-//! EXTENSION_BINARY=target/extension/lambda-dispatch-extension \
+//! cargo build --release -p lambda-dispatch-extension
+//! EXTENSION_BINARY=target/release/lambda-dispatch-extension \
 //!     cargo test -p lambda-dispatch-extension --test behaviour process -- --nocapture
 //! ```
 
