@@ -249,30 +249,29 @@ fn table(demo: &Demo, lambda: &Outcome, router: &Outcome) -> String {
         "\n{} requests at once, {:?} each; {} warm, {} slots, cold start {:?}, {} MB\n\n",
         demo.requests, demo.service, demo.warm, demo.slots, demo.cold_start, demo.memory_mb
     );
-    let mut row = |name: &str, left: String, right: String| {
+    let mut line = |name: &str, left: &str, right: &str| {
         text.push_str(&format!("{name:<28}{left:>16}{right:>20}\n"));
     };
-    row("", "Lambda itself".into(), "lambda-dispatch".into());
-    let pairs: [(&str, fn(&Outcome) -> String); 10] = [
-        ("served", |outcome| outcome.served.to_string()),
-        ("failed", |outcome| outcome.failed.to_string()),
-        ("wait p50", |outcome| format!("{} ms", outcome.wait_p50_ms)),
-        ("wait p99", |outcome| format!("{} ms", outcome.wait_p99_ms)),
-        ("wait max", |outcome| format!("{} ms", outcome.wait_max_ms)),
-        ("paid a cold start", |outcome| outcome.paid_cold_start.to_string()),
-        ("environments started", |outcome| outcome.environments_started.to_string()),
-        ("invokes", |outcome| outcome.invokes.to_string()),
-        ("billed", |outcome| format!("{:.3} GB-s", outcome.gb_seconds)),
-        ("Lambda's price", |outcome| format!("${:.7}", outcome.dollars)),
-    ];
-    for (name, show) in pairs {
-        row(name, show(lambda), show(router));
-    }
+    line("", "Lambda itself", "lambda-dispatch");
+    let mut row = |name: &str, show: &dyn Fn(&Outcome) -> String| {
+        line(name, &show(lambda), &show(router));
+    };
+    row("served", &|outcome| outcome.served.to_string());
+    row("failed", &|outcome| outcome.failed.to_string());
+    row("wait p50", &|outcome| format!("{} ms", outcome.wait_p50_ms));
+    row("wait p99", &|outcome| format!("{} ms", outcome.wait_p99_ms));
+    row("wait max", &|outcome| format!("{} ms", outcome.wait_max_ms));
+    row("paid a cold start", &|outcome| outcome.paid_cold_start.to_string());
+    row("environments started", &|outcome| outcome.environments_started.to_string());
+    row("invokes", &|outcome| outcome.invokes.to_string());
+    row("billed", &|outcome| format!("{:.3} GB-s", outcome.gb_seconds));
+    row("Lambda's price", &|outcome| format!("${:.7}", outcome.dollars));
     text.push_str(
-        "\nA wait is the time until the answer, less the time that the app takes. All environments\n\
-         share this machine's cores, so many that start at once take longer than on Lambda. Lambda\n\
-         bills an environment's own start, but not what --cold-start adds. The router's own price\n\
-         comes on top: about $0.04 an hour for 1 vCPU and 2 GB of Fargate on ARM.\n",
+        "\nA wait is the time until the answer, less the time that the app takes. All\n\
+         environments share this machine's cores, so many that start at once take longer\n\
+         than on Lambda. Lambda bills an environment's own start, but not what --cold-start\n\
+         adds. The router's own price comes on top: about $0.04 an hour for 1 vCPU and 2 GB\n\
+         of Fargate on ARM.\n",
     );
     text
 }
