@@ -8,7 +8,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use dispatch_model::{Config, Dispatcher, Input, InstanceId, Output, RequestId, Time};
+use dispatch_model::{
+    Config, Dispatcher, Input, InstanceId, InvokeOutcome, Output, RequestId, Time,
+};
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -261,7 +263,11 @@ impl<O: Observer> Driver<O> {
         tokio::spawn(async move {
             let invoked = invoker.invoke(&function, payload.to_json()).await;
             let Invoked { outcome, detail } = invoked;
-            tracing::info!(%instance, ?outcome, detail, "invoke ended");
+            if outcome == InvokeOutcome::Returned {
+                tracing::debug!(%instance, detail, "invoke returned");
+            } else {
+                tracing::warn!(%instance, ?outcome, detail, "invoke failed");
+            }
             pool.tell(Input::InvokeEnded { instance, outcome });
         });
     }
