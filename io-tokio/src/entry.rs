@@ -2,20 +2,20 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use dispatch_model::{InstanceId, Time};
 
 use crate::clock::Clock;
 use crate::observe::{Access, AccessLog};
+use crate::upload::Progress;
 
 /// One exchange's entry. If it is dropped before it is finished, the client has gone.
 pub(crate) struct Entry {
     access: Access,
     began: Time,
     clock: Clock,
-    bytes_in: Arc<AtomicU64>,
+    upload: Arc<Progress>,
     log: Arc<dyn AccessLog>,
     finished: bool,
 }
@@ -53,12 +53,12 @@ impl Entry {
             request_id,
             user_agent: text(http::header::USER_AGENT),
         };
-        Self { access, began: clock.now(), clock, bytes_in: Arc::default(), log, finished: false }
+        Self { access, began: clock.now(), clock, upload: Arc::default(), log, finished: false }
     }
 
-    /// Counts the bytes of the request's body.
-    pub(crate) fn bytes_in(&self) -> Arc<AtomicU64> {
-        Arc::clone(&self.bytes_in)
+    /// How far the request's body is.
+    pub(crate) fn upload(&self) -> Arc<Progress> {
+        Arc::clone(&self.upload)
     }
 
     pub(crate) const fn add_bytes_out(&mut self, count: usize) {
@@ -86,7 +86,7 @@ impl Entry {
         self.finished = true;
         self.access.reason = reason;
         self.access.total = self.elapsed();
-        self.access.bytes_in = self.bytes_in.load(Ordering::Relaxed);
+        self.access.bytes_in = self.upload.bytes();
         if self.access.attempts == 0 {
             self.access.queue = self.access.total;
         }

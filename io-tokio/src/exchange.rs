@@ -10,6 +10,7 @@
 //! Whoever drops the exchange, at any moment, has cancelled it: the ticket tells the model, the
 //! stream is reset, and the app sees its client leave.
 
+use std::io::{self, ErrorKind};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,22 +18,21 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dispatch_model::{Ending, RefuseReason};
-use h2::client::ResponseFuture;
 use http::header::{self, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
-use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
 use crate::entry::Entry;
 use crate::networks::Networks;
 use crate::observe::AccessLog;
 use crate::pool::{Pool, Ticket, Verdict};
-use crate::relay::{Relayed, ResponseBody, Source, Upload};
+use crate::relay::{Relayed, ResponseBody, Source};
 use crate::request_head::{Origin, forward, response_headers};
 use crate::session::{Session, is_undelivered};
-use crate::stream_body::{SendError, StreamBody, send_body};
+use crate::stream_body::StreamBody;
+use crate::upload::{Patience, Sending, Silence, Upload, Uploading};
 
 /// Serves requests from clients.
 pub struct Edge {
@@ -48,9 +48,10 @@ pub struct Edge {
 /// How requests from clients are served.
 #[derive(Clone, Debug)]
 pub struct EdgeSettings {
-    /// Longest time from the dispatch to the response's head. Default 60 s.
+    /// Longest time from the end of a request, or from its dispatch if that is later, to the
+    /// response's head. Default 60 s.
     pub first_byte: Duration,
-    /// Longest silence within a response. Default 60 s.
+    /// Longest silence within a request or a response. Default 60 s.
     pub idle: Duration,
     /// Longest time from the first byte of a request's head to its last. Default 10 s.
     pub head: Duration,
@@ -120,7 +121,7 @@ impl Edge {
                 return answered(response, &mut entry, "bad_request");
             }
         };
-        let upload = (!body.is_end_stream()).then(|| Upload::new(body, entry.bytes_in()));
+        let upload = (!body.is_end_stream()).then(|| Upload::new(body, entry.upload()));
         let ticket = self.pool.arrive(head_bytes(&head));
         let mut exchange =
             Exchange { edge: self, ticket, entry, upload, sending: None, reusable: true };
@@ -154,34 +155,19 @@ struct Exchange<'a> {
 enum Failure {
     /// The client's body is broken.
     ClientBody,
+    /// The client went away in the middle of its body.
+    ClientGone,
+    /// The client stopped in the middle of its body.
+    ClientSilent,
     /// The model decided so.
     Refused { reason: RefuseReason, retry_after_s: u16 },
 }
 
 /// How one attempt ended without a response.
 enum Attempt {
-    ClientBody,
+    ClientBody(hyper::Error),
+    ClientSilent,
     Ended(Ending),
-}
-
-/// A request's body on its way to an instance.
-#[derive(Debug)]
-enum Uploading {
-    /// All of it has been sent, or as much as the instance wanted.
-    Done(Upload),
-    /// There is none, or the task that sent it has failed.
-    None,
-    Sending(Sending),
-}
-
-/// The task that sends a body. Whoever drops it wants no more of it sent; the stream is then reset.
-#[derive(Debug)]
-pub(crate) struct Sending(JoinHandle<(Upload, Result<u64, SendError<hyper::Error>>)>);
-
-impl Drop for Sending {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 impl Exchange<'_> {
@@ -200,7 +186,11 @@ impl Exchange<'_> {
             };
             verdict = match self.attempt(&session, request).await {
                 Ok(response) => return Ok(response),
-                Err(Attempt::ClientBody) => return Err(Failure::ClientBody),
+                Err(Attempt::ClientBody(error)) => {
+                    let gone = has_gone(&error);
+                    return Err(if gone { Failure::ClientGone } else { Failure::ClientBody });
+                }
+                Err(Attempt::ClientSilent) => return Err(Failure::ClientSilent),
                 Err(Attempt::Ended(ending)) => self.ticket.failed(ending).await,
             };
         }
@@ -216,27 +206,28 @@ impl Exchange<'_> {
         let Ok((response, stream)) = opened else {
             return Err(Attempt::Ended(Ending::Undelivered));
         };
-        let mut upload = match self.upload.take() {
-            None => Uploading::None,
-            Some(mut upload) => Uploading::Sending(Sending(tokio::spawn(async move {
-                let sent = send_body(&mut upload, stream).await;
-                (upload, sent)
-            }))),
-        };
-        let waiting = wait_for_head(response, &mut upload);
-        match tokio::time::timeout(self.edge.settings.first_byte, waiting).await {
-            Err(_) => Err(Attempt::Ended(Ending::TimedOut)),
-            Ok(Err(Waiting::ClientBody)) => Err(Attempt::ClientBody),
-            Ok(Ok(response)) => {
-                if let Uploading::Sending(task) = upload {
-                    self.sending = Some(task);
+        let had_body = self.upload.is_some();
+        let mut upload = Uploading::start(self.upload.take(), stream);
+        let settings = &self.edge.settings;
+        let patience = Patience { first_byte: settings.first_byte, idle: settings.idle };
+        match upload.wait_for_head(response, patience).await {
+            Ok(response) => {
+                if let Uploading::Sending(rest) = upload {
+                    self.sending = Some(rest);
                 }
                 Ok(response)
             }
-            Ok(Err(Waiting::Instance(error))) => {
+            Err(Silence::App) => Err(Attempt::Ended(Ending::TimedOut)),
+            Err(Silence::Broken(error)) => Err(Attempt::ClientBody(error)),
+            Err(Silence::Client) => Err(Attempt::ClientSilent),
+            Err(Silence::Stream(error)) => {
                 tracing::debug!(instance = %session.instance, %error, "no response");
-                let had_body = !matches!(upload, Uploading::None);
-                self.recover(upload).await?;
+                // The stream may have ended because the client's body did.
+                self.upload = upload.recover().await.map_err(Attempt::ClientBody)?;
+                self.reusable = match &mut self.upload {
+                    Some(upload) => upload.rewind(),
+                    None => !had_body,
+                };
                 let ending = if is_undelivered(&error) && self.reusable {
                     Ending::Undelivered
                 } else {
@@ -245,21 +236,6 @@ impl Exchange<'_> {
                 Err(Attempt::Ended(ending))
             }
         }
-    }
-
-    /// Takes the body back from a stream that has ended, unless it is what ended the stream.
-    async fn recover(&mut self, upload: Uploading) -> Result<(), Attempt> {
-        let upload = match upload {
-            Uploading::None => return Ok(()),
-            Uploading::Done(upload) => Some(upload),
-            Uploading::Sending(mut task) => match (&mut task.0).await {
-                Ok((_, Err(SendError::Body(_)))) => return Err(Attempt::ClientBody),
-                sent => sent.ok().map(|(upload, _)| upload),
-            },
-        };
-        self.upload = upload;
-        self.reusable = self.upload.as_mut().is_some_and(Upload::rewind);
-        Ok(())
     }
 
     /// Passes on the response of an instance.
@@ -292,6 +268,15 @@ impl Exchange<'_> {
     /// Answers for ourselves.
     fn fail(mut self, failure: Failure, request: &http::request::Parts) -> Response<ResponseBody> {
         let (mut response, reason) = match failure {
+            Failure::ClientGone => {
+                // Nobody will read it.
+                self.entry.finish("client_gone");
+                (text(StatusCode::BAD_REQUEST, "the request body is cut"), "client_gone")
+            }
+            Failure::ClientSilent => {
+                let why = "the request body did not come in time";
+                (text(StatusCode::REQUEST_TIMEOUT, why), "request_timeout")
+            }
             Failure::ClientBody => {
                 (text(StatusCode::BAD_REQUEST, "the request body is broken"), "bad_request")
             }
@@ -305,40 +290,25 @@ impl Exchange<'_> {
                 (response, reason.name())
             }
         };
+        let silent = matches!(failure, Failure::ClientSilent);
         let unread = self.upload.as_ref().is_some_and(|upload| !upload.is_end_stream());
-        if unread && request.version < Version::HTTP_2 {
+        if (unread || silent) && request.version < Version::HTTP_2 {
             response.headers_mut().insert(header::CONNECTION, CLOSE);
         }
         answered(response, &mut self.entry, reason)
     }
 }
 
-/// Why no head came.
-enum Waiting {
-    ClientBody,
-    Instance(h2::Error),
-}
-
-/// Waits for the head of a response while the request's body is still on its way.
-async fn wait_for_head(
-    mut response: ResponseFuture,
-    upload: &mut Uploading,
-) -> Result<Response<h2::RecvStream>, Waiting> {
-    loop {
-        let Uploading::Sending(task) = upload else {
-            return response.await.map_err(Waiting::Instance);
-        };
-        let sent = tokio::select! {
-            biased;
-            head = &mut response => return head.map_err(Waiting::Instance),
-            sent = &mut task.0 => sent,
-        };
-        *upload = match sent {
-            Ok((_, Err(SendError::Body(_)))) => return Err(Waiting::ClientBody),
-            Ok((body, _)) => Uploading::Done(body),
-            Err(_) => Uploading::None,
-        };
+/// Whether a client's body ended because the client did, and not because it is nonsense.
+fn has_gone(error: &hyper::Error) -> bool {
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            return !matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::InvalidInput);
+        }
+        source = error.source();
     }
+    error.is_incomplete_message() || error.is_closed() || error.is_canceled()
 }
 
 /// A request's head again: an attempt uses one up.

@@ -13,7 +13,7 @@
 //! | file | what |
 //! |---|---|
 //! | `driver`, `pool` | the task that owns a dispatcher, and the handle that others have on it |
-//! | `client_listener`, `exchange`, `request_head`, `relay` | a client's request and its response |
+//! | `client_listener`, `exchange`, `request_head`, `upload`, `relay` | a client's request and its response |
 //! | `instance_listener`, `attach`, `session` | an instance dials back and is given streams |
 //! | `payload`, `secret`, `tls`, `networks` | who may talk to whom |
 //! | `stream_body`, `headers` | bodies and headers between HTTP/2 and `http_body`, on both sides |
@@ -43,3 +43,4 @@ mod secret;
 pub mod session;
 pub mod stream_body;
 pub mod tls;
+mod upload;

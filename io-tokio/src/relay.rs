@@ -1,101 +1,18 @@
-//! The bodies of an exchange: the client's on its way in, which may have to be sent twice, and the
-//! instance's on its way out, whose end is the end of the exchange.
+//! The body of a response on its way to the client. Its end is the end of the exchange.
 
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::Sleep;
 
 use crate::entry::Entry;
-use crate::exchange::Sending;
 use crate::patience::Busy;
 use crate::pool::Ticket;
 use crate::stream_body::StreamBody;
-
-/// A client's body that remembers its beginning, so that it can be sent again when an instance
-/// gave the request back.
-#[derive(Debug)]
-pub(crate) struct Upload {
-    body: Incoming,
-    /// What was taken from the client so far, unless that was too much.
-    taken: Option<Vec<Frame<Bytes>>>,
-    taken_bytes: usize,
-    /// How many frames of `taken` have been given out again.
-    replayed: usize,
-    total: Arc<AtomicU64>,
-}
-
-impl Upload {
-    /// `total` counts the bytes taken from the client.
-    pub(crate) const fn new(body: Incoming, total: Arc<AtomicU64>) -> Self {
-        Self { body, taken: Some(Vec::new()), taken_bytes: 0, replayed: 0, total }
-    }
-
-    /// Starts again from the beginning, if all of it is still there.
-    pub(crate) const fn rewind(&mut self) -> bool {
-        self.replayed = 0;
-        self.taken.is_some()
-    }
-
-    fn remember(&mut self, frame: &Frame<Bytes>) {
-        let Some(taken) = &mut self.taken else { return };
-        let copy = match (frame.data_ref(), frame.trailers_ref()) {
-            (Some(data), _) => {
-                self.taken_bytes += data.len();
-                Frame::data(data.clone())
-            }
-            (None, Some(trailers)) => Frame::trailers(trailers.clone()),
-            (None, None) => return,
-        };
-        taken.push(copy);
-        self.replayed = taken.len();
-        if self.taken_bytes > REPLAY_BYTES_MAX {
-            self.taken = None;
-        }
-    }
-}
-
-impl Body for Upload {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        if let Some(frame) = self.taken.as_ref().and_then(|taken| taken.get(self.replayed)) {
-            let frame = match frame.data_ref() {
-                Some(data) => Frame::data(data.clone()),
-                None => Frame::trailers(frame.trailers_ref().cloned().unwrap_or_default()),
-            };
-            self.replayed += 1;
-            return Poll::Ready(Some(Ok(frame)));
-        }
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        if let Some(Ok(frame)) = &frame {
-            if let Some(data) = frame.data_ref() {
-                self.total.fetch_add(data.len() as u64, Ordering::Relaxed);
-            }
-            self.remember(frame);
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        let all_replayed = self.taken.as_ref().is_none_or(|taken| self.replayed == taken.len());
-        all_replayed && self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::default()
-    }
-}
+use crate::upload::Sending;
 
 /// The body of a response to a client. The request is done when it is dropped.
 #[derive(Debug)]
@@ -245,6 +162,3 @@ pub(crate) enum Cut {
     #[error("the instance cut the response: {0}")]
     Instance(h2::Error),
 }
-
-/// Most bytes of a request body kept to be sent again.
-const REPLAY_BYTES_MAX: usize = 64 << 10;

@@ -271,8 +271,7 @@ async fn upload_streams_and_one_that_is_cut_arrives_as_cut() {
 
 #[tokio::test]
 async fn upload_that_nobody_reads_is_given_up_with_its_request() {
-    let settings =
-        EdgeSettings { first_byte: Duration::from_millis(500), ..EdgeSettings::default() };
+    let settings = EdgeSettings { idle: Duration::from_millis(500), ..EdgeSettings::default() };
     let mut router = Router::start(one_slot(), settings, false).await;
     let head = b"POST / HTTP/1.1\r\nHost: app\r\nContent-Length: 100000000\r\n\r\n";
     let mut client = router.client(head).await;
@@ -294,6 +293,45 @@ async fn upload_that_nobody_reads_is_given_up_with_its_request() {
     .await;
     assert!(seen.starts_with(b"HTTP/1.1 504"), "{}", String::from_utf8_lossy(&seen));
     soon(std::future::poll_fn(|cx| respond.poll_reset(cx))).await.unwrap();
+}
+
+#[tokio::test]
+async fn upload_may_take_longer_than_the_response_if_it_gets_on() {
+    let (first_byte, idle) = (Duration::from_millis(300), Duration::from_millis(600));
+    let settings = EdgeSettings { first_byte, idle, ..EdgeSettings::default() };
+    let mut router = Router::start(one_slot(), settings, false).await;
+    let head = b"POST / HTTP/1.1\r\nHost: app\r\nContent-Length: 15\r\n\r\n";
+    let mut client = router.client(head).await;
+    let (request, mut respond) = router.next().await;
+    let mut body = request.into_body();
+    // 1.5 s in all, which is longer than either limit.
+    for _ in 0..15 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        client.write_all(b"x").await.unwrap();
+        assert_eq!(soon(body.data()).await.unwrap().unwrap(), "x");
+    }
+    respond.send_response(Response::new(()), true).unwrap();
+    read_until(&mut client, b"HTTP/1.1 200 OK").await;
+}
+
+#[tokio::test]
+async fn client_that_stops_in_its_body_is_408_and_one_that_leaves_is_no_fault_of_ours() {
+    let idle = Duration::from_millis(200);
+    let mut router =
+        Router::start(one_slot(), EdgeSettings { idle, ..EdgeSettings::default() }, false).await;
+    let half = b"POST / HTTP/1.1\r\nHost: app\r\nContent-Length: 10\r\n\r\nhello";
+    let mut silent = router.client(half).await;
+    let (_request, mut respond) = router.next().await;
+    let (seen, _) = read_all(&mut silent).await;
+    assert!(seen.starts_with("HTTP/1.1 408 Request Timeout"), "{seen}");
+    soon(std::future::poll_fn(|cx| respond.poll_reset(cx))).await.unwrap();
+    assert_eq!(router.logged().await.reason, "request_timeout");
+
+    let leaving = router.client(half).await;
+    let _received = router.next().await;
+    drop(leaving);
+    let access = router.logged().await;
+    assert_eq!((access.reason, access.status), ("client_gone", 499));
 }
 
 #[tokio::test]

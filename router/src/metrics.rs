@@ -224,12 +224,13 @@ const REFUSALS: [&str; 10] = [
 ];
 
 /// How an exchange can end, the usual first; the refusals and whatever else the adapters say.
-const REASONS: [&str; 16] = [
+const REASONS: [&str; 17] = [
     "served",
     "client_gone",
     "truncated",
     "idle_timeout",
     "bad_request",
+    "request_timeout",
     RefuseReason::Failed.name(),
     RefuseReason::OverBudget.name(),
     RefuseReason::PredictedWait.name(),

@@ -1,0 +1,222 @@
+//! A request's body on its way from the client to an instance.
+//!
+//! It is sent by a task of its own, because the response may begin, and even end, before it is
+//! through. Its beginning is kept for a while, so that it can be sent again when an instance gave
+//! the request back. How far it is can be seen from outside, which is how a client that has fallen
+//! silent is told from an app that takes its time.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::client::ResponseFuture;
+use h2::{RecvStream, SendStream};
+use http::Response;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::task::JoinHandle;
+
+use crate::stream_body::{SendError, send_body};
+
+/// How far a body is.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    bytes: AtomicU64,
+    /// The client owes the next byte.
+    starved: AtomicBool,
+}
+
+impl Progress {
+    /// Bytes taken from the client.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+}
+
+/// A client's body that remembers its beginning, so that it can be sent again when an instance
+/// gave the request back.
+#[derive(Debug)]
+pub(crate) struct Upload {
+    body: Incoming,
+    /// What was taken from the client so far, unless that was too much.
+    taken: Option<Vec<Frame<Bytes>>>,
+    taken_bytes: usize,
+    /// How many frames of `taken` have been given out again.
+    replayed: usize,
+    progress: Arc<Progress>,
+}
+
+impl Upload {
+    pub(crate) const fn new(body: Incoming, progress: Arc<Progress>) -> Self {
+        Self { body, taken: Some(Vec::new()), taken_bytes: 0, replayed: 0, progress }
+    }
+
+    /// Starts again from the beginning, if all of it is still there.
+    pub(crate) const fn rewind(&mut self) -> bool {
+        self.replayed = 0;
+        self.taken.is_some()
+    }
+
+    fn remember(&mut self, frame: &Frame<Bytes>) {
+        let Some(taken) = &mut self.taken else { return };
+        let copy = match (frame.data_ref(), frame.trailers_ref()) {
+            (Some(data), _) => {
+                self.taken_bytes += data.len();
+                Frame::data(data.clone())
+            }
+            (None, Some(trailers)) => Frame::trailers(trailers.clone()),
+            (None, None) => return,
+        };
+        taken.push(copy);
+        self.replayed = taken.len();
+        if self.taken_bytes > REPLAY_BYTES_MAX {
+            self.taken = None;
+        }
+    }
+}
+
+impl Body for Upload {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        if let Some(frame) = self.taken.as_ref().and_then(|taken| taken.get(self.replayed)) {
+            let frame = match frame.data_ref() {
+                Some(data) => Frame::data(data.clone()),
+                None => Frame::trailers(frame.trailers_ref().cloned().unwrap_or_default()),
+            };
+            self.replayed += 1;
+            return Poll::Ready(Some(Ok(frame)));
+        }
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        self.progress.starved.store(polled.is_pending(), Ordering::Relaxed);
+        let frame = ready!(polled);
+        if let Some(Ok(frame)) = &frame {
+            if let Some(data) = frame.data_ref() {
+                self.progress.bytes.fetch_add(data.len() as u64, Ordering::Relaxed);
+            }
+            self.remember(frame);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        let all_replayed = self.taken.as_ref().is_none_or(|taken| self.replayed == taken.len());
+        all_replayed && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
+    }
+}
+
+/// Where a request's body is.
+#[derive(Debug)]
+pub(crate) enum Uploading {
+    /// All of it has been sent, or as much as the instance wanted.
+    Done(Upload),
+    /// There is none, or the task that sent it has failed.
+    None,
+    /// It is on its way.
+    Sending(Sending),
+}
+
+/// The task that sends a body. Whoever drops it wants no more of it sent; the stream is then reset.
+#[derive(Debug)]
+pub(crate) struct Sending {
+    task: JoinHandle<(Upload, Result<u64, SendError<hyper::Error>>)>,
+    progress: Arc<Progress>,
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Why no head came.
+pub(crate) enum Silence {
+    /// The app has had its time.
+    App,
+    /// The client's body is broken: it went away, or sent nonsense.
+    Broken(hyper::Error),
+    /// The client stopped in the middle of its body.
+    Client,
+    /// The stream ended.
+    Stream(h2::Error),
+}
+
+/// How long may be waited for what.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// For the response to begin once all of the request is there.
+    pub(crate) first_byte: Duration,
+    /// For the request's body to get on.
+    pub(crate) idle: Duration,
+}
+
+impl Uploading {
+    /// Starts to send `upload`, if there is one, over `stream`.
+    pub(crate) fn start(upload: Option<Upload>, stream: SendStream<Bytes>) -> Self {
+        let Some(mut upload) = upload else { return Self::None };
+        let progress = Arc::clone(&upload.progress);
+        let task = tokio::spawn(async move {
+            let sent = send_body(&mut upload, stream).await;
+            (upload, sent)
+        });
+        Self::Sending(Sending { task, progress })
+    }
+
+    /// Waits for the head of the response while the body is still on its way.
+    pub(crate) async fn wait_for_head(
+        &mut self,
+        mut response: ResponseFuture,
+        patience: Patience,
+    ) -> Result<Response<RecvStream>, Silence> {
+        loop {
+            let Self::Sending(Sending { task, progress }) = self else {
+                let head = tokio::time::timeout(patience.first_byte, response).await;
+                return head.map_err(|_| Silence::App)?.map_err(Silence::Stream);
+            };
+            let before = progress.bytes();
+            let sent = tokio::select! {
+                biased;
+                head = &mut response => return head.map_err(Silence::Stream),
+                sent = task => sent,
+                () = tokio::time::sleep(patience.idle) => {
+                    if progress.bytes() > before {
+                        continue;
+                    }
+                    let starved = progress.starved.load(Ordering::Relaxed);
+                    return Err(if starved { Silence::Client } else { Silence::App });
+                }
+            };
+            *self = match sent {
+                Ok((_, Err(SendError::Body(error)))) => return Err(Silence::Broken(error)),
+                Ok((body, _)) => Self::Done(body),
+                Err(_) => Self::None,
+            };
+        }
+    }
+
+    /// Takes the body back from a stream that has ended. `None` if there is nothing to send again.
+    pub(crate) async fn recover(self) -> Result<Option<Upload>, hyper::Error> {
+        match self {
+            Self::None => Ok(None),
+            Self::Done(upload) => Ok(Some(upload)),
+            Self::Sending(mut sending) => match (&mut sending.task).await {
+                Ok((_, Err(SendError::Body(error)))) => Err(error),
+                sent => Ok(sent.ok().map(|(upload, _)| upload)),
+            },
+        }
+    }
+}
+
+/// Most bytes of a request body kept to be sent again.
+const REPLAY_BYTES_MAX: usize = 64 << 10;
