@@ -13,7 +13,9 @@
 //! | file | what |
 //! |---|---|
 //! | `driver`, `pool` | the task that owns a dispatcher, and the handle that others have on it |
-//! | `client_listener`, `exchange`, `request_head`, `upload`, `relay` | a client's request and its response |
+//! | `client_listener`, `patience` | connections from clients, and how long they may be silent |
+//! | `exchange`, `entry` | one request and its response, and its line in the access log |
+//! | `request_head`, `upload`, `relay` | the request's head, its body, and the response's |
 //! | `instance_listener`, `attach`, `session` | an instance dials back and is given streams |
 //! | `payload`, `secret`, `tls`, `networks` | who may talk to whom |
 //! | `stream_body`, `headers` | bodies and headers between HTTP/2 and `http_body`, on both sides |

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use dispatch_model::{Config, Limits};
+use emulator::model::InitFailure;
 use emulator::{Emulator, Event, Function, Program};
 use io_tokio::driver::PoolSettings;
 use io_tokio::exchange::EdgeSettings;
@@ -233,7 +234,13 @@ fn observer(
         }
         Event::InitFailed { cause, .. } => {
             tracing::warn!("{event}");
-            failed.send(format!("the app did not get ready ({cause}); {advice}")).ok();
+            let slow = if *cause == InitFailure::TimedOut {
+                "; if it needs longer than the 10 s that Lambda gives, set \
+                 LAMBDA_DISPATCH_ASYNC_INIT=true"
+            } else {
+                ""
+            };
+            failed.send(format!("the app did not get ready ({cause}); {advice}{slow}")).ok();
         }
         Event::SpawnFailed { error, .. } => {
             tracing::warn!("{event}");

@@ -192,12 +192,12 @@ fn burst_that_warm_slots_can_clear_pays_no_cold_start() {
 #[test]
 fn metric_counts_exactly_the_requests_that_waited_as_long_as_a_cold_start() {
     let dev = Dev::start(&["--cold-start", "1s", "--concurrency", "2", "--max-instances", "1"]);
-    // Two at a time, 300 ms each: ten rounds, and those after the fourth waited a second.
-    let answers = burst(&dev, 20, "/sleep?ms=300");
+    // Two at a time, 700 ms each: two wait 0 s, two 0.7 s, two 1.4 s, two 2.1 s.
+    let answers = burst(&dev, 8, "/sleep?ms=700");
     assert!(answers.iter().all(|(status, _)| *status == 200), "{answers:?}");
-    let waited = answers.iter().filter(|(_, took)| *took >= Duration::from_millis(1_300)).count();
+    let waited = answers.iter().filter(|(_, took)| *took >= Duration::from_millis(1_700)).count();
     assert_eq!(dev.metric("dispatch_cold_exposed_total"), waited as f64);
-    assert!(waited >= 10, "{waited} waited");
+    assert_eq!(waited, 4, "{answers:?}");
 }
 
 #[test]
@@ -271,6 +271,7 @@ fn app_that_never_listens_is_one_clear_line() {
     let flags = ["--listen", "127.0.0.1:0", "--admin", "off"];
     let said = said(&failing(&flags, &["--", "sleep", "100"]));
     assert!(said.contains("the app did not get ready"), "{said}");
+    assert!(said.contains("LAMBDA_DISPATCH_ASYNC_INIT"), "{said}");
     assert!(said.contains("$PORT"), "{said}");
 }
 
