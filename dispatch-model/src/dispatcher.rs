@@ -511,9 +511,15 @@ impl Dispatcher {
     }
 
     fn shut_down(&mut self, drain: Duration) {
-        if self.shutdown == Shutdown::No {
-            self.shutdown = Shutdown::Draining;
-            self.instances_min = 0;
+        if self.shutdown != Shutdown::No {
+            return;
+        }
+        self.shutdown = Shutdown::Draining;
+        self.instances_min = 0;
+        if drain.is_zero() {
+            // A timer that is due already would break the contract.
+            self.stop();
+        } else {
             self.timers.set(self.now + drain, Timer::DrainEnd);
         }
     }
