@@ -2,8 +2,7 @@
 //!
 //! What is passed on is passed on as it came: the raw path, headers with their order, repeats and
 //! bytes, bodies chunk by chunk, trailers. Changed is only what HTTP/1.1 and HTTP/2 say
-//! differently:
-//! `:authority` becomes `Host`, cookie crumbs become one line, hop-by-hop headers go.
+//! differently: `:authority` becomes `Host`, cookie crumbs become one line, hop-by-hop headers go.
 //!
 //! How it can end, as the router sees it:
 //!
