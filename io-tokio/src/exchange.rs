@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use dispatch_model::{Ending, RefuseReason};
+use dispatch_model::{Ending, Input, RefuseReason};
 use http::header::{self, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body;
@@ -204,6 +204,8 @@ impl Exchange<'_> {
     ) -> Result<Response<h2::RecvStream>, Attempt> {
         let opened = session.open(copy(request), self.upload.is_none()).await;
         let Ok((response, stream)) = opened else {
+            // It said goaway, or is gone, of which the model will hear as well.
+            self.note_goaway(session);
             return Err(Attempt::Ended(Ending::Undelivered));
         };
         let had_body = self.upload.is_some();
@@ -222,6 +224,9 @@ impl Exchange<'_> {
             Err(Silence::Client) => Err(Attempt::ClientSilent),
             Err(Silence::Stream(error)) => {
                 tracing::debug!(instance = %session.instance, %error, "no response");
+                if error.is_go_away() && error.is_remote() {
+                    self.note_goaway(session);
+                }
                 // The stream may have ended because the client's body did.
                 self.upload = upload.recover().await.map_err(Attempt::ClientBody)?;
                 self.reusable = match &mut self.upload {
@@ -236,6 +241,10 @@ impl Exchange<'_> {
                 Err(Attempt::Ended(ending))
             }
         }
+    }
+
+    fn note_goaway(&self, session: &Session) {
+        self.edge.pool.tell(Input::GoAwayReceived { instance: session.instance });
     }
 
     /// Passes on the response of an instance.

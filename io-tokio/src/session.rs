@@ -120,10 +120,14 @@ async fn answer_pings(instance: InstanceId, pings: Option<PingPong>, orders: &Or
     }
 }
 
-/// Whether `error` proves that no app has seen the request: the instance refused the stream.
+/// Whether `error` proves that no app has seen the request: the instance refused the stream, or said
+/// goaway and the stream is above the last one that it took.
+///
+/// A stream that the instance did take fails with its connection, and with another error.
 #[must_use]
 pub fn is_undelivered(error: &h2::Error) -> bool {
-    error.is_reset() && error.is_remote() && error.reason() == Some(h2::Reason::REFUSED_STREAM)
+    let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+    error.is_remote() && (refused || error.is_go_away())
 }
 
 /// As an I/O error, for places that know no other.

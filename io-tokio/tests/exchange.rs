@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test a panic is a failure, which is what is wanted")]
 
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -31,6 +32,9 @@ type Received = (Request<h2::RecvStream>, Respond);
 struct Instances {
     received: mpsc::UnboundedSender<Received>,
     slots: u16,
+    started: AtomicUsize,
+    /// How many of them, first ones first, are to say goaway.
+    leave: watch::Receiver<usize>,
 }
 
 impl Invoker for Instances {
@@ -39,16 +43,24 @@ impl Invoker for Instances {
         _: &str,
         payload: Vec<u8>,
     ) -> Pin<Box<dyn Future<Output = Invoked> + Send + '_>> {
-        let (received, slots) = (self.received.clone(), self.slots);
+        let (received, slots, leave) = (self.received.clone(), self.slots, self.leave.clone());
+        let number = self.started.fetch_add(1, Ordering::Relaxed);
         Box::pin(async move {
             let payload = InvokePayload::from_json(&payload).unwrap();
-            serve(payload, slots, received).await;
+            let mut leave = leave;
+            let told = async move { leave.wait_for(|count| *count > number).await.is_ok() };
+            serve(payload, slots, received, told).await;
             Invoked::new(InvokeOutcome::Returned, &"")
         })
     }
 }
 
-async fn serve(payload: InvokePayload, slots: u16, received: mpsc::UnboundedSender<Received>) {
+async fn serve(
+    payload: InvokePayload,
+    slots: u16,
+    received: mpsc::UnboundedSender<Received>,
+    told_to_leave: impl Future<Output = bool>,
+) {
     let offer = payload.offer(std::time::SystemTime::now(), Plaintext::Allowed).unwrap();
     let stream = TcpStream::connect((offer.host.as_str(), offer.port)).await.unwrap();
     let hello = Hello {
@@ -62,21 +74,39 @@ async fn serve(payload: InvokePayload, slots: u16, received: mpsc::UnboundedSend
         None => {
             let mut stream = stream;
             attach::request(&mut stream, &hello, &offer.token, &[]).await.unwrap();
-            streams(stream, received).await;
+            streams(stream, received, told_to_leave).await;
         }
         Some(pins) => {
             let (mut stream, exporter) = tls::dial(stream, &pins).await.unwrap();
             attach::request(&mut stream, &hello, &offer.token, &exporter).await.unwrap();
-            streams(stream, received).await;
+            streams(stream, received, told_to_leave).await;
         }
     }
 }
 
-async fn streams<S: io_tokio::net::Io>(io: S, received: mpsc::UnboundedSender<Received>) {
+async fn streams<S: io_tokio::net::Io>(
+    io: S,
+    received: mpsc::UnboundedSender<Received>,
+    told_to_leave: impl Future<Output = bool>,
+) {
     let mut connection = h2::server::handshake(io).await.unwrap();
-    while let Some(Ok(request)) = connection.accept().await {
-        if received.send(request).is_err() {
-            return;
+    let mut told_to_leave = std::pin::pin!(told_to_leave);
+    let mut leaves = false;
+    loop {
+        tokio::select! {
+            biased;
+            told = &mut told_to_leave, if !leaves => {
+                leaves = true;
+                if told {
+                    connection.graceful_shutdown();
+                }
+            }
+            accepted = connection.accept() => {
+                let Some(Ok(request)) = accepted else { return };
+                if received.send(request).is_err() {
+                    return;
+                }
+            }
         }
     }
 }
@@ -108,6 +138,7 @@ struct Router {
     log: Log,
     pool: Pool,
     stop: watch::Sender<bool>,
+    leave: watch::Sender<usize>,
 }
 
 impl Router {
@@ -116,7 +147,10 @@ impl Router {
         let port = instances.local_addr().unwrap().port();
         let identity = is_tls.then(|| RouterIdentity::generate().unwrap());
         let (sender, received) = mpsc::unbounded_channel();
-        let invoker = Instances { received: sender, slots: u16::try_from(limits.slots).unwrap() };
+        let (leave, left) = watch::channel(0);
+        let slots = u16::try_from(limits.slots).unwrap();
+        let invoker =
+            Instances { received: sender, slots, started: AtomicUsize::new(0), leave: left };
         let pool_settings = PoolSettings {
             name: "default".into(),
             function: "f".into(),
@@ -134,7 +168,7 @@ impl Router {
         let edge = Arc::new(Edge::new(pool.clone(), Arc::new(log.clone()), clock, settings));
         let (stop, stopped) = watch::channel(false);
         tokio::spawn(client_listener::serve(clients, None, edge, stopped));
-        Self { gauges, address, received, log, pool, stop }
+        Self { gauges, address, received, log, pool, stop, leave }
     }
 
     async fn plain(limits: Limits) -> Self {
@@ -368,6 +402,26 @@ async fn request_that_an_instance_gives_back_is_served_by_another_with_its_body(
 }
 
 #[tokio::test]
+async fn instance_that_said_goaway_finishes_what_it_has_and_gets_no_more() {
+    let mut router =
+        Router::plain(Limits { slots: 2, instances_max: 2, ..Limits::default() }).await;
+    let mut first = router.client(GET).await;
+    let (_, mut in_flight) = router.next().await;
+    router.leave.send_replace(1);
+    // Once the goaway has come, a request finds the door closed and goes to another instance.
+    while router.gauges.borrow().draining == 0 {
+        let mut next = router.client(GET).await;
+        let (_, mut respond) = router.next().await;
+        respond.send_response(Response::new(()), true).unwrap();
+        read_until(&mut next, b"HTTP/1.1 200 OK").await;
+    }
+    router.until(|gauges| gauges.draining == 1 && gauges.ready == 1).await;
+    in_flight.send_response(Response::new(()), true).unwrap();
+    read_until(&mut first, b"HTTP/1.1 200 OK").await;
+    router.until(|gauges| gauges.draining == 0).await;
+}
+
+#[tokio::test]
 async fn request_that_an_app_may_have_seen_is_not_sent_again() {
     let mut router = Router::plain(one_slot()).await;
     let mut client = router.client(GET).await;
@@ -475,7 +529,12 @@ async fn stranger_is_refused_and_learns_nothing() {
         seed: 1,
     };
     let config = Config::new(Limits::default()).unwrap();
-    let invoker = Arc::new(Instances { received: sender, slots: 1 });
+    let invoker = Arc::new(Instances {
+        received: sender,
+        slots: 1,
+        started: AtomicUsize::new(0),
+        leave: watch::channel(0).1,
+    });
     let pool = driver::start(config, settings, Clock::start(), invoker, Blind);
     tokio::spawn(instance_listener::serve(instances, None, pool));
     let mut stream = TcpStream::connect(address).await.unwrap();

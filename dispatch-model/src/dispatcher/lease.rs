@@ -170,7 +170,12 @@ impl Dispatcher {
                 self.set_lease_timer(instance, self.now + LONGEST_INVOKE);
             }
             (InvokeOutcome::Unknown, State::Starting | State::Ready | State::Draining) => {}
-            (_, State::Ready | State::Draining) => self.cut(instance),
+            // Its last answers may still be on the wire: AWS's word can be quicker than they are.
+            (_, State::Ready | State::Draining) => {
+                self.start_draining(instance);
+                self.set_lease_timer(instance, self.now + LEASE_GRACE);
+                self.tidy(instance);
+            }
             (_, State::Starting | State::Detached) => self.detach(instance),
         }
         self.refuse_if_hopeless();
@@ -250,7 +255,7 @@ impl Dispatcher {
     }
 }
 
-/// What an instance whose lease is over is given to close by itself.
+/// What an instance whose lease or invoke is over is given to close by itself.
 const LEASE_GRACE: Duration = Duration::from_secs(1);
 /// No Lambda invocation lasts longer.
 const LONGEST_INVOKE: Duration = Duration::from_secs(900);
