@@ -120,8 +120,8 @@ async fn answer_pings(instance: InstanceId, pings: Option<PingPong>, orders: &Or
     }
 }
 
-/// Whether `error` proves that no app has seen the request: the instance refused the stream, or said
-/// goaway and the stream is above the last one that it took.
+/// Whether `error` proves that no app has seen the request: the instance refused the stream, or
+/// said goaway and the stream is above the last one that it took.
 ///
 /// A stream that the instance did take fails with its connection, and with another error.
 #[must_use]
