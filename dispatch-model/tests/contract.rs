@@ -30,7 +30,6 @@ struct World {
     gone: Vec<InstanceId>,
     ended: u64,
     arrived: u64,
-    stopped: bool,
     /// Whether outputs are done late, after any number of further inputs.
     late: bool,
     trace: Vec<String>,
@@ -84,7 +83,6 @@ impl World {
             gone: Vec::new(),
             ended: 0,
             arrived: 0,
-            stopped: false,
             late,
             trace: Vec::new(),
         }
@@ -282,8 +280,7 @@ impl World {
                         *attached = Attached::Leaving;
                     }
                 }
-                Output::Stopped => self.stopped = true,
-                Output::Decided(_) | Output::Ping { .. } => {}
+                Output::Decided(_) | Output::Ping { .. } | Output::Stopped => {}
             }
         }
     }

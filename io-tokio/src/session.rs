@@ -3,7 +3,6 @@
 //! [`Session`] opens streams on it, [`Connection`] keeps it going. The connection ends when the
 //! instance ends it, when it breaks, or when the driver orders it; the model hears of it once.
 
-use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -128,16 +127,6 @@ async fn answer_pings(instance: InstanceId, pings: Option<PingPong>, orders: &Or
 pub fn is_undelivered(error: &h2::Error) -> bool {
     let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
     error.is_remote() && (refused || error.is_go_away())
-}
-
-/// As an I/O error, for places that know no other.
-#[must_use]
-pub fn into_io(error: h2::Error) -> io::Error {
-    if error.is_io() {
-        error.into_io().unwrap_or_else(|| io::Error::from(io::ErrorKind::ConnectionAborted))
-    } else {
-        io::Error::other(error)
-    }
 }
 
 /// What an instance may send of one response before its client has read it.
