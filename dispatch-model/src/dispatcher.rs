@@ -56,6 +56,7 @@ pub struct Timeout {
 
 /// Why a [`Dispatcher`] wants to be called again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Timer {
     /// The time given for shutdown is over.
     DrainEnd,
@@ -73,6 +74,10 @@ pub enum Timer {
 }
 
 /// The machine of one pool.
+///
+/// With the feature `serde` it can be written down at any moment and goes on, when it is read
+/// again, exactly as it would have. Whoever reads one trusts who wrote it: only the limits in it are
+/// checked.
 ///
 /// The contract with whoever drives it:
 /// 1. `now` never goes back; a driver that does it has a bug, and this panics.
@@ -98,6 +103,7 @@ pub enum Timer {
 /// assert!(matches!(model.poll_output(), Some(Output::Dispatch { .. })));
 /// ```
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Dispatcher {
     config: Config,
     instances_min: u32,
@@ -129,6 +135,7 @@ pub struct Dispatcher {
 
 /// How far a shutdown is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 enum Shutdown {
     No,
     Draining,

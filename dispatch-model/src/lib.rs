@@ -15,7 +15,9 @@
 //! There are no bytes, sockets, clocks, threads, logs or random numbers from outside in here: the
 //! crate is `no_std` without dependencies, so the compiler sees to that. Time is a number that the
 //! driver passes in, chance is a seed. Production, two simulators, the fuzzer and the capacity
-//! reports drive the same values, and a recording of production replays in a unit test.
+//! reports drive the same values, and a recording of production replays in a unit test. For such
+//! recordings there is a feature, `serde`, off by default: with it and the `serde` crate, still
+//! `no_std`, inputs, outputs, limits and whole dispatchers can be written down and read again.
 //!
 //! Where to change what: arrivals, endings and matching in `dispatcher.rs`; the life of an instance
 //! in `dispatcher/lease.rs`; how many instances in `dispatcher/scale.rs` (when) and

@@ -9,6 +9,7 @@ const NONE: u32 = u32::MAX;
 
 /// The two ends of one list.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct List {
     head: u32,
     tail: u32,
@@ -33,6 +34,7 @@ impl List {
 
 /// The links of every entry of a table.
 #[derive(Clone, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Links(Vec<(u32, u32)>);
 
 impl Links {

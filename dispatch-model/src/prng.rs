@@ -3,6 +3,7 @@
 
 /// SplitMix64 (Steele, Lea, Flood 2014): one word of state, every seed is a good one.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Prng(u64);
 
 impl Prng {

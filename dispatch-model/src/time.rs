@@ -9,6 +9,7 @@ use core::time::Duration;
 /// The zero means nothing: production uses the moment the router started, a simulation uses 0.
 /// 64 bits of nanoseconds last 584 years.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Time(u64);
 
 impl Time {

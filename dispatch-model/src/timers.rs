@@ -6,6 +6,8 @@ use crate::time::Time;
 
 /// Timers of kind `T`, each with its moment. Equal moments fire in the order of `T`.
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(bound(deserialize = "T: serde::Deserialize<'de> + Ord")))]
 pub(crate) struct Timers<T> {
     set: BTreeSet<(Time, T)>,
     /// The first entry again, so that asking for it, which happens at every input, is one read.

@@ -32,6 +32,8 @@ struct World {
     arrived: u64,
     /// Whether outputs are done late, after any number of further inputs.
     late: bool,
+    /// Whether the model is written down, forgotten and read again after every step.
+    forgets: bool,
     trace: Vec<String>,
 }
 
@@ -84,6 +86,7 @@ impl World {
             ended: 0,
             arrived: 0,
             late,
+            forgets: false,
             trace: Vec::new(),
         }
     }
@@ -208,6 +211,10 @@ impl World {
     }
 
     fn step(&mut self) {
+        if self.forgets {
+            let written = postcard::to_allocvec(&self.model).unwrap();
+            self.model = postcard::from_bytes(&written).unwrap();
+        }
         if self.chance.below(3) == 0 {
             let span = match self.chance.below(20) {
                 0 => self.chance.below(20_000_000_000),
@@ -287,7 +294,10 @@ impl World {
 }
 
 fn run(seed: u64, steps: u32, late: bool) -> Vec<String> {
-    let mut world = World::new(seed, late);
+    play(World::new(seed, late), seed, steps)
+}
+
+fn play(mut world: World, seed: u64, steps: u32) -> Vec<String> {
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         for _ in 0..steps {
             world.step();
@@ -334,6 +344,16 @@ fn outputs_done_late_are_slow_and_never_wrong() {
 fn same_config_seed_and_inputs_give_the_same_outputs() {
     for seed in 0..20 {
         assert_eq!(run(seed, 500, false), run(seed, 500, false));
+    }
+}
+
+#[test]
+fn model_that_was_written_down_and_read_again_goes_on_as_it_would_have() {
+    for seed in 0..seeds(60) {
+        for late in [false, true] {
+            let forgetful = World { forgets: true, ..World::new(seed, late) };
+            assert_eq!(play(forgetful, seed, 400), run(seed, 400, late), "seed {seed}");
+        }
     }
 }
 

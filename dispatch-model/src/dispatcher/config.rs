@@ -6,6 +6,7 @@ use core::time::Duration;
 
 /// What the operator asks for. Public fields, any values; [`Config::new`] checks them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Limits {
     /// Money that instances may cost, if bounded. Default none.
     pub budget: Option<Budget>,
@@ -87,6 +88,7 @@ impl Default for Limits {
 
 /// A bound on what instances cost, as a rate with an hour of credit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Budget {
     /// Millionths of a dollar per hour.
     pub microdollars_per_hour: u64,
@@ -97,6 +99,7 @@ pub struct Budget {
 
 /// Which instance gets the next request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Matching {
     /// The one with the fewest requests in flight; among equals the one idle longest.
     LeastOutstanding,
@@ -105,7 +108,8 @@ pub enum Matching {
 }
 
 /// How the number of instances is chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Scaling {
     /// The original's moving averages; see [`ewma`](super::scaling::ewma).
     Ewma,
@@ -127,6 +131,8 @@ impl fmt::Display for Scaling {
 
 /// [`Limits`] that make sense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(try_from = "Limits", into = "Limits"))]
 pub struct Config(Limits);
 
 impl Config {
@@ -168,6 +174,20 @@ impl Config {
             }
         }
         Ok(Self(limits))
+    }
+}
+
+impl TryFrom<Limits> for Config {
+    type Error = ConfigError;
+
+    fn try_from(limits: Limits) -> Result<Self, ConfigError> {
+        Self::new(limits)
+    }
+}
+
+impl From<Config> for Limits {
+    fn from(config: Config) -> Self {
+        config.0
     }
 }
 

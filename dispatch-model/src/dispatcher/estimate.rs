@@ -10,6 +10,7 @@ use crate::time::{Time, nanos};
 
 /// Measured means of one pool.
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Estimate {
     service: Option<u64>,
     cold_start: Option<u64>,

@@ -16,6 +16,7 @@ use super::scaling::{RATIO, STEP, constrain, ewma, simple};
 
 /// The state of the original's scaler.
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Formula {
     desired: u32,
     rate: f64,

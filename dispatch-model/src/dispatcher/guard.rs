@@ -18,6 +18,7 @@ use super::instances::{Counts, Instance};
 
 /// The state of the guard of one pool.
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Guard {
     window: u32,
     window_unproven: u32,
@@ -36,6 +37,7 @@ pub(crate) struct Guard {
 
 /// What is left of a money budget.
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 struct Purse {
     budget: Budget,
     credit: Bucket,
@@ -219,6 +221,7 @@ const RESUME_S: u64 = 60;
 
 /// A token bucket in whole tokens; keeps the rest of a division for the next time.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Bucket {
     tokens: u64,
     most: u64,

@@ -4,12 +4,14 @@
 //! about something that has ended is legal (facts cross on the wire); it is counted as stale and
 //! changes nothing.
 
+use core::fmt;
 use core::time::Duration;
 
 use crate::ids::{InstanceId, RequestId};
 
 /// What happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Input {
     /// The extension said that it takes no new work. Requests in flight on it go on.
     GoAwayReceived {
@@ -86,7 +88,8 @@ pub enum Input {
 }
 
 /// How a dispatched request ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Ending {
     /// A response head reached the client. The body may have been cut; the client has seen that.
     Served,
@@ -103,7 +106,8 @@ pub enum Ending {
 }
 
 /// How a Lambda invocation ended, by what it means for the next one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum InvokeOutcome {
     /// The function crashed, exited, or failed to start.
     Crashed,
@@ -122,4 +126,59 @@ pub enum InvokeOutcome {
     Unavailable,
     /// The call broke in the middle: the invocation may well be running.
     Unknown,
+}
+
+/// In the words of the scenarios: `attached i0 slots 10 lease 60s cold`.
+impl fmt::Display for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::GoAwayReceived { instance } => write!(f, "goaway-received {instance}"),
+            Self::InstanceAttached { instance, slots, lease, cold } => {
+                let start = if *cold { "cold" } else { "warm" };
+                write!(f, "attached {instance} slots {slots} lease {lease:?} {start}")
+            }
+            Self::InstanceLost { instance } => write!(f, "lost {instance}"),
+            Self::InvokeEnded { instance, outcome } => {
+                write!(f, "invoke-ended {instance} {outcome}")
+            }
+            Self::LimitsChanged { instances_min, instances_max } => {
+                write!(f, "limits {instances_min} {instances_max}")
+            }
+            Self::PongReceived { instance } => write!(f, "pong {instance}"),
+            Self::RequestArrived { request, bytes } => write!(f, "request {request} bytes {bytes}"),
+            Self::RequestCancelled { request } => write!(f, "cancelled {request}"),
+            Self::RequestEnded { request, ending } => write!(f, "ended {request} {ending}"),
+            Self::ShutdownRequested { drain } => write!(f, "shutdown drain {drain:?}"),
+            Self::SlotsOffered { instance, slots } => write!(f, "slots {instance} {slots}"),
+        }
+    }
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Served => "served",
+            Self::TimedOut => "timed-out",
+            Self::Undelivered => "undelivered",
+            Self::Unknown { repeatable: false } => "unknown",
+            Self::Unknown { repeatable: true } => "unknown-repeatable",
+        })
+    }
+}
+
+impl fmt::Display for InvokeOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Crashed => "crashed",
+            Self::Forbidden => "forbidden",
+            Self::Returned => "returned",
+            Self::Throttled { retry_after: None } => "throttled",
+            Self::Throttled { retry_after: Some(after) } => {
+                return write!(f, "throttled retry-after {after:?}");
+            }
+            Self::TimedOut => "timed-out",
+            Self::Unavailable => "unavailable",
+            Self::Unknown => "unknown",
+        })
+    }
 }

@@ -15,6 +15,7 @@ use super::config::{Matching, SLOTS_MAX};
 
 /// One instance, from the order to invoke until nothing of it is left.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Instance {
     pub(crate) id: InstanceId,
     pub(crate) state: State,
@@ -48,6 +49,7 @@ pub(crate) struct Instance {
 
 /// Where an instance is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum State {
     /// Invoked, not attached.
     Starting,
@@ -61,6 +63,7 @@ pub(crate) enum State {
 
 /// Numbers that would otherwise need a walk through the table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Counts {
     pub(crate) starting: u32,
     /// Starting ones that should find a frozen environment.
@@ -81,6 +84,7 @@ pub(crate) struct Counts {
 
 /// The table of instances.
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Instances {
     entries: Vec<Option<Instance>>,
     generations: Vec<u32>,

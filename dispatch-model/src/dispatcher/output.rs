@@ -11,7 +11,8 @@ use crate::ids::{InstanceId, RequestId};
 use super::config::Scaling;
 
 /// What to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[must_use]
 pub enum Output {
     /// Close the connection to this instance now; what is in flight on it is lost.
@@ -66,7 +67,8 @@ pub enum Output {
 }
 
 /// Why an instance is told to leave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum GoAwayReason {
     /// Its lease has no room for another request.
     LeaseEnding,
@@ -79,7 +81,8 @@ pub enum GoAwayReason {
 }
 
 /// Why a request is answered with an error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum RefuseReason {
     /// The instance failed and may have begun it.
     Failed,
@@ -104,7 +107,8 @@ pub enum RefuseReason {
 }
 
 /// A change of the number of instances that should serve.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Decision {
     /// Instances that served or were starting.
     pub from: u32,
@@ -115,7 +119,8 @@ pub struct Decision {
 }
 
 /// The reason of a [`Decision`], with the numbers that led to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Why {
     /// Queued requests would wait as long as a cold start.
     Backlog {
@@ -143,6 +148,28 @@ pub enum Why {
         /// Mean service time.
         service: Duration,
     },
+}
+
+/// In the words of the scenarios: `dispatch r1 to i0 after 5ms`.
+impl fmt::Display for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Close { instance } => write!(f, "close {instance}"),
+            Self::Decided(decision) => write!(f, "decide {decision}"),
+            Self::Dispatch { request, instance, waited, cold_exposed } => {
+                let exposed = if *cold_exposed { ", cold-exposed" } else { "" };
+                write!(f, "dispatch {request} to {instance} after {waited:?}{exposed}")
+            }
+            Self::GoAway { instance, reason } => write!(f, "goaway {instance} {reason:?}"),
+            Self::Invoke { instance } => write!(f, "invoke {instance}"),
+            Self::Ping { instance } => write!(f, "ping {instance}"),
+            Self::Refuse { request, reason, retry_after_s } => {
+                let (reason, status) = (reason.name(), reason.status());
+                write!(f, "refuse {request} {reason} {status}, retry after {retry_after_s}s")
+            }
+            Self::Stopped => f.write_str("stopped"),
+        }
+    }
 }
 
 impl fmt::Display for Decision {

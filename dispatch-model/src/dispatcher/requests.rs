@@ -12,6 +12,7 @@ use crate::time::Time;
 
 /// One live request.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Request {
     pub(crate) id: RequestId,
     pub(crate) stage: Stage,
@@ -28,6 +29,7 @@ pub(crate) struct Request {
 
 /// Where a request is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum Stage {
     Returned,
     Running,
@@ -36,6 +38,7 @@ pub(crate) enum Stage {
 
 /// The table of live requests.
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Requests {
     entries: Vec<Option<Request>>,
     links: Links,

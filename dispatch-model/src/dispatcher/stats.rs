@@ -4,6 +4,7 @@ use core::time::Duration;
 
 /// What a [`Dispatcher`](super::Dispatcher) has done since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Stats {
     /// Requests that arrived.
     pub arrived: u64,

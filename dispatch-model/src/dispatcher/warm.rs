@@ -12,6 +12,7 @@ use crate::time::Time;
 
 /// How many frozen environments there should be.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Warm {
     count: u32,
     until: Time,

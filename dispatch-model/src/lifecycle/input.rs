@@ -20,7 +20,7 @@ impl fmt::Debug for InvokeId {
 }
 
 /// What happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Input {
     /// Nobody listens on the app's port any more although somebody did, or its process ended.
     AppExited,
@@ -57,7 +57,7 @@ pub enum Input {
 }
 
 /// What an invoke asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Ask {
     /// Start the app, then return.
     InitOnly,
@@ -73,7 +73,7 @@ pub enum Ask {
 }
 
 /// How a link ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LinkEnd {
     /// Both sides were done, with everything written.
     Closed,

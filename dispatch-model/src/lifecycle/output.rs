@@ -7,7 +7,7 @@ use super::InvokeId;
 
 /// What to do.
 #[must_use]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Output {
     /// Ask Lambda for the next invoke: the environment may be frozen from here on. Answered by
     /// [`Input::Invoked`](super::Input::Invoked).
@@ -40,7 +40,7 @@ pub enum Output {
 }
 
 /// How an invoke went, as its answer says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Report {
     /// The invoke.
     pub invoke: InvokeId,
@@ -55,7 +55,7 @@ pub struct Report {
 }
 
 /// Why an invoke returns. The names are the original's and go over the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ExitReason {
     /// The app is gone, or did not get ready in time.
     AppConnectionError,

@@ -14,7 +14,6 @@
 //! looks at the number of instances that change nothing are left out, and orders for neighbouring
 //! requests that are otherwise the same are one line.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use dispatch_model::{
@@ -65,6 +64,9 @@ impl Play {
                 // A driver comes at every timer, or only with the next input: contract 2.
                 self.advance(at);
                 for input in &inputs {
+                    let text = input.to_string();
+                    let words: Vec<_> = text.split_whitespace().collect();
+                    assert_eq!(self::inputs(&words)?, [*input], "`{text}` reads as it was told");
                     self.model.handle_input(at, *input);
                     if inputs.len() == 1 {
                         self.turn(&format!("{at} {}", rest.join(" ")), false);
@@ -104,7 +106,7 @@ impl Play {
         while let Some(first) = orders.first() {
             let same = orders.windows(2).take_while(|pair| follows(&pair[0], &pair[1])).count();
             self.trace += "    ";
-            write(&mut self.trace, first, &orders[same]).expect("a String takes everything");
+            self.trace += &written(first, &orders[same]);
             self.trace.push('\n');
             orders = &orders[same + 1..];
         }
@@ -136,37 +138,26 @@ fn after(request: RequestId) -> RequestId {
     RequestId::new(request.index() + 1, request.generation())
 }
 
-/// Writes the order `first`, or all from it to `last`.
-fn write(trace: &mut String, first: &Output, last: &Output) -> std::fmt::Result {
-    let range = |from: &dyn std::fmt::Display, to: &dyn std::fmt::Display| {
-        let (from, to) = (from.to_string(), to.to_string());
-        if from == to { from } else { format!("{from}..{to}") }
-    };
-    match (*first, *last) {
-        (
-            Output::Dispatch { request, instance, waited, cold_exposed },
-            Output::Dispatch { request: to, .. },
-        ) => {
-            let exposed = if cold_exposed { ", cold-exposed" } else { "" };
-            let requests = range(&request, &to);
-            write!(trace, "dispatch {requests} to {instance} after {waited:?}{exposed}")
-        }
-        (Output::Refuse { request, reason, retry_after_s }, Output::Refuse { request: to, .. }) => {
-            let requests = range(&request, &to);
-            let (reason, status) = (reason.name(), reason.status());
-            write!(trace, "refuse {requests} {reason} {status}, retry after {retry_after_s}s")
-        }
-        (Output::Invoke { instance }, Output::Invoke { instance: to }) => {
-            write!(trace, "invoke {}", range(&instance, &to))
-        }
-        (Output::Close { instance }, _) => write!(trace, "close {instance}"),
-        (Output::Decided(decision), _) => write!(trace, "decide {decision}"),
-        (Output::GoAway { instance, reason }, _) => write!(trace, "goaway {instance} {reason:?}"),
-        (Output::Ping { instance }, _) => write!(trace, "ping {instance}"),
-        (Output::Stopped, _) => write!(trace, "stopped"),
-        (Output::Dispatch { .. } | Output::Refuse { .. } | Output::Invoke { .. }, _) => {
-            unreachable!("only orders of one kind follow each other")
-        }
+/// The order `first`, or all from it to `last`.
+fn written(first: &Output, last: &Output) -> String {
+    let text = first.to_string();
+    if first == last {
+        return text;
+    }
+    let (from, to) = (subject(first), subject(last));
+    text.replacen(&from, &format!("{from}..{to}"), 1)
+}
+
+/// Whom an order is about that may stand for several.
+fn subject(order: &Output) -> String {
+    match order {
+        Output::Dispatch { request, .. } | Output::Refuse { request, .. } => request.to_string(),
+        Output::Invoke { instance } => instance.to_string(),
+        Output::Close { .. }
+        | Output::Decided(_)
+        | Output::GoAway { .. }
+        | Output::Ping { .. }
+        | Output::Stopped => unreachable!("it does not follow another: {order}"),
     }
 }
 
