@@ -1,8 +1,6 @@
 //! A failed assertion of the model leaves a recording that leads to it. Alone in its process,
 //! because what is done at a panic is the process's.
 
-#![expect(clippy::unwrap_used, reason = "in a test a panic is a failure, which is what is wanted")]
-
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use dispatch_model::{Config, Dispatcher, Input, Limits, RequestId, Time};

@@ -280,6 +280,7 @@ fn steps_read_like_a_story() {
 }
 
 /// One of each.
+#[expect(clippy::too_many_lines, reason = "every variant, side by side")]
 fn all_steps() -> Vec<Step> {
     let (request, instance) = (RequestId::new(300, 2), InstanceId::new(4, 1));
     let (lease, drain) = (Duration::from_millis(59_500), Duration::from_secs(110));
@@ -365,7 +366,11 @@ fn bytes_of_a_version_never_change() {
     let limits = Limits { budget, instances_min: 2, ..Limits::default() };
     let model = Dispatcher::new(Config::new(limits).unwrap(), 7, Time::from_millis(5));
     let model = postcard::to_allocvec(&model).unwrap();
-    assert_eq!(digest(&model), "51aaf573a13de5a1", "raise VERSION if its fields are others, then this");
+    assert_eq!(
+        digest(&model),
+        "51aaf573a13de5a1",
+        "raise VERSION if its fields are others, then this"
+    );
 }
 
 #[test]
