@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use io_tokio::recording::{Recording, Replayed, replay};
+use dispatch_model::Output;
+use io_tokio::recording::{Recording, Replayed, Step, replay};
 use rustix::process::Signal;
 use tokio::task::JoinSet;
 
@@ -95,6 +96,6 @@ async fn file_has_all_that_happened_from_the_first_output_to_the_last() {
     assert!(replayed.inputs > 140, "{replayed}");
     let bytes = fs::read(&file).unwrap();
     let recording = Recording::read(&bytes).unwrap();
-    let last = recording.segments()[0].steps().last().unwrap().1;
-    assert_eq!(last.to_string().trim(), "stopped");
+    let mut steps = recording.segments()[0].steps().map(|(_, step)| step);
+    assert!(steps.any(|step| step == Step::Output(Output::Stopped)), "its end is in it");
 }
