@@ -14,9 +14,10 @@
 //! ```
 //!
 //! Numbers of the frame are little-endian; payloads are in
-//! [postcard](https://postcard.jamesmunns.com). Damage is found before anything is believed: the digest is over the payload, and the complement
-//! tells a damaged length from a file that ends early. It protects from accidents; a recording that
-//! was *made* to mislead may well exhaust memory, so do not replay a stranger's.
+//! [postcard](https://postcard.jamesmunns.com). Damage is found before anything is believed: the
+//! digest is over the payload, and the complement tells a damaged length from a file that ends
+//! early. It protects from accidents; a recording that was *made* to mislead may well exhaust
+//! memory, so do not replay a stranger's.
 //!
 //! There is nothing asynchronous here, and no clock.
 
