@@ -241,11 +241,15 @@ impl Bucket {
         let gained = rate * span / 1_000_000_000;
         if gained > 0 {
             // Only the time that made whole tokens is used up.
-            let used = gained * 1_000_000_000 / rate;
+            let used = (gained * 1_000_000_000).div_ceil(rate);
             self.filled =
                 self.filled + Duration::from_nanos(u64::try_from(used).unwrap_or(u64::MAX));
             let gained = u64::try_from(gained).unwrap_or(u64::MAX);
             self.tokens = self.tokens.saturating_add(gained).min(self.most);
+        }
+        if self.tokens == self.most {
+            // What would not fit is lost, the begun part of a token too.
+            self.filled = now;
         }
         self.tokens
     }
@@ -259,5 +263,18 @@ impl Bucket {
     pub(crate) const fn gain(&mut self, count: u64) {
         let sum = self.tokens.saturating_add(count);
         self.tokens = if sum < self.most { sum } else { self.most };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn full_bucket_gains_nothing_while_it_is_left_alone() {
+        let mut bucket = Bucket::full(1, 1, Time::ZERO);
+        bucket.take(Time::from_millis(950), 1);
+        assert_eq!(bucket.available(Time::from_millis(1_000)), 0, "50 ms make no token");
+        assert_eq!(bucket.available(Time::from_millis(1_950)), 1);
     }
 }
