@@ -87,7 +87,8 @@ impl Dispatcher {
     }
 
     fn by_rule(&self) -> (u32, Why) {
-        if self.now.saturating_since(self.last_busy) >= self.config.linger {
+        let busy = self.requests.queued() > 0 || self.requests.running() > 0;
+        if !busy && self.now.saturating_since(self.last_busy) >= self.config.linger {
             return (0, Why::Idle);
         }
         let counts = self.instances.counts();
@@ -111,6 +112,11 @@ impl Dispatcher {
     }
 
     fn start(&mut self, desired: u32, current: u32, why: Why) {
+        // Only a response proves that a function works again which was known to fail, and only
+        // somebody who waits can have one.
+        if self.guard.is_open() && self.requests.queued() == 0 {
+            return;
+        }
         // The hard bound counts everything that Lambda may still run.
         let room = self.instances_max.saturating_sub(self.instances.all());
         let allowance = self.guard.allowance(self.now, &self.instances.counts());
