@@ -26,6 +26,10 @@ pub(crate) struct Guard {
     proved: bool,
     failures: u32,
     throttles: u32,
+    /// Instances in a row that left by themselves before anybody had asked them for anything.
+    unasked: u32,
+    /// Nothing starts for nobody before then.
+    unasked_not_before: Time,
     /// Whether waiting for an instance is pointless.
     open: bool,
     not_before: Time,
@@ -58,6 +62,8 @@ impl Guard {
             proved: false,
             failures: 0,
             throttles: 0,
+            unasked: 0,
+            unasked_not_before: Time::ZERO,
             open: false,
             not_before: Time::ZERO,
             reacted: Time::ZERO,
@@ -70,16 +76,20 @@ impl Guard {
         }
     }
 
-    /// How many invokes may be ordered now.
-    pub(crate) fn allowance(&mut self, now: Time, counts: &Counts) -> u32 {
+    /// How many invokes may be ordered now; `wanted` says whether somebody waits for one.
+    pub(crate) fn allowance(&mut self, now: Time, counts: &Counts, wanted: bool) -> u32 {
         if now < self.not_before {
             return 0;
+        }
+        let tokens = self.invokes.available(now);
+        if !wanted && self.unasked > 0 {
+            let one = now >= self.unasked_not_before && counts.untried == 0 && tokens > 0;
+            return u32::from(one);
         }
         // After a failure the next instance is on trial: until it has served, or has had time
         // enough, attaching does not make room for another.
         let on_trial = self.failures > 0 && now < self.not_before + TRIAL;
         let taken = if on_trial { counts.untried } else { counts.starting };
-        let tokens = self.invokes.available(now);
         self.window.saturating_sub(taken).min(u32::try_from(tokens).unwrap_or(u32::MAX))
     }
 
@@ -100,15 +110,17 @@ impl Guard {
         self.window = self.window.saturating_mul(2);
         self.proved = true;
         self.failures = 0;
+        self.unasked = 0;
         self.open = false;
     }
 
-    /// The invoke of `instance` ended, or is given up.
+    /// The invoke of `instance` ended, or is given up; `wanted` says whether somebody waits.
     pub(crate) fn ended(
         &mut self,
         now: Time,
         outcome: InvokeOutcome,
         instance: &Instance,
+        wanted: bool,
         prng: &mut Prng,
     ) {
         let served = instance.served;
@@ -121,6 +133,15 @@ impl Guard {
             return;
         }
         self.reacted = now;
+        let unasked = !(instance.tried || wanted);
+        if outcome == InvokeOutcome::Returned && stayed.is_some() && unasked {
+            // It may have had nothing to do: what costs an invoke each time is to try again for
+            // nobody, and that alone waits.
+            self.unasked = self.unasked.saturating_add(1);
+            let pause = backoff(FAILURE_FIRST, FAILURE_MOST, self.unasked, prng);
+            self.unasked_not_before = now + pause;
+            return;
+        }
         match outcome {
             InvokeOutcome::Throttled { retry_after } => {
                 self.window = if self.proved { (self.window / 2).max(1) } else { 1 };
@@ -142,7 +163,7 @@ impl Guard {
                 self.window = 1;
                 self.proved = false;
                 self.failures = self.failures.saturating_add(1);
-                // Whoever attached and left may have had nothing to do: slower, not hopeless.
+                // Whoever attached and returned its invoke works somehow: slower, not hopeless.
                 self.open |= outcome == InvokeOutcome::Forbidden
                     || (stayed.is_none() || outcome != InvokeOutcome::Returned)
                         && self.failures >= BREAKER_FAILURES;

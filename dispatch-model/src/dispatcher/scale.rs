@@ -38,8 +38,9 @@ impl Dispatcher {
         if desired >= current {
             self.surplus = None;
         }
-        if desired > current {
-            self.start(desired, current, why);
+        let useful = current - counts.slotless;
+        if desired > useful {
+            self.start(desired, useful, why);
         } else if desired < current {
             self.shrink(desired, current, why);
         }
@@ -114,12 +115,13 @@ impl Dispatcher {
     fn start(&mut self, desired: u32, current: u32, why: Why) {
         // Only a response proves that a function works again which was known to fail, and only
         // somebody who waits can have one.
-        if self.guard.is_open() && self.requests.queued() == 0 {
+        let wanted = self.requests.queued() > 0;
+        if self.guard.is_open() && !wanted {
             return;
         }
         // The hard bound counts everything that Lambda may still run.
         let room = self.instances_max.saturating_sub(self.instances.all());
-        let allowance = self.guard.allowance(self.now, &self.instances.counts());
+        let allowance = self.guard.allowance(self.now, &self.instances.counts(), wanted);
         let count = (desired - current).min(room).min(allowance);
         if count == 0 {
             return;
