@@ -16,7 +16,6 @@ mod instance;
 mod router;
 mod wire;
 
-use std::fmt::Write as _;
 use std::hash::Hash;
 use std::iter::Peekable;
 use std::time::Duration;
@@ -31,7 +30,7 @@ use crate::traffic::{self, Arrival};
 use events::{Event, Events};
 use faults::Faults;
 use instance::Environment;
-use router::{Router, Stage};
+use router::{Invoke, Router, Stage};
 use wire::Links;
 
 /// What is done beside running.
@@ -87,8 +86,8 @@ struct World<'a> {
     environments: Vec<Option<Box<Environment>>>,
     /// Environments that have just died.
     dead: Vec<EnvironmentId>,
-    /// For whom each invoke was ordered, in order: the router's life, and its instance.
-    invokes: Vec<(u32, InstanceId)>,
+    /// Every invoke that was ordered, in order.
+    invokes: Vec<Invoke>,
     /// Instances whose invoke is over.
     ended: Vec<(EnvironmentId, InstanceId)>,
     faults: Faults,
@@ -96,8 +95,8 @@ struct World<'a> {
     healed: Time,
     /// The longest that an app was asked to take.
     service_max: Duration,
-    /// Requests that came after all was calm.
-    calm: u32,
+    /// Requests that came after all was calm, and the longest that an app was asked to take for one.
+    calm: (u32, Duration),
     /// When nothing can be left of any request.
     horizon: Time,
     /// The router is being stopped because all is done.
@@ -137,7 +136,7 @@ impl<'a> World<'a> {
             faults: Faults::default(),
             healed: Time::ZERO + plan.healed(),
             service_max: Duration::ZERO,
-            calm: 0,
+            calm: (0, Duration::ZERO),
             horizon: Time::MAX,
             closing: false,
             broken: None,
@@ -146,6 +145,7 @@ impl<'a> World<'a> {
         };
         let end = plan.healed().max(plan.last_arrival());
         world.horizon = Time::ZERO + end + plan.pool.queue_timeout + HANG + DRAIN;
+        world.horizon = world.horizon + plan.lambda.function_timeout;
         world.orders();
         Ok(world)
     }
@@ -177,7 +177,6 @@ impl<'a> World<'a> {
             self.lambda.handle_timeout(self.now);
             self.orders_of_lambda();
         } else if due == Some(at) {
-            self.note_timeout();
             self.router_timeout();
         } else if let Some(arrival) = self.arrivals.next() {
             self.arrive(arrival);
@@ -327,34 +326,42 @@ impl<'a> World<'a> {
         (Outcome { report: self.report, broken: self.broken }, self.trace)
     }
 
+    /// Writes a line into the trace, if there is one.
+    fn note(&mut self, line: impl FnOnce() -> String) {
+        if self.checks.trace {
+            self.trace += &line();
+            self.trace.push('\n');
+        }
+    }
+
     fn note_input(&mut self, input: &Input) {
         if self.checks.digest {
             (self.now, input).hash(&mut self.report.digest);
         }
-        if self.checks.trace {
-            writeln!(self.trace, "{} {input}", self.now).expect("a String takes everything");
-        }
+        let now = self.now;
+        self.note(|| format!("{now} {input}"));
     }
 
     fn note_output(&mut self, output: &Output) {
         if self.checks.digest {
             output.hash(&mut self.report.digest);
         }
-        if self.checks.trace {
-            writeln!(self.trace, "    {output}").expect("a String takes everything");
-        }
+        self.note(|| format!("    {output}"));
     }
 
-    fn note_timeout(&mut self) {
-        if self.checks.trace {
-            writeln!(self.trace, "{} timer", self.now).expect("a String takes everything");
+    fn note_told(&mut self, id: EnvironmentId, input: &lifecycle::Input) {
+        if self.checks.digest {
+            (id.number(), input).hash(&mut self.report.digest);
         }
+        let now = self.now;
+        self.note(|| format!("{now} {id} {input}"));
     }
 
-    fn note_machine(&mut self, id: EnvironmentId, input: &lifecycle::Input) {
-        if self.checks.trace {
-            writeln!(self.trace, "{} {id} {input}", self.now).expect("a String takes everything");
+    fn note_order(&mut self, id: EnvironmentId, output: &lifecycle::Output) {
+        if self.checks.digest {
+            (id.number(), output).hash(&mut self.report.digest);
         }
+        self.note(|| format!("    {id} {output}"));
     }
 }
 

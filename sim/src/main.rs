@@ -17,6 +17,9 @@ fn main() {
         });
         match ran {
             Ok((outcome, trace)) => {
+                if args.len() > 4 {
+                    writeln!(out, "{}", toml::to_string(&plan).unwrap()).ok();
+                }
                 fired.add(&outcome.report.fired);
                 marks.add(&outcome.report.marks);
                 requests += outcome.report.requests;

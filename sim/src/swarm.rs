@@ -44,7 +44,7 @@ pub fn plan(seed: u64, may: impl Fn(FaultKind) -> bool) -> Plan {
         placement_margin: draw.ms(0, 15_000),
         queue_len_max: draw.of(&[10_000, 10_000, 100, 5]),
         queue_timeout: draw.of(&[120, 30, 10, 2].map(Duration::from_secs)),
-        redispatch_max: draw.of(&[2, 2, 0, 5]),
+        redispatch_max: draw.of(&[2, 2, 1, 5]),
         retry_repeatable: draw.one_in(2),
         scaling: draw.of(&[
             ScalingName::Rule,
@@ -96,17 +96,21 @@ fn safety_traffic(draw: &mut Draw, span: Duration, service: Duration) -> Vec<Tra
         .collect()
 }
 
-/// What comes after: now and then somebody, so that a router that keeps away finds out that all is
-/// well again, and then what must be served.
-fn liveness_traffic(plan: &mut Plan, span: Duration) -> [Traffic; 2] {
+/// What comes after: somebody each second, so that a router that keeps away finds out that all is
+/// well again; nobody for a while, so that instances from before leave; two for whom a new one must
+/// start; and then what must be served.
+fn liveness_traffic(plan: &mut Plan, span: Duration) -> [Traffic; 3] {
     let healed = plan.healed().max(span);
     let calm = healed + KEPT_AWAY;
     plan.calm = Some(calm);
     let service = Duration::from_millis(50);
-    let pathfinders = u32::try_from(KEPT_AWAY.as_secs()).expect("few");
+    let each_second = KEPT_AWAY - Duration::from_secs(20);
+    let pathfinders = u32::try_from(each_second.as_secs()).expect("few");
+    let two = Duration::from_secs(10);
     [
-        Traffic { span: KEPT_AWAY, ..Traffic::burst(pathfinders, healed, service) },
-        Traffic::burst(plan.pool.queue_len_max.min(20), calm, service),
+        Traffic { span: each_second, ..Traffic::burst(pathfinders, healed, service) },
+        Traffic { span: two, ..Traffic::burst(2, calm - two, service) },
+        Traffic::burst((plan.pool.queue_len_max / 2).clamp(1, 20), calm, service),
     ]
 }
 
@@ -137,7 +141,8 @@ fn size(draw: &mut Draw, kind: FaultKind) -> u32 {
         FaultKind::Burst | FaultKind::CancelQueued | FaultKind::CancelRunning => {
             draw.of(&[1, 3, 30, 100])
         }
-        FaultKind::AppSlow | FaultKind::ColdTail => draw.of(&[2, 5, 20]),
+        FaultKind::AppSlow => draw.of(&[2, 5]),
+        FaultKind::ColdTail => draw.of(&[2, 5, 20]),
         FaultKind::ClockStep => draw.of(&[1, 10, 100, 4_000]),
         FaultKind::ConnectSlow | FaultKind::SlowReader | FaultKind::SlowUpload => {
             draw.of(&[10, 300, 3_000])

@@ -11,7 +11,7 @@ use crate::fault::FaultKind;
 
 use super::World;
 use super::events::Event;
-use super::router::{FIRST_BYTE, Stage};
+use super::router::{FIRST_BYTE, Invoke, Stage};
 use super::wire::{LinkId, ToInstance, ToRouter, zone_of};
 
 /// One environment: its processes.
@@ -24,8 +24,9 @@ pub(super) struct Environment {
     link: Option<LinkId>,
     /// Whether the link is only being dialled.
     dialling: Option<Dialling>,
-    /// The link takes no more requests and closes with the last.
+    /// The link takes no more requests and closes with the last, once the router has seen that.
     draining: bool,
+    goaway_seen: bool,
     /// What the app works on.
     running: Vec<RequestId>,
     probing: bool,
@@ -105,6 +106,7 @@ impl World<'_> {
     pub(super) fn orders_of_lambda(&mut self) {
         self.report.concurrency_max = self.report.concurrency_max.max(self.lambda.concurrency());
         while let Some(output) = self.lambda.poll_output() {
+            self.note(|| format!("    {output}"));
             match output {
                 model::Output::Answer { invoke, answer } => self.answered(invoke, answer),
                 model::Output::Bill(bill) => self.billed(bill),
@@ -142,9 +144,11 @@ impl World<'_> {
 
     fn answered(&mut self, invoke: InvokeId, answer: Answer) {
         let index = usize::try_from(invoke.number()).expect("a count") - 1;
-        let (life, instance) = self.invokes[index];
+        let Invoke { caller, instance, .. } = self.invokes[index];
         let outcome = outcome(answer);
-        self.events.push(self.now, self.now, Event::InvokeAnswered { life, instance, outcome });
+        if let Some(life) = caller {
+            self.events.push(self.now, self.now, Event::InvokeAnswered { life, instance, outcome });
+        }
         if matches!(answer, Answer::Throttled(_)) && self.faults.is_on(FaultKind::Throttle, 0) {
             self.fired(FaultKind::Throttle);
         }
@@ -177,6 +181,7 @@ impl World<'_> {
             link: None,
             dialling: None,
             draining: false,
+            goaway_seen: false,
             running: Vec::new(),
             probing: false,
             app: App::Starting,
@@ -223,7 +228,7 @@ impl World<'_> {
 
     fn deliver(&mut self, id: EnvironmentId, invoke: InvokeId, deadline: Time) {
         let index = usize::try_from(invoke.number()).expect("a count") - 1;
-        let (life, instance) = self.invokes[index];
+        let Invoke { life, instance, .. } = self.invokes[index];
         let now = self.now;
         let ahead = self.faults.size(FaultKind::ClockStep, zone_of(id)).map(u64::from);
         let Some(there) = self.environment(id) else { return };
@@ -250,14 +255,14 @@ impl World<'_> {
         let now = self.now;
         let Some(there) = self.environment(id) else { return };
         there.machine.handle_input(now, input);
-        self.note_machine(id, &input);
+        self.note_told(id, &input);
         self.orders_of_machine(id);
     }
 
     /// A machine's timer, or what was one.
     pub(super) fn wake(&mut self, id: EnvironmentId) {
         let now = self.now;
-        let Some(there) = self.environment(id).filter(|there| there.wake == now) else { return };
+        let Some(there) = self.environment(id).filter(|there| there.wake <= now) else { return };
         there.wake = Time::MAX;
         there.machine.handle_timeout(now);
         self.orders_of_machine(id);
@@ -279,6 +284,8 @@ impl World<'_> {
         loop {
             let Some(there) = self.environment(id) else { return };
             let Some(output) = there.machine.poll_output() else { break };
+            self.note_order(id, &output);
+            let Some(there) = self.environment(id) else { return };
             match output {
                 lifecycle::Output::AwaitInvoke => {
                     self.tell_lambda(model::Input::RuntimeNext { environment: id });
@@ -291,7 +298,6 @@ impl World<'_> {
                     if let Some(link) = there.link {
                         self.send_to_router(link, ToRouter::Goaway);
                     }
-                    self.close_if_drained(id);
                 }
                 lifecycle::Output::Ping => {
                     if let Some(link) = there.link {
@@ -354,6 +360,7 @@ impl World<'_> {
         let at = self.now + after;
         let Some(there) = self.environment(id) else { return };
         there.draining = false;
+        there.goaway_seen = false;
         there.dialling = Some(Dialling { lease, cold, fails: fails.is_some() });
         match lost {
             Some(kind) => self.fired(kind),
@@ -397,6 +404,12 @@ impl World<'_> {
                 }
             }
             ToInstance::Closed => self.hang_up(environment, id, LinkEnd::Closed),
+            ToInstance::GoawaySeen => {
+                if let Some(there) = self.environment(environment) {
+                    there.goaway_seen = true;
+                }
+                self.close_if_drained(environment);
+            }
             ToInstance::Denied => self.hang_up(environment, id, LinkEnd::Refused),
             ToInstance::Open(request) => self.open(environment, id, request),
             ToInstance::Ping => self.send_to_router(id, ToRouter::Pong),
@@ -504,6 +517,7 @@ impl World<'_> {
     fn close_if_drained(&mut self, id: EnvironmentId) {
         let Some(there) = self.environment(id) else { return };
         if there.draining
+            && there.goaway_seen
             && there.running.is_empty()
             && let Some(link) = there.link.take()
         {

@@ -58,6 +58,17 @@ pub(super) struct Request {
     pub(super) arrival: Arrival,
 }
 
+/// One call of Invoke.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Invoke {
+    /// Which life of the router ordered it.
+    pub(super) life: u32,
+    /// Which life hears of its end, if any.
+    pub(super) caller: Option<u32>,
+    /// What it shall become.
+    pub(super) instance: InstanceId,
+}
+
 /// An instance as the router's adapters know it.
 #[derive(Clone, Copy, Debug)]
 struct Instance {
@@ -143,8 +154,14 @@ pub(super) enum End {
 impl World<'_> {
     /// Tells the dispatcher something and does what it orders.
     pub(super) fn tell(&mut self, input: Input) {
-        let checked = self.checks.oracle;
-        if checked {
+        // As the driver does it: what is due comes first, with what follows from it.
+        if self.router.dispatcher.poll_timeout().is_some_and(|due| due.at <= self.now) {
+            self.router_timeout();
+            if self.router.stage == Stage::Gone {
+                return;
+            }
+        }
+        if self.checks.oracle {
             self.router.oracle.input(self.now, &input);
         }
         self.note_input(&input);
@@ -203,7 +220,9 @@ impl World<'_> {
             return;
         }
         let calm = self.plan.calm.is_some_and(|calm| arrival.at >= Time::ZERO + calm);
-        self.calm += u32::from(calm);
+        if calm {
+            self.calm = (self.calm.0 + 1, self.calm.1.max(arrival.service));
+        }
         let request = self.router.take_name(arrival);
         if let Some(at) = arrival.gives_up {
             let life = self.router.life;
@@ -267,9 +286,19 @@ impl World<'_> {
         if self.plan.calm.is_none_or(|calm| arrival.at < Time::ZERO + calm) {
             return;
         }
-        let rounds = self.calm.div_ceil(pool.slots);
-        let most = self.cold_start * 2 + self.service_max * rounds + SLACK;
-        if !matches!(end, End::Served | End::Cancelled) || took > most {
+        let (count, service) = self.calm;
+        let most = self.cold_start * 2 + service * count.div_ceil(pool.slots) + SLACK;
+        // Nothing is promised to who may not wait as long, nor where everything that may run does so
+        // out of the router's sight: what hangs until Lambda ends it, or may be hanging.
+        let gauges = self.router.dispatcher.gauges();
+        let taken = gauges.detached >= self.plan.pool.instances_max
+            || gauges.ready == 0 && self.lambda.concurrency() >= self.plan.lambda.concurrency;
+        let ends_well = matches!(end, End::Served | End::Cancelled);
+        // Where the account gives less than is wanted, throttles keep the router away.
+        let scarce = self.plan.lambda.concurrency < self.plan.pool.instances_max;
+        let most = most + if scarce { THROTTLED } else { Duration::ZERO };
+        let promised = pool.queue_timeout >= most && !taken;
+        if promised && (!ends_well || took > most) {
             self.breaks(|| format!("(14) all was calm, and {request} ends {end:?} after {took:?}"));
         }
     }
@@ -350,6 +379,7 @@ impl World<'_> {
             }
             ToRouter::Goaway => {
                 link.goaway = true;
+                self.send_to_instance(id, ToInstance::GoawaySeen);
                 // Half of the time it is acted on at once, else at the next dispatch.
                 if self.chance.below(2) == 0 {
                     self.tell(Input::GoAwayReceived { instance });
@@ -461,13 +491,15 @@ impl World<'_> {
             self.events.push(self.now, at, Event::InvokeAnswered { life, instance, outcome });
             return;
         }
+        let mut caller = Some(life);
         if self.faults.is_on(FaultKind::UnknownOutcome, 0) {
             self.fired(FaultKind::UnknownOutcome);
             let outcome = InvokeOutcome::Unknown;
             let at = self.now + API_CALL;
             self.events.push(self.now, at, Event::InvokeAnswered { life, instance, outcome });
+            caller = None;
         }
-        self.invokes.push((life, instance));
+        self.invokes.push(Invoke { life, caller, instance });
         let invoke = InvokeId::new(self.invokes.len() as u64);
         self.tell_lambda(model::Input::InvokeRequested { invoke });
     }
@@ -542,5 +574,7 @@ impl World<'_> {
 pub(super) const FIRST_BYTE: Duration = Duration::from_secs(60);
 /// For what is not counted: messages, ticks, a slot that is found a moment later.
 const SLACK: Duration = Duration::from_secs(5);
+/// The router's longest pause after throttles.
+const THROTTLED: Duration = Duration::from_secs(40);
 /// What a call to AWS takes that fails.
 const API_CALL: Duration = Duration::from_millis(10);

@@ -28,6 +28,8 @@ pub(super) enum ToInstance {
     /// The router has closed the connection.
     Closed,
     Denied,
+    /// The router has seen that it goes away: what it had sent before has arrived.
+    GoawaySeen,
     Open(RequestId),
     Ping,
     Pong,
