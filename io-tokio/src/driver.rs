@@ -44,12 +44,13 @@ pub fn start(
     settings: PoolSettings,
     clock: Clock,
     invoker: Arc<dyn Invoker>,
-    observer: impl Observer,
+    mut observer: impl Observer,
 ) -> Pool {
     let (messages, inbox) = mpsc::channel(INBOX);
     let (stopped, watched) = watch::channel(false);
     let pool = Pool::new(messages, watched);
     let now = clock.now();
+    observer.started(now, &config, settings.seed);
     let driver = Driver {
         model: Dispatcher::new(config, settings.seed, now),
         clock,
@@ -100,6 +101,7 @@ impl<O: Observer> Driver<O> {
     async fn run(mut self, mut inbox: mpsc::Receiver<Message>) {
         let mut batch = Vec::with_capacity(BATCH);
         self.perform_all();
+        self.observer.turn(self.now, &self.model);
         loop {
             let clock = self.clock;
             let due = self.model.poll_timeout().map(|timeout| timeout.at);
@@ -116,6 +118,9 @@ impl<O: Observer> Driver<O> {
             }
             let now = self.clock.now();
             self.now = now;
+            if due.is_some_and(|at| at <= now) {
+                self.observer.timeout(now);
+            }
             self.model.handle_timeout(now);
             self.perform_all();
             for message in batch.drain(..) {
@@ -125,7 +130,7 @@ impl<O: Observer> Driver<O> {
                 }
                 self.perform_all();
             }
-            self.observer.turn(now, self.model.stats(), &self.model.gauges());
+            self.observer.turn(now, &self.model);
         }
     }
 

@@ -19,6 +19,7 @@
 //! | `instance_listener`, `attach`, `session` | an instance dials back and is given streams |
 //! | `payload`, `secret`, `tls`, `networks` | who may talk to whom |
 //! | `stream_body`, `headers` | bodies and headers between HTTP/2 and `http_body`, on both sides |
+//! | `recorder`, `recording` | what the model was told and did, kept for a replay |
 //! | `net`, `clock`, `invoker`, `observe` | the world, where a simulation can take its place |
 
 pub mod attach;
@@ -38,6 +39,8 @@ pub mod observe;
 mod patience;
 pub mod payload;
 pub mod pool;
+pub mod recorder;
+pub mod recording;
 mod relay;
 mod request_head;
 pub mod rfc3339;

@@ -1,22 +1,103 @@
-//! What the adapters let others see: every input and output of the model, and every exchange with
+//! What the adapters let others see: all that a model is told and asks for, and every exchange with
 //! a client. Metrics, the access log and the flight recorder are observers; none can change
 //! anything.
 
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
-use dispatch_model::{Gauges, Input, InstanceId, Output, Stats, Time};
+use dispatch_model::{Config, Dispatcher, Input, InstanceId, Output, Time};
 
 /// Watches the model of one pool. Called by the one task that drives it: be quick, never block.
+///
+/// Between `started` and the first input there are the outputs of the new model. A due timer is
+/// told before the outputs that come of it, an input before those that it leads to.
 pub trait Observer: Send + 'static {
+    /// The model was made at `now`. Called once, before everything else.
+    fn started(&mut self, _now: Time, _config: &Config, _seed: u64) {}
+
+    /// Timers of the model are due and about to fire.
+    fn timeout(&mut self, _now: Time) {}
+
     /// The model is about to be told `input`.
-    fn input(&mut self, now: Time, input: &Input);
+    fn input(&mut self, _now: Time, _input: &Input) {}
 
     /// The model has asked for `output`.
-    fn output(&mut self, now: Time, output: &Output);
+    fn output(&mut self, _now: Time, _output: &Output) {}
 
-    /// A turn of the driver is over.
-    fn turn(&mut self, now: Time, stats: &Stats, gauges: &Gauges);
+    /// A turn of the driver is over: the model has nothing more to ask for.
+    fn turn(&mut self, _now: Time, _model: &Dispatcher) {}
+}
+
+/// Both, the first one first.
+impl<A: Observer, B: Observer> Observer for (A, B) {
+    fn started(&mut self, now: Time, config: &Config, seed: u64) {
+        self.0.started(now, config, seed);
+        self.1.started(now, config, seed);
+    }
+
+    fn timeout(&mut self, now: Time) {
+        self.0.timeout(now);
+        self.1.timeout(now);
+    }
+
+    fn input(&mut self, now: Time, input: &Input) {
+        self.0.input(now, input);
+        self.1.input(now, input);
+    }
+
+    fn output(&mut self, now: Time, output: &Output) {
+        self.0.output(now, output);
+        self.1.output(now, output);
+    }
+
+    fn turn(&mut self, now: Time, model: &Dispatcher) {
+        self.0.turn(now, model);
+        self.1.turn(now, model);
+    }
+}
+
+/// Whoever is there, if anybody is.
+impl<O: Observer> Observer for Option<O> {
+    fn started(&mut self, now: Time, config: &Config, seed: u64) {
+        if let Some(observer) = self {
+            observer.started(now, config, seed);
+        }
+    }
+
+    fn timeout(&mut self, now: Time) {
+        if let Some(observer) = self {
+            observer.timeout(now);
+        }
+    }
+
+    fn input(&mut self, now: Time, input: &Input) {
+        if let Some(observer) = self {
+            observer.input(now, input);
+        }
+    }
+
+    fn output(&mut self, now: Time, output: &Output) {
+        if let Some(observer) = self {
+            observer.output(now, output);
+        }
+    }
+
+    fn turn(&mut self, now: Time, model: &Dispatcher) {
+        if let Some(observer) = self {
+            observer.turn(now, model);
+        }
+    }
+}
+
+/// Recounts the whole model after every turn and panics when something does not hold. Linear in
+/// requests and instances: for canaries.
+#[derive(Clone, Copy, Debug)]
+pub struct Checks;
+
+impl Observer for Checks {
+    fn turn(&mut self, _: Time, model: &Dispatcher) {
+        model.check();
+    }
 }
 
 /// One finished exchange with a client, whatever became of it.
@@ -70,11 +151,7 @@ pub trait AccessLog: Send + Sync + 'static {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Blind;
 
-impl Observer for Blind {
-    fn input(&mut self, _: Time, _: &Input) {}
-    fn output(&mut self, _: Time, _: &Output) {}
-    fn turn(&mut self, _: Time, _: &Stats, _: &Gauges) {}
-}
+impl Observer for Blind {}
 
 impl AccessLog for Blind {
     fn record(&self, _: &Access) {}

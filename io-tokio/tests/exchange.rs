@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use dispatch_model::{Config, Gauges, Input, InvokeOutcome, Limits, Output, Stats, Time};
+use dispatch_model::{Config, Dispatcher, Gauges, InvokeOutcome, Limits, Time};
 use http::{Request, Response};
 use io_tokio::attach::{self, Hello};
 use io_tokio::client_listener;
@@ -124,10 +124,8 @@ impl AccessLog for Log {
 struct Watch(watch::Sender<Gauges>);
 
 impl Observer for Watch {
-    fn input(&mut self, _: Time, _: &Input) {}
-    fn output(&mut self, _: Time, _: &Output) {}
-    fn turn(&mut self, _: Time, _: &Stats, gauges: &Gauges) {
-        self.0.send_replace(*gauges);
+    fn turn(&mut self, _: Time, model: &Dispatcher) {
+        self.0.send_replace(model.gauges());
     }
 }
 

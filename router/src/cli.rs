@@ -80,6 +80,9 @@ struct DevArgs {
     /// The variable in which your app is told its port
     #[arg(long, default_value = "PORT", value_name = "NAME", value_parser = variable_name)]
     app_port_env: String,
+    /// File in which all is kept that the router's model is told and does, for a replay
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
     /// The command that starts your app, and its arguments
     #[arg(trailing_var_arg = true, value_name = "COMMAND")]
     command: Vec<OsString>,
@@ -126,9 +129,9 @@ pub fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Check(configured) => serve::check(&configured),
         Command::Demo(args) => run(demo::run(args.into())),
-        Command::Dev(args) => {
-            let Admin(admin) = args.admin;
-            run(dev::run(args.into(), admin))
+        Command::Dev(mut args) => {
+            let (Admin(admin), record) = (args.admin, args.record.take());
+            run(dev::run(args.into(), admin, record))
         }
         Command::Serve(configured) => serve::run(&configured),
     };

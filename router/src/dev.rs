@@ -7,6 +7,7 @@
 use std::ffi::OsString;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,8 +28,9 @@ use crate::admin::{self, Readiness};
 use crate::aws::LambdaInvoker;
 use crate::logging;
 use crate::metrics::Metrics;
+use crate::recorder;
 use crate::running::{Parts, Running};
-use crate::settings::Log;
+use crate::settings::{Log, Recorder};
 
 /// What the local system is asked to be.
 #[derive(Clone, Debug)]
@@ -134,13 +136,19 @@ impl System {
     }
 }
 
-/// Runs the system until Ctrl-C, with an admin port if there is an address for one.
+/// Runs the system until Ctrl-C, with an admin port if there is an address for one. What the model
+/// is told and does is recorded, all of it if there is a file for it.
 ///
 /// # Errors
 ///
 /// It could not be started, or the app did not get ready.
-pub async fn run(local: Local, admin: Option<SocketAddr>) -> anyhow::Result<()> {
+pub async fn run(
+    local: Local,
+    admin: Option<SocketAddr>,
+    record: Option<PathBuf>,
+) -> anyhow::Result<()> {
     logging::start(&Log::default())?;
+    let recorder = recorder::start(&Recorder { file: record, ..Recorder::default() })?;
     let admin = match admin {
         None => None,
         Some(address) => {
@@ -149,7 +157,7 @@ pub async fn run(local: Local, admin: Option<SocketAddr>) -> anyhow::Result<()> 
         }
     };
     let metrics = Metrics::new();
-    let mut system = System::start(&local, metrics.clone(), metrics.watch()).await?;
+    let mut system = System::start(&local, metrics.clone(), (metrics.watch(), recorder)).await?;
     let (readiness, ready) = watch::channel(Readiness::Starting);
     let mut interrupted = pin!(interrupted());
     let started = tokio::select! {

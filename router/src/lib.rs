@@ -11,6 +11,7 @@
 //! | [`settings`], [`callback`] | what the operator wants, and where we are |
 //! | [`aws`] | Lambda's API |
 //! | [`admin`], [`metrics`], [`access_log`], [`logging`] | what can be seen from outside |
+//! | `recorder` | what is kept to be replayed |
 
 pub mod access_log;
 pub mod admin;
@@ -23,6 +24,7 @@ pub mod dev;
 pub mod direct;
 pub mod logging;
 pub mod metrics;
+mod recorder;
 pub mod running;
 mod serve;
 pub mod settings;

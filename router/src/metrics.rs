@@ -15,7 +15,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use dispatch_model::{
-    Gauges, GoAwayReason, Input, InvokeOutcome, Output, RefuseReason, Stats, Time, time::nanos,
+    Dispatcher, Gauges, GoAwayReason, Input, InvokeOutcome, Output, RefuseReason, Stats, Time,
+    time::nanos,
 };
 use io_tokio::observe::{Access, AccessLog, Observer};
 
@@ -105,6 +106,38 @@ impl Metrics {
     pub fn expose(self: &Arc<Self>) -> Result<String, std::fmt::Error> {
         exposition::text(Arc::clone(self))
     }
+
+    /// Takes over how a model stands.
+    fn show(&self, stats: &Stats, gauges: &Gauges) {
+        let (totals, levels) = (&self.totals, &self.levels);
+        for (total, value) in [
+            (&totals.arrived, stats.arrived),
+            (&totals.cancelled, stats.cancelled),
+            (&totals.cold_exposed, stats.cold_exposed),
+            (&totals.dispatched, stats.dispatched),
+            (&totals.returned, stats.returned),
+            (&totals.invokes, stats.invokes),
+            (&totals.attached_cold, stats.attached_cold),
+            (&totals.attached_warm, stats.attached.saturating_sub(stats.attached_cold)),
+            (&totals.stale_inputs, stats.stale_inputs),
+            (&totals.instance_nanos, nanos(stats.instance_time)),
+            (&levels.queued, gauges.queued.into()),
+            (&levels.queued_bytes, gauges.queued_bytes),
+            (&levels.running, gauges.running.into()),
+            (&levels.slots, gauges.slots.into()),
+            (&levels.slots_busy, gauges.slots_busy.into()),
+            (&levels.starting, gauges.starting.into()),
+            (&levels.ready, gauges.ready.into()),
+            (&levels.draining, gauges.draining.into()),
+            (&levels.detached, gauges.detached.into()),
+            (&levels.desired, gauges.desired.into()),
+            (&levels.service_nanos, nanos(gauges.service)),
+            (&levels.cold_start_nanos, nanos(gauges.cold_start)),
+            (&levels.breaker_open, gauges.breaker_open.into()),
+        ] {
+            total.store(value, Relaxed);
+        }
+    }
 }
 
 impl AccessLog for Metrics {
@@ -146,35 +179,8 @@ impl Observer for Watch {
         }
     }
 
-    fn turn(&mut self, _: Time, stats: &Stats, gauges: &Gauges) {
-        let (totals, levels) = (&self.0.totals, &self.0.levels);
-        for (total, value) in [
-            (&totals.arrived, stats.arrived),
-            (&totals.cancelled, stats.cancelled),
-            (&totals.cold_exposed, stats.cold_exposed),
-            (&totals.dispatched, stats.dispatched),
-            (&totals.returned, stats.returned),
-            (&totals.invokes, stats.invokes),
-            (&totals.attached_cold, stats.attached_cold),
-            (&totals.attached_warm, stats.attached.saturating_sub(stats.attached_cold)),
-            (&totals.stale_inputs, stats.stale_inputs),
-            (&totals.instance_nanos, nanos(stats.instance_time)),
-            (&levels.queued, gauges.queued.into()),
-            (&levels.queued_bytes, gauges.queued_bytes),
-            (&levels.running, gauges.running.into()),
-            (&levels.slots, gauges.slots.into()),
-            (&levels.slots_busy, gauges.slots_busy.into()),
-            (&levels.starting, gauges.starting.into()),
-            (&levels.ready, gauges.ready.into()),
-            (&levels.draining, gauges.draining.into()),
-            (&levels.detached, gauges.detached.into()),
-            (&levels.desired, gauges.desired.into()),
-            (&levels.service_nanos, nanos(gauges.service)),
-            (&levels.cold_start_nanos, nanos(gauges.cold_start)),
-            (&levels.breaker_open, gauges.breaker_open.into()),
-        ] {
-            total.store(value, Relaxed);
-        }
+    fn turn(&mut self, _: Time, model: &Dispatcher) {
+        self.0.show(model.stats(), &model.gauges());
     }
 }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dispatch_model::{Config, Gauges, Input, Output, Stats, Time};
+use dispatch_model::{Config, Dispatcher, Gauges, Input, Stats, Time};
 use io_tokio::client_listener::{self, LAST_REQUESTS};
 use io_tokio::clock::Clock;
 use io_tokio::driver::{self, PoolSettings};
@@ -55,8 +55,8 @@ impl Running {
     /// Starts everything.
     pub fn start<O: Observer>(parts: Parts<O>) -> Self {
         let clock = Clock::start();
-        let (watching, gauges) = watch::channel(Default::default());
-        let observer = Watched { inner: parts.observer, watching };
+        let (newest, gauges) = watch::channel(Default::default());
+        let observer = (parts.observer, Newest(newest));
         let pool = driver::start(parts.config, parts.pool, clock, parts.invoker, observer);
         let mut instances = JoinSet::new();
         for (listener, identity) in parts.instances {
@@ -108,24 +108,12 @@ async fn end_of(tasks: &mut JoinSet<()>) {
     while tasks.join_next().await.is_some() {}
 }
 
-/// Passes everything on and keeps the newest numbers for whoever wants to wait for them.
-struct Watched<O> {
-    inner: O,
-    watching: watch::Sender<(Gauges, Stats)>,
-}
+/// Keeps the newest numbers for whoever wants to wait for them.
+struct Newest(watch::Sender<(Gauges, Stats)>);
 
-impl<O: Observer> Observer for Watched<O> {
-    fn input(&mut self, now: Time, input: &Input) {
-        self.inner.input(now, input);
-    }
-
-    fn output(&mut self, now: Time, output: &Output) {
-        self.inner.output(now, output);
-    }
-
-    fn turn(&mut self, now: Time, stats: &Stats, gauges: &Gauges) {
-        self.inner.turn(now, stats, gauges);
-        self.watching.send_replace((*gauges, *stats));
+impl Observer for Newest {
+    fn turn(&mut self, _: Time, model: &Dispatcher) {
+        self.0.send_replace((model.gauges(), *model.stats()));
     }
 }
 

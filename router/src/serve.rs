@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context, anyhow};
 use io_tokio::driver::PoolSettings;
 use io_tokio::exchange::EdgeSettings;
-use io_tokio::observe::AccessLog;
+use io_tokio::observe::{AccessLog, Observer};
 use io_tokio::tls::{self, RouterIdentity};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -21,7 +21,7 @@ use crate::cli::Configured;
 use crate::metrics::Metrics;
 use crate::running::{Parts, Running};
 use crate::settings::{Settings, explain, warnings};
-use crate::{callback, logging};
+use crate::{callback, logging, recorder};
 
 /// Prints what the settings mean.
 ///
@@ -67,6 +67,7 @@ fn load(configured: &Configured) -> anyhow::Result<Settings> {
 async fn serve(settings: Settings) -> anyhow::Result<()> {
     // First of all, so that a signal during the start is not lost.
     let mut signals = Signals::new()?;
+    let recorder = recorder::start(&settings.recorder)?;
     let metrics = Metrics::new();
     let (readiness, ready) = watch::channel(Readiness::Starting);
     if let Some(address) = settings.listen.admin {
@@ -76,7 +77,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let access_log = AccessWriter::start(&settings.log)?.map(Arc::new);
     let mut logs: Vec<Arc<dyn AccessLog>> = vec![metrics.clone()];
     logs.extend(access_log.clone().map(|log| log as Arc<dyn AccessLog>));
-    let running = start(&settings, Arc::new(Fanout(logs)), &metrics).await?;
+    let running = start(&settings, Arc::new(Fanout(logs)), (metrics.watch(), recorder)).await?;
     readiness.send_replace(Readiness::Ready);
     tracing::info!(function = settings.function.as_str(), "ready");
     signals.stop(access_log.as_deref()).await;
@@ -106,7 +107,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
 async fn start(
     settings: &Settings,
     access: Arc<Fanout>,
-    metrics: &Arc<Metrics>,
+    observer: impl Observer,
 ) -> anyhow::Result<Running> {
     let listen = &settings.listen;
     let mut clients = Vec::new();
@@ -152,7 +153,7 @@ async fn start(
         },
         invoker,
         access,
-        observer: metrics.watch(),
+        observer,
     }))
 }
 

@@ -55,6 +55,8 @@ pub struct Settings {
     pub limits: ClientLimits,
     /// What is logged, and where.
     pub log: Log,
+    /// What is kept of what the model was told and did.
+    pub recorder: Recorder,
     /// Where instances dial back to.
     pub callback: Callback,
     /// How to reach AWS Lambda.
@@ -165,6 +167,27 @@ pub enum AccessTarget {
     Off,
     /// Standard output.
     Stdout,
+}
+
+/// What is kept of what the model was told and did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorder {
+    /// Bytes of it that are kept in memory; 0 for none. Default 8 MiB.
+    pub ring: usize,
+    /// A file in which all of it is kept. Default none.
+    pub file: Option<PathBuf>,
+    /// Where the memory is dumped. Default a file in the system's temporary folder whose name has
+    /// the number of this process.
+    pub dump: PathBuf,
+    /// Whether the model is recounted after every turn. Default false.
+    pub check: bool,
+}
+
+impl Default for Recorder {
+    fn default() -> Self {
+        let name = format!("lambda-dispatch-{}.recording", std::process::id());
+        Self { ring: 8 << 20, file: None, dump: std::env::temp_dir().join(name), check: false }
+    }
 }
 
 /// Where instances dial back to.

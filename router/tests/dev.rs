@@ -8,6 +8,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use io_tokio::recording::{Recording, replay};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// A running `dev`. Dropping it kills it, and with it everything that it started.
@@ -217,6 +218,26 @@ fn killed_extension_costs_its_requests_and_no_others() {
         assert!(failed <= 2, "{failed} failed, of at most 2 in flight on one instance");
         assert!(answers.iter().all(|(status, _)| matches!(status, 200 | 502)), "{answers:?}");
     });
+}
+
+#[test]
+fn what_happened_is_recorded_and_replays_with_identical_outputs() {
+    let folder = std::env::temp_dir();
+    let file = folder.join(format!("lambda-dispatch-dev-{}.recording", std::process::id()));
+    let mut dev = Dev::start(&["--record", file.to_str().unwrap()]);
+    let dump = folder.join(format!("lambda-dispatch-{}.recording", dev.child.id()));
+    assert!(burst(&dev, 50, "/sleep?ms=20").iter().all(|(status, _)| *status == 200));
+    dev.signal(Signal::USR1);
+    until("the dump is written", || dump.exists());
+    dev.signal(Signal::INT);
+    assert!(dev.child.wait().unwrap().success());
+    for path in [dump, file] {
+        let bytes = std::fs::read(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let recording = Recording::read(&bytes).unwrap();
+        let replayed = replay(&recording).unwrap_or_else(|divergence| panic!("{divergence}"));
+        assert!(replayed.inputs > 100, "{replayed}");
+    }
 }
 
 #[test]

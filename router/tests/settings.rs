@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use dispatch_model::{Limits, Matching, Scaling};
 use lambda_dispatch::settings::{
-    Format, IGNORED, Log, Origin, SETTINGS, Settings, SettingsErrors, explain, variable_of,
-    warnings,
+    Format, IGNORED, Log, Origin, Recorder, SETTINGS, Settings, SettingsErrors, explain,
+    variable_of, warnings,
 };
 
 const FUNCTION: (&str, &str) = ("pool.function", "fn");
@@ -72,6 +72,8 @@ fn defaults_are_those_of_the_model_and_of_the_original() {
     assert_eq!(settings.price, 16_666_700);
     assert_eq!(settings.workers, None);
     assert_eq!(settings.log, Log::default());
+    assert_eq!(settings.recorder, Recorder::default());
+    assert_eq!((settings.recorder.ring, settings.recorder.check), (8 << 20, false));
     assert_eq!(settings.effective().len(), SETTINGS.len());
     assert!(settings.effective().iter().all(|value| {
         value.origin == if value.name == "pool.function" { Origin::Flag } else { Origin::Default }
@@ -251,6 +253,7 @@ fn settings_that_contradict_each_other_are_refused() {
         (&[("callback.host", "https://x:1")][..], "without scheme and port"),
         (&[("aws.endpoint", "lambda.local")][..], "a URL such as"),
         (&[("log.filter", "=,=")][..], "log.filter is"),
+        (&[("recorder.file", "/r"), ("recorder.dump", "/r")][..], "are both /r"),
     ] {
         let mut all = vec![FUNCTION];
         all.extend_from_slice(flags);
@@ -298,6 +301,11 @@ fn a_full_file_is_understood() {
             [log]
             format = "json"
             access = "/var/log/access.log"
+            [recorder]
+            ring = 0
+            file = "/var/recording"
+            dump = "/var/dump"
+            check = true
             [callback]
             host = "[fd00::1]"
             "#,
@@ -316,6 +324,8 @@ fn a_full_file_is_understood() {
     assert_eq!(budget.microdollars_per_hour, 12_500_000);
     assert_eq!(budget.picodollars_per_instance_second, 33_333_400);
     assert_eq!(settings.log.format, Format::Json);
+    let (file, dump) = (Some("/var/recording".into()), "/var/dump".into());
+    assert_eq!(settings.recorder, Recorder { ring: 0, file, dump, check: true });
     assert_eq!(settings.callback.host.as_deref(), Some("fd00::1"));
 }
 
@@ -324,7 +334,14 @@ fn check_says_what_follows_and_what_is_risky() {
     let settings = load(
         None,
         &[("LAMBDA_DISPATCH_AllowInsecureControlChannel", "true")],
-        &[FUNCTION, ("pool.instances_min", "2"), ("listen.admin", "0.0.0.0:5005")],
+        &[
+            FUNCTION,
+            ("pool.instances_min", "2"),
+            ("listen.admin", "0.0.0.0:5005"),
+            ("recorder.dump", "/var/dump"),
+            ("recorder.file", "/var/recording"),
+            ("recorder.check", "yes"),
+        ],
     )
     .unwrap();
     let text = explain(&settings);
@@ -336,6 +353,10 @@ fn check_says_what_follows_and_what_is_risky() {
         "all instances together cost at most $6.00 per hour",
         "2 idle instances are always kept, which costs $87.60 a month",
         "SIGTERM: /readyz fails at once, connections are accepted for 10s more, requests finish within 110s",
+        "SIGUSR1: what the model was told and did last, about 279,620 requests, is written to \
+         /var/dump",
+        "all of that is kept in /var/recording, which grows by 30 MB for a million requests",
+        "recorder.check is true: each turn takes as long as the pool is large",
         "0.0.0.0:5003 takes instances without TLS",
         "listen.admin is 0.0.0.0:5005",
     ] {

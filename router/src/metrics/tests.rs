@@ -161,7 +161,7 @@ fn a_turn_shows_how_the_model_stands() {
         breaker_open: true,
         ..Gauges::default()
     };
-    metrics.watch().turn(Time::ZERO, &stats, &gauges);
+    metrics.show(&stats, &gauges);
     assert_lines(
         &metrics,
         &[

@@ -6,6 +6,9 @@ use std::time::Duration;
 use super::Settings;
 use super::value::Shown;
 
+/// What the steps of one request take in a recording, roughly.
+const RECORDED_BYTES_PER_REQUEST: u64 = 30;
+
 /// Seconds in the 730 hours that AWS calls a month.
 const MONTH_S: u64 = 730 * 3_600;
 
@@ -81,6 +84,12 @@ fn time_risks(settings: &Settings) -> Vec<(bool, String)> {
     let (pool, timeouts) = (&settings.pool, &settings.timeouts);
     let minute = Duration::from_secs(60);
     vec![
+        (
+            settings.recorder.check,
+            "recorder.check is true: each turn takes as long as the pool is large, and a fault \
+             ends the router"
+                .to_owned(),
+        ),
         (
             pool.linger > minute,
             format!(
@@ -176,6 +185,7 @@ fn consequences(settings: &Settings) -> Vec<String> {
         Shown(timeouts.drain_delay),
         Shown(timeouts.drain)
     ));
+    all.extend(recordings(settings));
     let (scheme, port) = settings.callback_endpoint();
     all.push(match &settings.callback.host {
         Some(host) => format!("instances dial back to {scheme}://{host}:{port}"),
@@ -184,6 +194,27 @@ fn consequences(settings: &Settings) -> Vec<String> {
             settings.callback.host_variable
         ),
     });
+    all
+}
+
+/// What is recorded, and how one gets at it.
+fn recordings(settings: &Settings) -> Vec<String> {
+    let recorder = &settings.recorder;
+    let mut all = Vec::new();
+    if recorder.ring > 0 {
+        all.push(format!(
+            "SIGUSR1: what the model was told and did last, about {} requests, is written to {}",
+            grouped(recorder.ring as u64 / RECORDED_BYTES_PER_REQUEST),
+            recorder.dump.display()
+        ));
+    }
+    if let Some(file) = &recorder.file {
+        all.push(format!(
+            "all of that is kept in {}, which grows by {RECORDED_BYTES_PER_REQUEST} MB for a \
+             million requests",
+            file.display()
+        ));
+    }
     all
 }
 

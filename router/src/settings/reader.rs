@@ -13,8 +13,8 @@ use super::layers::{Layers, Origin, variable_of};
 use super::table::{SETTINGS, Setting, find};
 use super::value::{Value, parse};
 use super::{
-    AccessTarget, Aws, Callback, ClientLimits, Effective, Format, Https, Listen, Log, Settings,
-    Timeouts,
+    AccessTarget, Aws, Callback, ClientLimits, Effective, Format, Https, Listen, Log, Recorder,
+    Settings, Timeouts,
 };
 
 /// Turns texts into values. A bad one is noted and its default used, so that reading goes on.
@@ -44,6 +44,7 @@ impl Reader {
             streams: self.small("limits.streams"),
         };
         let log = self.log();
+        let recorder = self.recorder();
         let callback = self.callback(&listen);
         let aws = self.aws(function.as_ref());
         let workers = Some(self.size("workers")).filter(|threads| *threads > 0);
@@ -59,6 +60,7 @@ impl Reader {
                 timeouts,
                 limits,
                 log,
+                recorder,
                 callback,
                 aws,
                 workers,
@@ -236,6 +238,23 @@ impl Reader {
             },
             access_format: self.format("log.access_format"),
         }
+    }
+
+    fn recorder(&mut self) -> Recorder {
+        let dump = self.text("recorder.dump").map(PathBuf::from);
+        let recorder = Recorder {
+            ring: self.size("recorder.ring"),
+            file: self.text("recorder.file").map(PathBuf::from),
+            dump: dump.unwrap_or_else(|| Recorder::default().dump),
+            check: self.flag("recorder.check"),
+        };
+        if recorder.file.as_ref() == Some(&recorder.dump) {
+            self.conflict(&format!(
+                "recorder.file and recorder.dump are both {}; each needs a file of its own",
+                recorder.dump.display()
+            ));
+        }
+        recorder
     }
 
     fn callback(&mut self, listen: &Listen) -> Callback {

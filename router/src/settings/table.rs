@@ -293,6 +293,25 @@ pub const SETTINGS: &[Setting] = &[
     plain("log.filter", Kind::Text, "info", "what is logged: a level, or target=level,..."),
     plain("log.access", Kind::Text, "off", "access log: off, - for standard output, or a file"),
     plain("log.access_format", Kind::Choice(&["text", "json"]), "text", "form of the access log"),
+    plain(
+        "recorder.ring",
+        bytes(0, 1 << 30),
+        "8MiB",
+        "how much of what the model was told and did is kept in memory, for SIGUSR1; 0 for none",
+    ),
+    plain("recorder.file", Kind::Text, "", "file in which all of it is kept; it grows for ever"),
+    plain(
+        "recorder.dump",
+        Kind::Text,
+        "",
+        "file that SIGUSR1, or a panic, writes; in the system's temporary folder when not set",
+    ),
+    plain(
+        "recorder.check",
+        Kind::Flag,
+        "false",
+        "recount the whole model after every turn and end at a fault; for canaries",
+    ),
     original(
         "callback.host",
         Kind::Text,

@@ -9,6 +9,7 @@ mod hostile;
 mod messages;
 mod protocols;
 mod raw_app;
+mod recorder;
 mod shutdown;
 mod stage;
 mod trouble;
