@@ -34,7 +34,7 @@ pub(crate) struct Guard {
     open: bool,
     not_before: Time,
     /// When it last changed its mind: invokes ordered before that say nothing new.
-    reacted: Time,
+    reacted: Option<Time>,
     invokes: Bucket,
     budget: Option<Purse>,
 }
@@ -66,7 +66,7 @@ impl Guard {
             unasked_not_before: Time::ZERO,
             open: false,
             not_before: Time::ZERO,
-            reacted: Time::ZERO,
+            reacted: None,
             invokes: Bucket::full(
                 config.invokes_burst.into(),
                 config.invokes_per_second.into(),
@@ -129,10 +129,10 @@ impl Guard {
             return;
         }
         // Many ordered at once fail at once: that is one piece of news, not many.
-        if instance.invoked < self.reacted {
+        if self.reacted.is_some_and(|reacted| instance.invoked <= reacted) {
             return;
         }
-        self.reacted = now;
+        self.reacted = Some(now);
         let unasked = !(instance.tried || wanted);
         if outcome == InvokeOutcome::Returned && stayed.is_some() && unasked {
             // It may have had nothing to do: what costs an invoke each time is to try again for
