@@ -305,7 +305,7 @@ impl Dispatcher {
         self.formula.arrived();
         self.arm_scale();
         if self.requests.queued() == 0
-            && let Some(instance) = self.instances.pick()
+            && let Some(instance) = self.pick()
         {
             self.requests.run_new(request, bytes, instance, self.now);
             self.dispatch(request, instance, self.now);
@@ -473,10 +473,22 @@ impl Dispatcher {
     /// Lets waiting requests take free slots.
     fn pump(&mut self) {
         while let Some(request) = self.requests.first()
-            && let Some(instance) = self.instances.pick()
+            && let Some(instance) = self.pick()
         {
             let queued = self.requests.run_queued(request.index(), instance, self.now);
             self.dispatch(request, instance, queued.arrived);
+        }
+    }
+
+    /// Who gets the next request. Whose lease is over does not, also where the driver was late and
+    /// the timer that says so is still to come.
+    fn pick(&mut self) -> Option<InstanceId> {
+        loop {
+            let instance = self.instances.pick()?;
+            if self.instances.get(instance).is_none_or(|entry| self.now < entry.usable_until) {
+                return Some(instance);
+            }
+            self.retire(instance, GoAwayReason::LeaseEnding);
         }
     }
 

@@ -1,210 +1,374 @@
 //! Discrete events: the next thing to happen is taken from a heap, time jumps to it, and what the
-//! models order puts new things on the heap.
+//! machines order puts new things on the heap.
+//!
+//! ```text
+//!   traffic ──▶ Dispatcher ──Invoke──▶ emulator::model::Model ──Start, Deliver──▶ environments
+//!      ▲            ▲ │                                                             │  Lifecycle
+//!      └── endings ─┘ └────────── links: Open, Cancel, Ping, Hello, End … ──────────┘  an app
+//! ```
+//!
+//! All three machines are those that production and the emulator run. What is simulated is what is
+//! between them: links with delays, processes that die, clients that leave.
 
 mod events;
-mod function;
+mod faults;
+mod instance;
+mod router;
+mod wire;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::hash::Hash;
+use std::iter::Peekable;
 use std::time::Duration;
 
-use dispatch_model::{
-    Config, ConfigError, Dispatcher, Ending, Input, InstanceId, Output, RequestId, Time,
-};
-use emulator::model::{self, EnvironmentId, InvokeId, Model};
+use dispatch_model::{Config, ConfigError, Input, InstanceId, Output, Prng, Time, lifecycle};
+use emulator::model::{EnvironmentId, Model};
 
-use crate::report::Report;
-use crate::scenario::{Behaviour, Scenario};
+use crate::plan::Plan;
+use crate::report::{Outcome, Report};
+use crate::traffic::{self, Arrival};
 
 use events::{Event, Events};
+use faults::Faults;
+use instance::Environment;
+use router::{Invoke, Router, Stage};
+use wire::Links;
 
-/// Runs `scenario` to its end: all requests have ended, the pool has been shut down, every
-/// invocation is over and billed.
+/// What is done beside running.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Checks {
+    /// Books are kept and compared after every step of the dispatcher.
+    pub oracle: bool,
+    /// The dispatcher checks itself after every step.
+    pub model: bool,
+    /// Inputs and outputs are hashed.
+    pub digest: bool,
+    /// Everything is written down as text.
+    pub trace: bool,
+}
+
+impl Checks {
+    /// Every check, and no text.
+    pub const ALL: Self = Self { oracle: true, model: true, digest: true, trace: false };
+    /// None: for speed.
+    pub const NONE: Self = Self { oracle: false, model: false, digest: false, trace: false };
+}
+
+/// Runs `plan` to its end: all requests have ended, the router has stopped, every invocation is
+/// over and billed. Gives the outcome, and the trace if it was asked for.
 ///
 /// # Errors
 ///
-/// The scenario's limits are out of range.
+/// The plan's limits are out of range.
 ///
 /// # Panics
 ///
-/// The dispatcher breaks an invariant of its own, or orders what makes no sense.
-pub fn run(scenario: &Scenario, seed: u64) -> Result<Report, ConfigError> {
-    let mut world = World::new(scenario, seed)?;
-    while world.step() {}
+/// A machine breaks an invariant of its own.
+pub fn run(plan: &Plan, checks: Checks) -> Result<(Outcome, String), ConfigError> {
+    let mut world = World::new(plan, checks)?;
+    while world.broken.is_none() && world.step() {}
     Ok(world.finish())
 }
 
-/// One pool, its function and its clients.
+/// One router, its function and its clients.
 struct World<'a> {
-    scenario: &'a Scenario,
+    plan: &'a Plan,
+    checks: Checks,
+    config: Config,
+    /// T, as the plan makes it.
+    cold_start: Duration,
     now: Time,
-    dispatcher: Dispatcher,
-    lambda: Model,
+    chance: Prng,
     events: Events,
-    requests: BTreeMap<RequestId, Request>,
-    instances: BTreeMap<InstanceId, Instance>,
-    /// Which invoke an environment holds, and for whom.
-    holding: BTreeMap<EnvironmentId, (InvokeId, InstanceId)>,
-    /// Environments that have not been given an invoke yet.
-    fresh: BTreeSet<EnvironmentId>,
-    invoked: BTreeMap<InvokeId, InstanceId>,
-    invokes: u64,
-    /// When each request arrives, the last one first.
-    arrivals: Vec<(Time, RequestId)>,
-    stopping: bool,
-    stopped: bool,
+    arrivals: Peekable<Box<dyn Iterator<Item = Arrival> + Send>>,
+    router: Router,
+    links: Links,
+    lambda: Model,
+    environments: Vec<Option<Box<Environment>>>,
+    /// Environments that have just died.
+    dead: Vec<EnvironmentId>,
+    /// Every invoke that was ordered, in order.
+    invokes: Vec<Invoke>,
+    /// Instances whose invoke is over.
+    ended: Vec<(EnvironmentId, InstanceId)>,
+    faults: Faults,
+    /// When the last fault is over.
+    healed: Time,
+    /// The longest that an app was asked to take.
+    service_max: Duration,
+    /// Requests that came after all was calm, and the longest that an app was asked to take for one.
+    calm: (u32, Duration),
+    /// When nothing can be left of any request.
+    horizon: Time,
+    /// The router is being stopped because all is done.
+    closing: bool,
+    broken: Option<String>,
+    trace: String,
     report: Report,
 }
 
-struct Request {
-    arrived: Time,
-    instance: Option<InstanceId>,
-    /// How often it was dispatched: an ending of an earlier time is of no account.
-    attempt: u32,
-}
-
-struct Instance {
-    environment: Option<EnvironmentId>,
-    running: Vec<RequestId>,
-}
-
 impl<'a> World<'a> {
-    fn new(scenario: &'a Scenario, seed: u64) -> Result<Self, ConfigError> {
-        let config = Config::new(scenario.limits)?;
-        let requests = (0..).map(|index| RequestId::new(index, 0));
-        let mut arrivals: Vec<_> =
-            scenario.workload.arrivals(seed).into_iter().zip(requests).collect();
-        arrivals.reverse();
+    fn new(plan: &'a Plan, checks: Checks) -> Result<Self, ConfigError> {
+        let config = Config::new(plan.pool.limits())?;
         let mut events = Events::default();
-        for (from, behaviour) in &scenario.behaviours {
-            events.push(*from, Event::Throttle(*behaviour == Behaviour::Throttled));
+        for (number, fault) in plan.fault.iter().enumerate() {
+            // Not now: what happens at the start comes after the start.
+            let at = (Time::ZERO + fault.at).max(Time::from_nanos(1));
+            events.push(Time::ZERO, at, Event::Fault(number));
         }
+        let arrivals: Box<dyn Iterator<Item = Arrival> + Send> =
+            Box::new(traffic::arrivals(&plan.traffic, plan.seed));
         let mut world = Self {
-            scenario,
+            plan,
+            checks,
+            config,
+            cold_start: plan.lambda.placing + plan.lambda.init,
             now: Time::ZERO,
-            dispatcher: Dispatcher::new(config, seed, Time::ZERO),
-            lambda: Model::new(scenario.lambda.clone(), seed, Time::ZERO),
+            chance: Prng::new(plan.seed ^ WORLD),
             events,
-            requests: BTreeMap::new(),
-            instances: BTreeMap::new(),
-            holding: BTreeMap::new(),
-            fresh: BTreeSet::new(),
-            invoked: BTreeMap::new(),
-            invokes: 0,
-            arrivals,
-            stopping: false,
-            stopped: false,
+            arrivals: arrivals.peekable(),
+            router: Router::new(config, plan.seed, 0, Time::ZERO),
+            links: Links::default(),
+            lambda: Model::new(plan.lambda.config(), plan.seed, Time::ZERO),
+            environments: Vec::new(),
+            dead: Vec::new(),
+            invokes: Vec::new(),
+            ended: Vec::new(),
+            faults: Faults::default(),
+            healed: Time::ZERO + plan.healed(),
+            service_max: Duration::ZERO,
+            calm: (0, Duration::ZERO),
+            horizon: Time::MAX,
+            closing: false,
+            broken: None,
+            trace: String::new(),
             report: Report::default(),
         };
-        while world.events.next_at() == Some(Time::ZERO) {
-            world.step();
-        }
+        let end = plan.healed().max(plan.last_arrival());
+        world.horizon = Time::ZERO + end + plan.pool.queue_timeout + HANG + DRAIN;
+        world.horizon = world.horizon + plan.lambda.function_timeout;
         world.orders();
         Ok(world)
     }
 
-    /// Lets the next thing happen; false when nothing is left that matters.
+    /// Lets the next thing happen; false when nothing is left.
     fn step(&mut self) -> bool {
-        if !self.stopping && self.arrivals.is_empty() && self.requests.is_empty() {
-            self.stopping = true;
-            self.tell(Input::ShutdownRequested { drain: Duration::from_secs(60) });
-            return true;
+        let due = if self.router.stage == Stage::Gone {
+            None
+        } else {
+            let timeout = self.router.dispatcher.poll_timeout();
+            timeout.map(|timeout| timeout.at.max(self.faults.stall))
+        };
+        let arrival = self.arrivals.peek().map(|arrival| arrival.at.max(self.faults.stall));
+        let (event, lambda) = (self.events.next_at(), self.lambda.poll_timeout());
+        let next = [event, lambda, due, arrival];
+        let Some(at) = next.into_iter().flatten().min() else { return self.stop() };
+        if self.is_idle() && !self.closing {
+            return self.stop();
         }
-        if self.stopped && self.lambda.concurrency() == 0 && self.instances.is_empty() {
+        if self.is_over() {
             return false;
         }
-        let timer = self.dispatcher.poll_timeout().map(|timeout| timeout.at);
-        let arrival = self.arrivals.last().map(|(at, _)| *at);
-        let next = [self.events.next_at(), self.lambda.poll_timeout(), timer, arrival];
-        let Some(at) = next.into_iter().flatten().min() else { return false };
-        if at > self.scenario.horizon {
-            self.report.cut = true;
-            return false;
-        }
-        self.now = at;
-        if next[0] == Some(at) {
+        self.now = self.now.max(at);
+        if event == Some(at) {
             if let Some(event) = self.events.pop() {
                 self.happen(event);
             }
-        } else if next[1] == Some(at) {
-            self.lambda.handle_timeout(at);
+        } else if lambda == Some(at) {
+            self.lambda.handle_timeout(self.now);
             self.orders_of_lambda();
-        } else if next[2] == Some(at) {
-            self.dispatcher.handle_timeout(at);
-            self.orders();
-        } else if let Some((_, request)) = self.arrivals.pop() {
-            self.requests.insert(request, Request { arrived: at, instance: None, attempt: 0 });
-            self.tell(Input::RequestArrived { request, bytes: 500 });
+        } else if due == Some(at) {
+            self.router_timeout();
+        } else if let Some(arrival) = self.arrivals.next() {
+            self.arrive(arrival);
+        }
+        if !self.dead.is_empty() {
+            self.bury();
+        }
+        if self.faults.is_armed() {
+            if self.plan.calm.is_some() && self.now >= self.healed {
+                self.faults.disarm();
+            }
+            self.strike();
+        }
+        if self.now > self.horizon {
+            let live = self.router.live;
+            self.breaks(|| format!("(14) {live} requests live long after all that went wrong"));
         }
         true
     }
 
-    fn finish(mut self) -> Report {
-        self.dispatcher.check();
-        self.report.stats = *self.dispatcher.stats();
-        self.report.waits.sort_unstable();
-        self.report
+    /// Whether no request is there or will come, and nothing will go wrong any more.
+    fn is_idle(&mut self) -> bool {
+        self.arrivals.peek().is_none()
+            && self.router.stage == Stage::Serving
+            && self.now >= self.healed
+            && self.router.live == 0
+    }
+
+    /// Whether, after the router was stopped, Lambda has come to rest too.
+    fn is_over(&self) -> bool {
+        self.closing && self.router.stage == Stage::Gone && self.lambda.concurrency() == 0
+    }
+
+    /// Stops the router, once; false if that has been done.
+    fn stop(&mut self) -> bool {
+        if std::mem::replace(&mut self.closing, true) || self.router.stage != Stage::Serving {
+            return false;
+        }
+        self.router.stage = Stage::Stopping;
+        self.tell(Input::ShutdownRequested { drain: DRAIN });
+        true
     }
 
     fn happen(&mut self, event: Event) {
+        if let Some(until) = self.postponed(&event) {
+            return self.events.push(self.now, until, event);
+        }
+        let life = self.router.life;
         match event {
-            Event::Ended { request, attempt, ending } => {
-                let current = self.requests.get(&request);
-                if current.is_some_and(|running| running.attempt == attempt) {
-                    self.end(request, ending);
+            Event::AppReady(id) => self.app_ready(id),
+            Event::ConnectionOver { life: of, instance } if of == life => {
+                if self.router.stage != Stage::Gone {
+                    self.tell(Input::InstanceLost { instance });
                 }
             }
-            Event::Throttle(on) => self.tell_lambda(model::Input::ThrottleChanged { on }),
-            Event::Function(event) => self.function(event),
-        }
-    }
-
-    /// A running request is over on its instance.
-    fn end(&mut self, request: RequestId, ending: Ending) {
-        let Some(running) = self.requests.get_mut(&request) else { return };
-        let instance = running.instance.take();
-        if let Some(instance) = instance.and_then(|id| self.instances.get_mut(&id)) {
-            instance.running.retain(|other| *other != request);
-        }
-        if ending == Ending::Served {
-            self.over(request);
-        }
-        self.tell(Input::RequestEnded { request, ending });
-    }
-
-    /// A request has ended for its client.
-    fn over(&mut self, request: RequestId) {
-        let request = self.requests.remove(&request).expect("a request ends once");
-        let took = self.now.saturating_since(request.arrived);
-        self.report.longest = self.report.longest.max(took);
-    }
-
-    fn tell(&mut self, input: Input) {
-        self.dispatcher.handle_input(self.now, input);
-        self.orders();
-    }
-
-    /// Carries out what the dispatcher orders.
-    fn orders(&mut self) {
-        while let Some(output) = self.dispatcher.poll_output() {
-            self.report.digest.word(self.now.as_nanos());
-            self.report.digest.output(&output);
-            match output {
-                Output::Close { instance } => self.close(instance),
-                Output::Dispatch { request, instance, waited, .. } => {
-                    self.report.waits.push(waited);
-                    self.dispatch(request, instance);
-                }
-                Output::Invoke { instance } => self.invoke(instance),
-                Output::Ping { instance } => {
-                    self.events.push(self.now, Event::Function(function::Event::Pong(instance)));
-                }
-                Output::Refuse { request, reason, .. } => {
-                    *self.report.refused.entry(reason.name()).or_default() += 1;
-                    self.over(request);
-                }
-                Output::Stopped => self.stopped = true,
-                Output::Decided(_) | Output::GoAway { .. } => {}
+            Event::Dialled(id) => self.dialled(id),
+            Event::Done { environment, link, request } => self.done(environment, link, request),
+            Event::Emptied(environment) => {
+                self.tell_lambda(emulator::model::Input::EnvironmentEmptied { environment });
             }
+            Event::Ended { life: of, request, attempt } if of == life => {
+                self.connection_ended(request, attempt);
+            }
+            Event::Fault(number) => self.fault(number),
+            Event::FaultOver(number) => self.fault_over(number),
+            Event::GivesUp { life: of, request } if of == life => self.give_up(request),
+            Event::InvokeAnswered { life: of, instance, outcome } if of == life => {
+                if self.router.stage != Stage::Gone {
+                    self.ended.push((EnvironmentId::new(1), instance));
+                    self.invoke_over(instance, outcome);
+                }
+            }
+            Event::ResponseLate { life: of, request, attempt } if of == life => {
+                self.response_late(request, attempt);
+            }
+            Event::RouterBack => {
+                if self.router.stage == Stage::Gone {
+                    self.router_back();
+                }
+            }
+            Event::ToInstance(link, message) => self.at_instance(link, message),
+            Event::ToRouter(link, message) => self.at_router(link, message),
+            Event::Wake(id) => self.wake(id),
+            // Of a router that is no more.
+            Event::ConnectionOver { .. }
+            | Event::Ended { .. }
+            | Event::GivesUp { .. }
+            | Event::InvokeAnswered { .. }
+            | Event::ResponseLate { .. } => {}
         }
+    }
+
+    /// Until when whoever an event concerns stands still.
+    fn postponed(&mut self, event: &Event) -> Option<Time> {
+        match *event {
+            Event::AppReady(id) | Event::Dialled(id) | Event::Wake(id) => self.standstill(id),
+            Event::Done { environment, .. } => self.standstill(environment),
+            Event::ToInstance(link, _) => {
+                let id = self.links.get(link)?.environment;
+                self.standstill(id)
+            }
+            Event::ConnectionOver { .. }
+            | Event::Ended { .. }
+            | Event::InvokeAnswered { .. }
+            | Event::ResponseLate { .. }
+            | Event::GivesUp { .. }
+            | Event::ToRouter(..) => Some(self.faults.stall).filter(|until| *until > self.now),
+            Event::Emptied(_) | Event::Fault(_) | Event::FaultOver(_) | Event::RouterBack => None,
+        }
+    }
+
+    /// Notes the first thing that does not hold; it ends the run.
+    fn breaks(&mut self, message: impl FnOnce() -> String) {
+        if self.broken.is_none() {
+            self.broken = Some(format!("at {}: {}", self.now, message()));
+        }
+    }
+
+    /// Keeps what the books of a router's life say is broken.
+    fn keep_broken(&mut self) {
+        if let Some(broken) = self.router.oracle.broken()
+            && self.broken.is_none()
+        {
+            self.broken = Some(broken.to_owned());
+        }
+    }
+
+    fn finish(mut self) -> (Outcome, String) {
+        self.keep_broken();
+        self.report.add_stats(self.router.dispatcher.stats());
+        let live = self.router.live;
+        if live > 0 {
+            self.breaks(|| format!("(1) {live} requests have not ended"));
+        }
+        let open = self.links.open_ones().count();
+        let at_work = self.lambda.concurrency();
+        if self.closing && at_work > 0 {
+            self.breaks(|| format!("(14) {at_work} invokes have not ended, on {open} links"));
+        }
+        let Report { requests, served, cancelled, lost, .. } = self.report;
+        let refused = self.report.refusals();
+        if requests != served + cancelled + lost + refused {
+            self.breaks(|| {
+                format!("(1) {requests} came: {served} + {cancelled} + {lost} + {refused} ended")
+            });
+        }
+        (Outcome { report: self.report, broken: self.broken }, self.trace)
+    }
+
+    /// Writes a line into the trace, if there is one.
+    fn note(&mut self, line: impl FnOnce() -> String) {
+        if self.checks.trace {
+            self.trace += &line();
+            self.trace.push('\n');
+        }
+    }
+
+    fn note_input(&mut self, input: &Input) {
+        if self.checks.digest {
+            (self.now, input).hash(&mut self.report.digest);
+        }
+        let now = self.now;
+        self.note(|| format!("{now} {input}"));
+    }
+
+    fn note_output(&mut self, output: &Output) {
+        if self.checks.digest {
+            output.hash(&mut self.report.digest);
+        }
+        self.note(|| format!("    {output}"));
+    }
+
+    fn note_told(&mut self, id: EnvironmentId, input: &lifecycle::Input) {
+        if self.checks.digest {
+            (id.number(), input).hash(&mut self.report.digest);
+        }
+        let now = self.now;
+        self.note(|| format!("{now} {id} {input}"));
+    }
+
+    fn note_order(&mut self, id: EnvironmentId, output: &lifecycle::Output) {
+        if self.checks.digest {
+            (id.number(), output).hash(&mut self.report.digest);
+        }
+        self.note(|| format!("    {id} {output}"));
     }
 }
+
+/// Longer than anything that was dispatched can take: the longest wait for a response, and for a
+/// sign of life besides.
+const HANG: Duration = Duration::from_secs(600);
+/// How long the router has to stop when all is done.
+const DRAIN: Duration = Duration::from_secs(60);
+/// Keeps the world's chance apart from the models'.
+const WORLD: u64 = 0x776f_726c_645f_5f5f;

@@ -1,24 +1,16 @@
-//! Pools in virtual time: the dispatcher that production runs, against the model of AWS Lambda that
-//! the emulator runs, with nothing between them but a heap of events.
-//!
-//! ```text
-//!   workload ──▶ Dispatcher ──Invoke──▶ emulator::model::Model ──▶ a scripted function
-//!      ▲             │                                                  │
-//!      └── endings ──┴──────────── attaches, answers, crashes ◀─────────┘
-//! ```
-//!
-//! A [`Scenario`] and a seed decide everything; two runs agree in every event, which the digest of
-//! a [`Report`] shows. Nothing waits, so an hour of traffic takes seconds. The network has no delay
-//! and loses nothing: what is studied here is decisions.
-//!
-//! [`workload`] says when requests arrive, [`scenario`] what the pool and the function are like,
-//! and [`fast`] runs it.
-
+//! Simulation: the machines that production runs, in worlds where everything goes wrong, the same
+//! way each time.
 pub mod fast;
+pub mod fault;
+pub mod oracle;
+pub mod plan;
 pub mod report;
-pub mod scenario;
-pub mod workload;
+pub mod span;
+pub mod swarm;
+pub mod traffic;
 
-pub use report::Report;
-pub use scenario::{Behaviour, Scenario};
-pub use workload::Workload;
+pub use fast::Checks;
+pub use fault::{Fault, FaultKind};
+pub use plan::Plan;
+pub use report::{Outcome, Report};
+pub use traffic::Traffic;

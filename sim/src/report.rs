@@ -2,106 +2,256 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::hash::Hasher;
 use std::time::Duration;
 
-use dispatch_model::{Output, Stats};
+use dispatch_model::Stats;
+use dispatch_model::time::nanos;
+use hdrhistogram::Histogram;
 
-/// Everything that is counted in a run, and its digest.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+use crate::fault::{FaultKind, Fired};
+
+/// Everything that is counted in a run.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Report {
-    /// Every order of the dispatcher with its moment, hashed. Equal digests: equal runs.
+    /// Every input and order of the dispatchers with its moment. Equal digests: equal runs.
     pub digest: Digest,
-    /// What the dispatcher counted.
+    /// What the dispatchers counted, summed over the router's lives.
     pub stats: Stats,
-    /// The wait before each dispatch, ascending.
-    pub waits: Vec<Duration>,
+    /// Requests that clients sent.
+    pub requests: u64,
+    /// Requests whose client saw a response, whole or cut.
+    pub served: u64,
+    /// Requests whose client gave up.
+    pub cancelled: u64,
+    /// Requests whose client saw the router vanish, or found none.
+    pub lost: u64,
     /// Requests answered with an error, by the reason's name.
     pub refused: BTreeMap<&'static str, u64>,
+    /// The wait before each dispatch, in nanoseconds, to three digits.
+    pub waits: Histogram<u32>,
+    /// The longest of them, exactly.
+    pub wait_max: Duration,
+    /// Dispatches that had waited as long as the function takes to start, counted naively.
+    pub waited_cold: u64,
     /// The longest time from an arrival to its end, whatever that was.
     pub longest: Duration,
     /// Billed time over all invokes, in milliseconds.
     pub billed_ms: u64,
-    /// New environments that invokes caused.
+    /// New environments that were started.
     pub environments: u64,
-    /// Whether the horizon ended the run.
-    pub cut: bool,
+    /// Most environments that held an invoke at once.
+    pub concurrency_max: u32,
+    /// Virtual time from the start to the end.
+    pub took: Duration,
+    /// What went wrong, as planned.
+    pub fired: Fired,
+    /// In which states it did.
+    pub marks: Marks,
+}
+
+impl Default for Report {
+    fn default() -> Self {
+        Self {
+            digest: Digest::default(),
+            stats: Stats::default(),
+            requests: 0,
+            served: 0,
+            cancelled: 0,
+            lost: 0,
+            refused: BTreeMap::new(),
+            waits: Histogram::new(3).expect("three digits are possible"),
+            wait_max: Duration::ZERO,
+            waited_cold: 0,
+            longest: Duration::ZERO,
+            billed_ms: 0,
+            environments: 0,
+            concurrency_max: 0,
+            took: Duration::ZERO,
+            fired: Fired::default(),
+            marks: Marks::default(),
+        }
+    }
 }
 
 impl Report {
-    /// The wait that this many per mille of dispatches did not exceed; zero if there were none.
-    #[must_use]
-    pub fn wait(&self, per_mille: usize) -> Duration {
-        let rank = (self.waits.len() * per_mille).div_ceil(1_000).saturating_sub(1);
-        self.waits.get(rank).copied().unwrap_or_default()
+    /// A dispatch after this wait.
+    pub fn waited(&mut self, wait: Duration, cold_start: Duration) {
+        self.waits.saturating_record(nanos(wait));
+        self.wait_max = self.wait_max.max(wait);
+        self.waited_cold += u64::from(wait >= cold_start);
     }
 
-    /// Dispatches that had waited at least `cold_start`, counted naively.
+    /// The wait that this share of dispatches did not exceed, to three digits.
     #[must_use]
-    pub fn waited_at_least(&self, cold_start: Duration) -> u64 {
-        self.waits.iter().filter(|wait| **wait >= cold_start).count() as u64
+    pub fn wait(&self, share: f64) -> Duration {
+        Duration::from_nanos(self.waits.value_at_quantile(share))
+    }
+
+    /// Requests answered with an error.
+    #[must_use]
+    pub fn refusals(&self) -> u64 {
+        self.refused.values().sum()
+    }
+
+    /// Adds what a router counted in the life that has ended.
+    pub(crate) fn add_stats(&mut self, life: &Stats) {
+        let all = &mut self.stats;
+        all.arrived += life.arrived;
+        all.cancelled += life.cancelled;
+        all.cold_exposed += life.cold_exposed;
+        all.dispatched += life.dispatched;
+        all.refused += life.refused;
+        all.returned += life.returned;
+        all.served += life.served;
+        all.failed += life.failed;
+        all.invokes += life.invokes;
+        all.invokes_failed += life.invokes_failed;
+        all.attached += life.attached;
+        all.attached_cold += life.attached_cold;
+        all.goaways += life.goaways;
+        all.stale_inputs += life.stale_inputs;
+        all.instance_time += life.instance_time;
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Stats { arrived, served, cold_exposed, invokes, .. } = self.stats;
-        writeln!(f, "requests      {arrived} arrived, {served} served")?;
+        let Self { requests, served, cancelled, lost, .. } = self;
+        writeln!(
+            f,
+            "requests      {requests}: {served} served, {cancelled} given up, {lost} lost"
+        )?;
         for (reason, count) in &self.refused {
             writeln!(f, "refused       {count} {reason}")?;
         }
-        let (half, most, max) = (self.wait(500), self.wait(990), self.wait(1_000));
-        writeln!(f, "wait          p50 {half:?}, p99 {most:?}, max {max:?}")?;
-        writeln!(f, "cold-exposed  {cold_exposed}")?;
-        writeln!(f, "invokes       {invokes}, {} new environments", self.environments)?;
+        let (half, most) = (self.wait(0.5), self.wait(0.99));
+        writeln!(f, "wait          p50 {half:?}, p99 {most:?}, max {:?}", self.wait_max)?;
+        writeln!(f, "cold-exposed  {}", self.stats.cold_exposed)?;
+        let (invokes, new) = (self.stats.invokes, self.environments);
+        writeln!(f, "invokes       {invokes}, {new} new environments")?;
         writeln!(f, "billed        {} ms", self.billed_ms)?;
-        if self.cut {
-            writeln!(f, "the horizon ended it")?;
+        if self.fired != Fired::default() {
+            writeln!(f, "faults        {}", self.fired)?;
         }
         write!(f, "digest        {}", self.digest)
     }
 }
 
-/// FNV-1a over words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Digest(u64);
+/// A run and what it broke.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// What was counted.
+    pub report: Report,
+    /// The first thing that did not hold, if any.
+    pub broken: Option<String>,
+}
 
-impl Default for Digest {
+/// What a pool was like when a fault fired. Several may hold at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// No request anywhere.
+    Idle,
+    /// Requests run and none waits.
+    Serving,
+    /// Requests wait though instances serve.
+    Queueing,
+    /// Instances are on their way.
+    Starting,
+    /// Instances finish what they have.
+    Draining,
+    /// The router stops, or is not there.
+    Stopping,
+}
+
+impl State {
+    /// Every state, in the order of a table's columns.
+    pub const ALL: [(Self, &'static str); 6] = [
+        (Self::Idle, "idle"),
+        (Self::Serving, "serving"),
+        (Self::Queueing, "queueing"),
+        (Self::Starting, "starting"),
+        (Self::Draining, "draining"),
+        (Self::Stopping, "stopping"),
+    ];
+}
+
+/// How often each kind of fault fired in each state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Marks([[u64; State::ALL.len()]; FaultKind::ALL.len()]);
+
+impl Default for Marks {
     fn default() -> Self {
-        Self(0xcbf2_9ce4_8422_2325)
+        Self([[0; State::ALL.len()]; FaultKind::ALL.len()])
     }
 }
 
-impl Digest {
-    /// Takes in one word.
-    pub fn word(&mut self, word: u64) {
-        for byte in word.to_le_bytes() {
-            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+impl Marks {
+    /// A fault fired in this state.
+    pub const fn note(&mut self, kind: FaultKind, state: State) {
+        self.0[kind as usize][state as usize] += 1;
+    }
+
+    /// Adds what was marked elsewhere.
+    pub fn add(&mut self, other: &Self) {
+        for (mine, theirs) in self.0.iter_mut().flatten().zip(other.0.iter().flatten()) {
+            *mine += theirs;
+        }
+    }
+}
+
+impl fmt::Display for Marks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:24}", "fault x state")?;
+        for (_, name) in State::ALL {
+            write!(f, "{name:>10}")?;
+        }
+        for kind in FaultKind::ALL {
+            let row = self.0[kind as usize];
+            if row.iter().any(|count| *count > 0) {
+                write!(f, "\n{:24}", kind.name())?;
+                row.iter().try_for_each(|count| write!(f, "{count:>10}"))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A hash that is the same on every machine and in every version: a word at a time, each mixed in
+/// with SplitMix64's finaliser.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Digest(u64);
+
+impl Hasher for Digest {
+    fn write(&mut self, bytes: &[u8]) {
+        for part in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..part.len()].copy_from_slice(part);
+            self.write_u64(u64::from_le_bytes(word));
         }
     }
 
-    /// Takes in one order.
-    pub fn output(&mut self, output: &Output) {
-        let id = |index: u32, generation: u32| u64::from(generation) << 32 | u64::from(index);
-        let (kind, words) = match *output {
-            Output::Close { instance } => (0, [id(instance.index(), instance.generation()), 0]),
-            Output::Decided(decision) => (1, [id(decision.to, decision.from), 0]),
-            Output::Dispatch { request, instance, .. } => {
-                let request = id(request.index(), request.generation());
-                (2, [request, id(instance.index(), instance.generation())])
-            }
-            Output::GoAway { instance, .. } => {
-                (3, [id(instance.index(), instance.generation()), 0])
-            }
-            Output::Invoke { instance } => (4, [id(instance.index(), instance.generation()), 0]),
-            Output::Ping { instance } => (5, [id(instance.index(), instance.generation()), 0]),
-            Output::Refuse { request, reason, retry_after_s } => {
-                let words = u64::from(reason.status()) << 16 | u64::from(retry_after_s);
-                (6, [id(request.index(), request.generation()), words])
-            }
-            Output::Stopped => (7, [0, 0]),
-        };
-        self.word(kind);
-        words.into_iter().for_each(|word| self.word(word));
+    fn write_u8(&mut self, word: u8) {
+        self.write_u64(word.into());
+    }
+
+    fn write_u32(&mut self, word: u32) {
+        self.write_u64(word.into());
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        let mut z = (self.0 ^ word).wrapping_add(0x9E37_79B9_7F4A_7C15);
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        self.0 = z ^ (z >> 31);
+    }
+
+    fn write_isize(&mut self, word: isize) {
+        self.write_u64(word as u64);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
     }
 }
 

@@ -26,11 +26,15 @@ pub(crate) struct Guard {
     proved: bool,
     failures: u32,
     throttles: u32,
+    /// Instances in a row that left by themselves before anybody had asked them for anything.
+    unasked: u32,
+    /// Nothing starts for nobody before then.
+    unasked_not_before: Time,
     /// Whether waiting for an instance is pointless.
     open: bool,
     not_before: Time,
     /// When it last changed its mind: invokes ordered before that say nothing new.
-    reacted: Time,
+    reacted: Option<Time>,
     invokes: Bucket,
     budget: Option<Purse>,
 }
@@ -58,9 +62,11 @@ impl Guard {
             proved: false,
             failures: 0,
             throttles: 0,
+            unasked: 0,
+            unasked_not_before: Time::ZERO,
             open: false,
             not_before: Time::ZERO,
-            reacted: Time::ZERO,
+            reacted: None,
             invokes: Bucket::full(
                 config.invokes_burst.into(),
                 config.invokes_per_second.into(),
@@ -70,16 +76,20 @@ impl Guard {
         }
     }
 
-    /// How many invokes may be ordered now.
-    pub(crate) fn allowance(&mut self, now: Time, counts: &Counts) -> u32 {
+    /// How many invokes may be ordered now; `wanted` says whether somebody waits for one.
+    pub(crate) fn allowance(&mut self, now: Time, counts: &Counts, wanted: bool) -> u32 {
         if now < self.not_before {
             return 0;
+        }
+        let tokens = self.invokes.available(now);
+        if !wanted && self.unasked > 0 {
+            let one = now >= self.unasked_not_before && counts.untried == 0 && tokens > 0;
+            return u32::from(one);
         }
         // After a failure the next instance is on trial: until it has served, or has had time
         // enough, attaching does not make room for another.
         let on_trial = self.failures > 0 && now < self.not_before + TRIAL;
         let taken = if on_trial { counts.untried } else { counts.starting };
-        let tokens = self.invokes.available(now);
         self.window.saturating_sub(taken).min(u32::try_from(tokens).unwrap_or(u32::MAX))
     }
 
@@ -100,15 +110,17 @@ impl Guard {
         self.window = self.window.saturating_mul(2);
         self.proved = true;
         self.failures = 0;
+        self.unasked = 0;
         self.open = false;
     }
 
-    /// The invoke of `instance` ended, or is given up.
+    /// The invoke of `instance` ended, or is given up; `wanted` says whether somebody waits.
     pub(crate) fn ended(
         &mut self,
         now: Time,
         outcome: InvokeOutcome,
         instance: &Instance,
+        wanted: bool,
         prng: &mut Prng,
     ) {
         let served = instance.served;
@@ -117,10 +129,19 @@ impl Guard {
             return;
         }
         // Many ordered at once fail at once: that is one piece of news, not many.
-        if instance.invoked < self.reacted {
+        if self.reacted.is_some_and(|reacted| instance.invoked <= reacted) {
             return;
         }
-        self.reacted = now;
+        self.reacted = Some(now);
+        let unasked = !(instance.tried || wanted);
+        if outcome == InvokeOutcome::Returned && stayed.is_some() && unasked {
+            // It may have had nothing to do: what costs an invoke each time is to try again for
+            // nobody, and that alone waits.
+            self.unasked = self.unasked.saturating_add(1);
+            let pause = backoff(FAILURE_FIRST, FAILURE_MOST, self.unasked, prng);
+            self.unasked_not_before = now + pause;
+            return;
+        }
         match outcome {
             InvokeOutcome::Throttled { retry_after } => {
                 self.window = if self.proved { (self.window / 2).max(1) } else { 1 };
@@ -142,7 +163,7 @@ impl Guard {
                 self.window = 1;
                 self.proved = false;
                 self.failures = self.failures.saturating_add(1);
-                // Whoever attached and left may have had nothing to do: slower, not hopeless.
+                // Whoever attached and returned its invoke works somehow: slower, not hopeless.
                 self.open |= outcome == InvokeOutcome::Forbidden
                     || (stayed.is_none() || outcome != InvokeOutcome::Returned)
                         && self.failures >= BREAKER_FAILURES;
@@ -241,11 +262,15 @@ impl Bucket {
         let gained = rate * span / 1_000_000_000;
         if gained > 0 {
             // Only the time that made whole tokens is used up.
-            let used = gained * 1_000_000_000 / rate;
+            let used = (gained * 1_000_000_000).div_ceil(rate);
             self.filled =
                 self.filled + Duration::from_nanos(u64::try_from(used).unwrap_or(u64::MAX));
             let gained = u64::try_from(gained).unwrap_or(u64::MAX);
             self.tokens = self.tokens.saturating_add(gained).min(self.most);
+        }
+        if self.tokens == self.most {
+            // What would not fit is lost, the begun part of a token too.
+            self.filled = now;
         }
         self.tokens
     }
@@ -259,5 +284,18 @@ impl Bucket {
     pub(crate) const fn gain(&mut self, count: u64) {
         let sum = self.tokens.saturating_add(count);
         self.tokens = if sum < self.most { sum } else { self.most };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn full_bucket_gains_nothing_while_it_is_left_alone() {
+        let mut bucket = Bucket::full(1, 1, Time::ZERO);
+        bucket.take(Time::from_millis(950), 1);
+        assert_eq!(bucket.available(Time::from_millis(1_000)), 0, "50 ms make no token");
+        assert_eq!(bucket.available(Time::from_millis(1_950)), 1);
     }
 }

@@ -36,6 +36,8 @@ pub(crate) struct Instance {
     /// Its end says nothing more: it has been counted as failed, or was sent away unused.
     pub(crate) settled: bool,
     pub(crate) served: bool,
+    /// It was given a request.
+    pub(crate) tried: bool,
     /// A ping is out.
     pub(crate) pinged: bool,
     pub(crate) invoked: Time,
@@ -75,6 +77,8 @@ pub(crate) struct Counts {
     pub(crate) untried: u32,
     /// Ready ones whose lease is about to end.
     pub(crate) aging: u32,
+    /// Ready ones, not aging, that offer no slot: no use to anybody for now.
+    pub(crate) slotless: u32,
     /// Slots of ready ones, and of the aging among them.
     pub(crate) slots: u32,
     pub(crate) slots_aging: u32,
@@ -154,6 +158,7 @@ impl Instances {
             attached: None,
             settled: false,
             served: false,
+            tried: false,
             pinged: false,
             invoked: now,
             lease_timer: Time::MAX,
@@ -187,6 +192,9 @@ impl Instances {
 
     /// One more request runs on an instance.
     pub(crate) fn occupy(&mut self, id: InstanceId) {
+        if let Some(entry) = self.entries.get_mut(id.index() as usize).and_then(Option::as_mut) {
+            entry.tried |= entry.id == id;
+        }
         self.change_busy(id, |busy| busy + 1);
     }
 
@@ -300,6 +308,8 @@ impl Instances {
                 if instance.aging {
                     bump(&mut counts.aging, 1);
                     bump(&mut counts.slots_aging, instance.slots);
+                } else if instance.slots == 0 {
+                    bump(&mut counts.slotless, 1);
                 }
             }
         }

@@ -187,7 +187,8 @@ impl Dispatcher {
         let Some(entry) = self.instances.get(instance).filter(|entry| !entry.settled) else {
             return;
         };
-        self.guard.ended(self.now, outcome, entry, &mut self.prng);
+        let wanted = self.requests.queued() > 0;
+        self.guard.ended(self.now, outcome, entry, wanted, &mut self.prng);
         self.instances.update(instance, |entry| entry.settled = true);
     }
 

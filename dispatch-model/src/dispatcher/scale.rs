@@ -38,8 +38,9 @@ impl Dispatcher {
         if desired >= current {
             self.surplus = None;
         }
-        if desired > current {
-            self.start(desired, current, why);
+        let useful = current - counts.slotless;
+        if desired > useful {
+            self.start(desired, useful, why);
         } else if desired < current {
             self.shrink(desired, current, why);
         }
@@ -87,7 +88,8 @@ impl Dispatcher {
     }
 
     fn by_rule(&self) -> (u32, Why) {
-        if self.now.saturating_since(self.last_busy) >= self.config.linger {
+        let busy = self.requests.queued() > 0 || self.requests.running() > 0;
+        if !busy && self.now.saturating_since(self.last_busy) >= self.config.linger {
             return (0, Why::Idle);
         }
         let counts = self.instances.counts();
@@ -111,9 +113,15 @@ impl Dispatcher {
     }
 
     fn start(&mut self, desired: u32, current: u32, why: Why) {
+        // Only a response proves that a function works again which was known to fail, and only
+        // somebody who waits can have one.
+        let wanted = self.requests.queued() > 0;
+        if self.guard.is_open() && !wanted {
+            return;
+        }
         // The hard bound counts everything that Lambda may still run.
         let room = self.instances_max.saturating_sub(self.instances.all());
-        let allowance = self.guard.allowance(self.now, &self.instances.counts());
+        let allowance = self.guard.allowance(self.now, &self.instances.counts(), wanted);
         let count = (desired - current).min(room).min(allowance);
         if count == 0 {
             return;

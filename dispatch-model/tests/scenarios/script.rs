@@ -9,10 +9,11 @@
 //! until 60s
 //! ```
 //!
-//! `r1..r9` stands for the requests r1 to r9, one input each. `until` lets timers fire. In the
-//! trace, a line starts with the time when an input or a timer comes, and is indented for an order;
-//! looks at the number of instances that change nothing are left out, and orders for neighbouring
-//! requests that are otherwise the same are one line.
+//! `until` lets timers fire, each at its moment; `late` all at once, as a driver that stood still.
+//! `r1..r9` stands for the requests r1 to r9, one input each. In the trace, a line starts with the
+//! time when an input or a timer comes, and is indented for an order; looks at the number of
+//! instances that change nothing are left out, and orders for neighbouring requests that are
+//! otherwise the same are one line.
 
 use std::time::Duration;
 
@@ -58,6 +59,11 @@ impl Play {
     fn line(&mut self, words: &[&str]) -> Result<(), String> {
         match words {
             ["until", at] => self.advance(moment(at)?),
+            ["late", at] => {
+                let at = moment(at)?;
+                self.model.handle_timeout(at);
+                self.turn(&format!("{at} late"), false);
+            }
             ["at", at, rest @ ..] => {
                 let at = moment(at)?;
                 let inputs = inputs(rest)?;
@@ -78,7 +84,7 @@ impl Play {
                     self.turn(&format!("{at} {}", rest.join(" ")), false);
                 }
             }
-            _ => return Err("neither `config` (first), `at` nor `until`".to_owned()),
+            _ => return Err("neither `config` (first), `at`, `until` nor `late`".to_owned()),
         }
         Ok(())
     }

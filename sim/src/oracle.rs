@@ -1,0 +1,529 @@
+//! What must always hold, written naively: books kept from nothing but the inputs and outputs of a
+//! dispatcher, which share no code and no structure with it. Every driver feeds them.
+//!
+//! The numbers in the messages are those of the invariants in the design: 1 each request ends once;
+//! 2 never on two instances, never repeated without leave; 3 slots are conserved; 4 no instance has
+//! more than its slots; 5 nothing goes to an instance that is leaving, unknown or expired; 6 first
+//! come, first served, what was returned before all others; 7 nobody waits beside a free slot; 8
+//! counts are true; 9 scaling stays within its bounds; 10 so do invokes, whatever fails; 13 the
+//! queue is bounded. 11 (the bill), 12 (bodies) and 14 (everything ends) need more than a
+//! dispatcher to be seen and are checked by whoever runs the world around it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use dispatch_model::time::nanos;
+use dispatch_model::{
+    Dispatcher, Ending, GoAwayReason, Input, InstanceId, InvokeOutcome, Limits, Output,
+    RefuseReason, RequestId, Time,
+};
+
+/// The books of one dispatcher.
+#[derive(Clone, Debug)]
+pub struct Oracle {
+    limits: Limits,
+    instances_max: u32,
+    now: Time,
+    requests: BTreeMap<RequestId, Request>,
+    /// Who waits, by place in the line: what was returned has negative places.
+    line: BTreeMap<i64, RequestId>,
+    last: i64,
+    first: i64,
+    running: u32,
+    instances: BTreeMap<InstanceId, Instance>,
+    /// Pings without an answer, oldest first.
+    pings: VecDeque<(Time, InstanceId)>,
+    /// Invokes that may be ordered now, in billionths.
+    tokens: u128,
+    tokens_at: Time,
+    steps: u64,
+    counts: Counts,
+    /// From invokes to their ends, summed.
+    instance_time: Duration,
+    draining: bool,
+    stopped: bool,
+    broken: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    arrived: u64,
+    cancelled: u64,
+    served: u64,
+    refused: u64,
+    dispatched: u64,
+    invokes: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Request {
+    arrived: Time,
+    attempts: u32,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// In line at this place.
+    Waiting(i64),
+    Running(InstanceId),
+    /// It failed in a way that leaves only a refusal.
+    Lost,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Instance {
+    invoke_ended: bool,
+    may_come: bool,
+    attached: bool,
+    was_attached: bool,
+    leaving: bool,
+    slots: u32,
+    busy: u32,
+    usable_until: Time,
+    paused_until: Time,
+    /// When it was asked for a sign of life that it still owes.
+    pinged: Option<Time>,
+    invoked: Time,
+}
+
+impl Instance {
+    const fn is_ready(&self) -> bool {
+        self.attached && !self.leaving
+    }
+
+    /// Whether it could be given a request at `now`.
+    fn is_free(&self, now: Time) -> bool {
+        let usable = self.is_ready() && now < self.usable_until && now >= self.paused_until;
+        usable && self.busy < self.slots
+    }
+
+    /// Whether there is nothing of it left that the dispatcher could still be told about.
+    const fn is_over(&self) -> bool {
+        self.invoke_ended && !self.may_come && !self.attached && self.busy == 0
+    }
+}
+
+/// Notes the first thing that does not hold.
+macro_rules! ensure {
+    ($self:ident, $holds:expr, $($message:tt)+) => {
+        if !$holds && $self.broken.is_none() {
+            let message = format!($($message)+);
+            $self.broken = Some(format!("at {}: {message}", $self.now));
+        }
+    };
+}
+
+impl Oracle {
+    /// Books of a dispatcher that was made at `now` with these limits.
+    #[must_use]
+    pub fn new(limits: Limits, now: Time) -> Self {
+        Self {
+            limits,
+            instances_max: limits.instances_max,
+            now,
+            requests: BTreeMap::new(),
+            line: BTreeMap::new(),
+            last: 0,
+            first: 0,
+            running: 0,
+            instances: BTreeMap::new(),
+            pings: VecDeque::new(),
+            tokens: u128::from(limits.invokes_burst) * BILLION,
+            tokens_at: now,
+            steps: 0,
+            counts: Counts::default(),
+            instance_time: Duration::ZERO,
+            draining: false,
+            stopped: false,
+            broken: None,
+        }
+    }
+
+    /// The first thing that did not hold, if any.
+    #[must_use]
+    pub fn broken(&self) -> Option<&str> {
+        self.broken.as_deref()
+    }
+
+    /// Requests that have arrived and not ended.
+    #[must_use]
+    pub fn live(&self) -> usize {
+        self.requests.len()
+    }
+
+    /// The dispatcher is about to be told `input`.
+    pub fn input(&mut self, now: Time, input: &Input) {
+        ensure!(self, now >= self.now, "the driver's time went back to {now}");
+        self.now = now;
+        match *input {
+            Input::GoAwayReceived { instance } => {
+                if let Some(there) = self.instances.get_mut(&instance) {
+                    there.leaving |= there.attached;
+                }
+            }
+            Input::InstanceAttached { instance, slots, lease, .. } => {
+                self.attached(instance, slots, lease);
+            }
+            Input::InstanceLost { instance } => self.detached(instance),
+            Input::InvokeEnded { instance, outcome } => self.invoke_ended(instance, outcome),
+            Input::LimitsChanged { instances_max, .. } => self.instances_max = instances_max,
+            Input::PongReceived { instance } => {
+                if let Some(there) = self.instances.get_mut(&instance) {
+                    there.pinged = None;
+                }
+            }
+            Input::RequestArrived { request, .. } => self.arrived(request),
+            Input::RequestCancelled { request } => self.cancelled(request),
+            Input::RequestEnded { request, ending } => self.ended(request, ending),
+            Input::ShutdownRequested { .. } => self.draining = true,
+            Input::SlotsOffered { instance, slots } => {
+                if let Some(there) = self.instances.get_mut(&instance).filter(|it| it.attached) {
+                    there.slots = slots.min(dispatch_model::SLOTS_MAX);
+                }
+            }
+        }
+    }
+
+    fn arrived(&mut self, request: RequestId) {
+        self.counts.arrived += 1;
+        self.last += 1;
+        let stage = Stage::Waiting(self.last);
+        let new = Request { arrived: self.now, attempts: 0, stage };
+        let old = self.requests.insert(request, new);
+        ensure!(self, old.is_none(), "(1) {request} arrived twice");
+        self.line.insert(self.last, request);
+    }
+
+    fn cancelled(&mut self, request: RequestId) {
+        if let Some(gone) = self.requests.remove(&request) {
+            self.counts.cancelled += 1;
+            self.leave(gone.stage);
+        }
+    }
+
+    /// Takes a request out of the line, or off its instance.
+    fn leave(&mut self, stage: Stage) {
+        match stage {
+            Stage::Waiting(place) => {
+                self.line.remove(&place);
+            }
+            Stage::Running(instance) => {
+                self.running -= 1;
+                if let Some(there) = self.instances.get_mut(&instance) {
+                    there.busy -= 1;
+                }
+                self.forget_if_over(instance);
+            }
+            Stage::Lost => {}
+        }
+    }
+
+    fn ended(&mut self, request: RequestId, ending: Ending) {
+        let Some(entry) = self.requests.get(&request).copied() else { return };
+        let Stage::Running(instance) = entry.stage else { return };
+        let repeats = match ending {
+            Ending::Served => {
+                if let Some(there) = self.instances.get_mut(&instance) {
+                    there.paused_until = Time::ZERO;
+                }
+                self.counts.served += 1;
+                self.requests.remove(&request);
+                return self.leave(entry.stage);
+            }
+            Ending::TimedOut => false,
+            Ending::Undelivered => {
+                if let Some(there) = self.instances.get_mut(&instance) {
+                    there.paused_until = self.now + PAUSE;
+                }
+                entry.attempts <= u32::from(self.limits.redispatch_max)
+            }
+            Ending::Unknown { repeatable } => {
+                repeatable && self.limits.retry_repeatable && entry.attempts == 1
+            }
+        };
+        self.leave(entry.stage);
+        let stage = if repeats {
+            self.first -= 1;
+            self.line.insert(self.first, request);
+            Stage::Waiting(self.first)
+        } else {
+            Stage::Lost
+        };
+        self.requests.insert(request, Request { stage, ..entry });
+    }
+
+    fn attached(&mut self, instance: InstanceId, slots: u32, lease: Duration) {
+        let now = self.now;
+        let margin = self.limits.placement_margin.min(lease / 4);
+        if let Some(there) = self.instances.get_mut(&instance).filter(|it| !it.was_attached) {
+            there.attached = true;
+            there.may_come = false;
+            there.was_attached = true;
+            there.slots = slots.min(dispatch_model::SLOTS_MAX);
+            there.usable_until = (now + lease).saturating_sub(margin);
+        }
+    }
+
+    fn detached(&mut self, instance: InstanceId) {
+        if let Some(there) = self.instances.get_mut(&instance) {
+            there.attached = false;
+            there.pinged = None;
+        }
+        self.forget_if_over(instance);
+    }
+
+    fn invoke_ended(&mut self, instance: InstanceId, outcome: InvokeOutcome) {
+        let now = self.now;
+        if let Some(there) = self.instances.get_mut(&instance).filter(|it| !it.invoke_ended) {
+            self.instance_time += now.saturating_since(there.invoked);
+            there.invoke_ended = true;
+            // It may be running and still come, once.
+            there.may_come = outcome == InvokeOutcome::Unknown && !there.was_attached;
+            there.leaving |= there.attached && outcome != InvokeOutcome::Unknown;
+        }
+        self.forget_if_over(instance);
+    }
+
+    fn forget_if_over(&mut self, instance: InstanceId) {
+        if self.instances.get(&instance).is_some_and(Instance::is_over) {
+            self.instances.remove(&instance);
+        }
+    }
+
+    /// The dispatcher has asked for `output`.
+    pub fn output(&mut self, now: Time, output: &Output) {
+        ensure!(self, now >= self.now, "the driver's time went back to {now}");
+        self.now = now;
+        match *output {
+            Output::Close { instance } => self.detached(instance),
+            Output::Decided(decision) => {
+                let max = self.instances_max.max(decision.from);
+                ensure!(self, decision.to <= max, "(9) {decision} with at most {max}");
+                ensure!(self, decision.from != decision.to, "(9) nothing decided: {decision}");
+            }
+            Output::Dispatch { request, instance, waited, cold_exposed } => {
+                self.dispatched(request, instance, waited, cold_exposed);
+            }
+            Output::GoAway { instance, reason } => self.sent_away(instance, reason),
+            Output::Invoke { instance } => self.invoked(instance),
+            Output::Ping { instance } => {
+                let there = self.instances.get_mut(&instance).filter(|it| it.attached);
+                let quiet = there.is_some_and(|it| it.pinged.replace(now).is_none());
+                ensure!(self, quiet, "(8) {instance} is pinged, which is gone or was just asked");
+                self.pings.push_back((now, instance));
+            }
+            Output::Refuse { request, reason, retry_after_s } => {
+                self.refused(request, reason, retry_after_s);
+            }
+            Output::Stopped => {
+                ensure!(self, !self.stopped, "(1) stopped twice");
+                ensure!(self, self.draining, "(1) stopped without having been told to");
+                self.stopped = true;
+                let attached = self.instances.values().filter(|it| it.attached).count();
+                ensure!(self, attached == 0, "(8) stopped with {attached} instances attached");
+                ensure!(self, self.line.is_empty(), "(1) stopped with {} queued", self.line.len());
+            }
+        }
+    }
+
+    fn dispatched(
+        &mut self,
+        request: RequestId,
+        instance: InstanceId,
+        waited: Duration,
+        cold: bool,
+    ) {
+        let now = self.now;
+        self.counts.dispatched += 1;
+        let front = self.line.first_key_value().map(|(_, first)| *first);
+        ensure!(self, front == Some(request), "(6) {request} goes before {front:?}");
+        let Some(entry) = self.requests.get_mut(&request) else {
+            ensure!(self, false, "(1) {request} is dispatched and does not live");
+            return;
+        };
+        entry.attempts += 1;
+        let (stage, attempts, arrived) = (entry.stage, entry.attempts, entry.arrived);
+        entry.stage = Stage::Running(instance);
+        let Stage::Waiting(place) = stage else {
+            ensure!(self, false, "(2) {request} is dispatched to {instance} and is {stage:?}");
+            return;
+        };
+        self.line.remove(&place);
+        self.running += 1;
+        let most = u32::from(self.limits.redispatch_max) + 2;
+        ensure!(self, attempts <= most, "(2) {request} is dispatched for the {attempts}th time");
+        let true_wait = now.saturating_since(arrived);
+        ensure!(self, waited == true_wait, "(8) {request} waited {true_wait:?}, not {waited:?}");
+        if let Some(known) = self.limits.cold_start {
+            ensure!(self, cold == (waited >= known), "(8) {request} waited {waited:?}: {cold}");
+        }
+        let Some(there) = self.instances.get_mut(&instance) else {
+            ensure!(self, false, "(5) {request} goes to {instance}, of which nothing is known");
+            return;
+        };
+        let seen = *there;
+        there.busy += 1;
+        ensure!(self, seen.busy < seen.slots, "(4) {request} is one too many for {seen:?}");
+        ensure!(self, seen.is_free(now), "(5) {request} goes to {instance}: {seen:?}");
+    }
+
+    fn sent_away(&mut self, instance: InstanceId, reason: GoAwayReason) {
+        let there = self.instances.get_mut(&instance);
+        let known = there.map(|it| (it.attached, std::mem::replace(&mut it.leaving, true)));
+        let fits = match reason {
+            GoAwayReason::Silent => known.is_some_and(|(attached, _)| attached),
+            GoAwayReason::LeaseEnding | GoAwayReason::Shutdown | GoAwayReason::Surplus => {
+                known == Some((true, false))
+            }
+        };
+        ensure!(self, fits, "(5) {instance} is sent away ({reason:?}): {known:?}");
+        if reason == GoAwayReason::Surplus {
+            let queued = self.line.len();
+            ensure!(self, queued == 0, "(9) {instance} is surplus while {queued} wait");
+        }
+    }
+
+    fn invoked(&mut self, instance: InstanceId) {
+        self.counts.invokes += 1;
+        let new = Instance {
+            invoke_ended: false,
+            may_come: false,
+            attached: false,
+            was_attached: false,
+            leaving: false,
+            slots: 0,
+            busy: 0,
+            usable_until: Time::ZERO,
+            paused_until: Time::ZERO,
+            pinged: None,
+            invoked: self.now,
+        };
+        let old = self.instances.insert(instance, new);
+        ensure!(self, old.is_none(), "(8) {instance} is invoked twice");
+        ensure!(self, !self.stopped, "(10) {instance} is invoked after the end");
+        let (all, max) = (self.instances.len(), self.instances_max);
+        ensure!(self, all <= max as usize, "(9) {all} instances of at most {max}");
+        let span = u128::from(nanos(self.now.saturating_since(self.tokens_at)));
+        self.tokens_at = self.now;
+        let full = u128::from(self.limits.invokes_burst) * BILLION;
+        self.tokens = full.min(self.tokens + span * u128::from(self.limits.invokes_per_second));
+        let allowed = self.tokens >= BILLION;
+        ensure!(self, allowed, "(10) {instance} is invoked beyond the rate allowed");
+        self.tokens = self.tokens.saturating_sub(BILLION);
+    }
+
+    fn refused(&mut self, request: RequestId, reason: RefuseReason, retry_after_s: u16) {
+        let Some(gone) = self.requests.remove(&request) else {
+            ensure!(self, false, "(1) {request} is refused ({reason:?}) and does not live");
+            return;
+        };
+        self.counts.refused += 1;
+        let running = matches!(gone.stage, Stage::Running(_));
+        ensure!(self, !running, "(1) {request} is refused ({reason:?}) while it runs");
+        let queued = self.line.len();
+        let waited = self.now.saturating_since(gone.arrived);
+        let fits = match reason {
+            RefuseReason::Failed | RefuseReason::ResponseTimeout => true,
+            RefuseReason::Undeliverable => gone.attempts > 0,
+            RefuseReason::QueueTimeout => waited >= self.limits.queue_timeout,
+            RefuseReason::QueueLength => queued > self.limits.queue_len_max as usize,
+            RefuseReason::PredictedWait | RefuseReason::QueueBytes => waited.is_zero(),
+            RefuseReason::ShuttingDown => self.draining,
+            RefuseReason::OverBudget => self.limits.budget.is_some(),
+            RefuseReason::Unavailable => true,
+        };
+        ensure!(
+            self,
+            fits,
+            "(13) {request} is refused ({reason:?}) after {waited:?}, {queued} queued"
+        );
+        ensure!(self, retry_after_s <= 60, "(13) {request} is told to wait {retry_after_s} s");
+        self.leave(gone.stage);
+    }
+
+    /// All outputs that were due are out: compares the books with the dispatcher's.
+    pub fn settled(&mut self, now: Time, model: &Dispatcher) {
+        ensure!(self, now >= self.now, "the driver's time went back to {now}");
+        self.now = now;
+        self.steps += 1;
+        let gauges = model.gauges();
+        let (queued, running) = (self.line.len(), self.running);
+        ensure!(self, gauges.queued as usize == queued, "(8) {queued} queued, not {gauges:?}");
+        ensure!(self, gauges.running == running, "(8) {running} running, not {gauges:?}");
+        let live = self.requests.len();
+        let lost = live - queued - running as usize;
+        ensure!(self, lost == 0, "(1) {lost} requests failed and were not answered");
+        let max = self.limits.queue_len_max as usize;
+        let waiting = self.line.range(1..).count();
+        ensure!(self, waiting <= max, "(13) {waiting} wait of at most {max}");
+        let books = self.counts;
+        let theirs = model.stats();
+        let equal = books.arrived == theirs.arrived
+            && books.served == theirs.served
+            && books.refused == theirs.refused
+            && books.cancelled == theirs.cancelled
+            && books.dispatched == theirs.dispatched
+            && books.invokes == theirs.invokes;
+        ensure!(self, equal, "(8) {books:?}, not {theirs:?}");
+        let (time, same) = (self.instance_time, theirs.instance_time == self.instance_time);
+        ensure!(self, same, "(11) instances ran for {time:?}, not {:?}", theirs.instance_time);
+        let ended = books.served + books.refused + books.cancelled;
+        ensure!(self, books.arrived == ended + live as u64, "(1) {books:?} and {live} live");
+        self.check_pings();
+        if let Some(timeout) = model.poll_timeout() {
+            ensure!(self, timeout.at > now, "{timeout:?} is due and will not fire");
+        }
+        // A crowd of instances is looked through now and then, a few always.
+        if self.instances.len() <= FEW || self.steps.is_multiple_of(FEW as u64) {
+            self.check_instances(&gauges);
+        }
+    }
+
+    fn check_instances(&mut self, gauges: &dispatch_model::Gauges) {
+        let ready = self.instances.values().filter(|it| it.is_ready());
+        let (mut count, mut slots, mut busy) = (0, 0, 0);
+        for there in ready {
+            count += 1;
+            slots += there.slots;
+            busy += there.busy;
+        }
+        let theirs = (gauges.ready, gauges.slots, gauges.slots_busy);
+        ensure!(
+            self,
+            (count, slots, busy) == theirs,
+            "(3) {count} with {busy} of {slots}: {gauges:?}"
+        );
+        let all: u32 = self.instances.values().map(|it| it.busy).sum();
+        let running = self.running;
+        ensure!(self, all == running, "(3) {running} run, on instances {all}");
+        if let Some((_, first)) = self.line.first_key_value() {
+            let now = self.now;
+            let free = self.instances.iter().find(|(_, it)| it.is_free(now)).map(|(id, _)| id);
+            ensure!(self, free.is_none(), "(7) {first} waits while {free:?} has a free slot");
+            let oldest = self.line.values().take(FEW).filter_map(|id| self.requests.get(id));
+            let oldest = oldest.map(|it| it.arrived).min().unwrap_or(now);
+            let waited = now.saturating_since(oldest);
+            let max = self.limits.queue_timeout;
+            ensure!(self, waited < max, "(13) somebody has waited {waited:?} of at most {max:?}");
+        }
+    }
+
+    /// Who does not answer for too long is not attached any more.
+    fn check_pings(&mut self) {
+        while let Some((at, instance)) = self.pings.front().copied() {
+            let there = self.instances.get(&instance);
+            let open = there.is_some_and(|it| it.attached && it.pinged == Some(at));
+            if open && self.now < at + self.limits.ping_timeout {
+                return;
+            }
+            ensure!(self, !open, "(5) {instance} is silent since {at} and still attached");
+            self.pings.pop_front();
+        }
+    }
+}
+
+const BILLION: u128 = 1_000_000_000;
+/// How long an instance that gave a request back is left alone, as the settings' documentation says.
+const PAUSE: Duration = Duration::from_millis(500);
+const FEW: usize = 64;
