@@ -20,8 +20,9 @@ use std::hash::Hash;
 use std::iter::Peekable;
 use std::time::Duration;
 
-use dispatch_model::{Config, ConfigError, Input, InstanceId, Output, Prng, Time, lifecycle};
+use dispatch_model::{Config, ConfigError, Input, InstanceId, Prng, Time, lifecycle};
 use emulator::model::{EnvironmentId, Model};
+use io_tokio::recording::{Step, Writer};
 
 use crate::plan::Plan;
 use crate::report::{Outcome, Report};
@@ -44,13 +45,17 @@ pub struct Checks {
     pub digest: bool,
     /// Everything is written down as text.
     pub trace: bool,
+    /// What the dispatchers are told and do is recorded, as production records it.
+    pub record: bool,
 }
 
 impl Checks {
     /// Every check, and no text.
-    pub const ALL: Self = Self { oracle: true, model: true, digest: true, trace: false };
+    pub const ALL: Self =
+        Self { oracle: true, model: true, digest: true, trace: false, record: false };
     /// None: for speed.
-    pub const NONE: Self = Self { oracle: false, model: false, digest: false, trace: false };
+    pub const NONE: Self =
+        Self { oracle: false, model: false, digest: false, trace: false, record: false };
 }
 
 /// Runs `plan` to its end: all requests have ended, the router has stopped, every invocation is
@@ -103,6 +108,7 @@ struct World<'a> {
     closing: bool,
     broken: Option<String>,
     trace: String,
+    record: Option<Writer>,
     report: Report,
 }
 
@@ -117,6 +123,8 @@ impl<'a> World<'a> {
         }
         let arrivals: Box<dyn Iterator<Item = Arrival> + Send> =
             Box::new(traffic::arrivals(&plan.traffic, plan.seed));
+        let router = Router::new(config, plan.seed, 0, Time::ZERO);
+        let origin = router.origin(config, plan.seed, Time::ZERO);
         let mut world = Self {
             plan,
             checks,
@@ -126,7 +134,7 @@ impl<'a> World<'a> {
             chance: Prng::new(plan.seed ^ WORLD),
             events,
             arrivals: arrivals.peekable(),
-            router: Router::new(config, plan.seed, 0, Time::ZERO),
+            router,
             links: Links::default(),
             lambda: Model::new(plan.lambda.config(), plan.seed, Time::ZERO),
             environments: Vec::new(),
@@ -141,6 +149,7 @@ impl<'a> World<'a> {
             closing: false,
             broken: None,
             trace: String::new(),
+            record: checks.record.then(|| Writer::new(&origin)),
             report: Report::default(),
         };
         let end = plan.healed().max(plan.last_arrival());
@@ -323,7 +332,8 @@ impl<'a> World<'a> {
                 format!("(1) {requests} came: {served} + {cancelled} + {lost} + {refused} ended")
             });
         }
-        (Outcome { report: self.report, broken: self.broken }, self.trace)
+        let recording = self.record.map(|mut record| record.take());
+        (Outcome { report: self.report, broken: self.broken, recording }, self.trace)
     }
 
     /// Writes a line into the trace, if there is one.
@@ -334,24 +344,30 @@ impl<'a> World<'a> {
         }
     }
 
-    fn note_input(&mut self, input: &Input) {
+    /// Notes what goes into the dispatcher or comes out of it.
+    fn note_step(&mut self, step: Step) {
         if self.checks.digest {
-            (self.now, input).hash(&mut self.report.digest);
+            let digest = match step {
+                Step::Input(_) | Step::Timeout => &mut self.report.digest_in,
+                Step::Output(_) => &mut self.report.digest_out,
+            };
+            digest.add(self.now, &step);
         }
-        let now = self.now;
-        self.note(|| format!("{now} {input}"));
-    }
-
-    fn note_output(&mut self, output: &Output) {
-        if self.checks.digest {
-            output.hash(&mut self.report.digest);
+        if let Some(record) = &mut self.record {
+            record.step(self.now, step);
         }
-        self.note(|| format!("    {output}"));
+        if self.checks.trace {
+            let now = self.now;
+            self.note(|| match step {
+                Step::Input(_) | Step::Timeout => format!("{now} {step}"),
+                Step::Output(_) => step.to_string(),
+            });
+        }
     }
 
     fn note_told(&mut self, id: EnvironmentId, input: &lifecycle::Input) {
         if self.checks.digest {
-            (id.number(), input).hash(&mut self.report.digest);
+            (id.number(), input).hash(&mut self.report.digest_machines);
         }
         let now = self.now;
         self.note(|| format!("{now} {id} {input}"));
@@ -359,7 +375,7 @@ impl<'a> World<'a> {
 
     fn note_order(&mut self, id: EnvironmentId, output: &lifecycle::Output) {
         if self.checks.digest {
-            (id.number(), output).hash(&mut self.report.digest);
+            (id.number(), output).hash(&mut self.report.digest_machines);
         }
         self.note(|| format!("    {id} {output}"));
     }

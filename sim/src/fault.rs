@@ -92,6 +92,8 @@ kinds! {
     CrashIdle "crash-idle" true,
     /// An environment dies with requests running.
     CrashBusy "crash-busy" true,
+    /// Environments of the zone die as soon as a request reaches their app.
+    CrashOnRequest "crash-on-request" true,
     /// An environment dies while it starts.
     CrashStarting "crash-starting" true,
     /// An instance that is attached attaches once more.

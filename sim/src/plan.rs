@@ -9,6 +9,7 @@ use dispatch_model::{Limits, Matching, Scaling, lifecycle};
 use serde::{Deserialize, Serialize};
 
 use crate::fault::{Fault, FaultKind};
+use crate::hold::Hold;
 use crate::span;
 use crate::traffic::Traffic;
 
@@ -16,6 +17,9 @@ use crate::traffic::Traffic;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Plan {
+    /// What it is about, in words.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub about: String,
     /// Decides what is left to chance: the models' choices, delays on the network, and arrivals
     /// that are said as a rate.
     pub seed: u64,
@@ -31,6 +35,9 @@ pub struct Plan {
     /// longer than one start and what is queued allow.
     #[serde(with = "span::maybe", skip_serializing_if = "Option::is_none")]
     pub calm: Option<Duration>,
+    /// What must hold at the end, beside what always holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Hold>,
     /// When requests come, and what each needs.
     pub traffic: Vec<Traffic>,
     /// What goes wrong.

@@ -2,20 +2,24 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::hash::Hasher;
 use std::time::Duration;
 
 use dispatch_model::Stats;
 use dispatch_model::time::nanos;
 use hdrhistogram::Histogram;
+use io_tokio::recording::Digest;
 
 use crate::fault::{FaultKind, Fired};
 
 /// Everything that is counted in a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
-    /// Every input and order of the dispatchers with its moment. Equal digests: equal runs.
-    pub digest: Digest,
+    /// Every input of the dispatchers, and every turn in which their timers fired, with its moment.
+    pub digest_in: Digest,
+    /// Every output of the dispatchers with its moment.
+    pub digest_out: Digest,
+    /// Every input and output of the extensions' machines. Equal digests: equal runs.
+    pub digest_machines: Digest,
     /// What the dispatchers counted, summed over the router's lives.
     pub stats: Stats,
     /// Requests that clients sent.
@@ -53,7 +57,9 @@ pub struct Report {
 impl Default for Report {
     fn default() -> Self {
         Self {
-            digest: Digest::default(),
+            digest_in: Digest::default(),
+            digest_out: Digest::default(),
+            digest_machines: Digest::default(),
             stats: Stats::default(),
             requests: 0,
             served: 0,
@@ -77,7 +83,7 @@ impl Default for Report {
 impl Report {
     /// A dispatch after this wait.
     pub fn waited(&mut self, wait: Duration, cold_start: Duration) {
-        self.waits.saturating_record(nanos(wait));
+        self.waits.record(nanos(wait)).ok();
         self.wait_max = self.wait_max.max(wait);
         self.waited_cold += u64::from(wait >= cold_start);
     }
@@ -134,7 +140,8 @@ impl fmt::Display for Report {
         if self.fired != Fired::default() {
             writeln!(f, "faults        {}", self.fired)?;
         }
-        write!(f, "digest        {}", self.digest)
+        let (told, did) = (self.digest_in, self.digest_out);
+        write!(f, "digests       in {told}, out {did}, machines {}", self.digest_machines)
     }
 }
 
@@ -145,6 +152,8 @@ pub struct Outcome {
     pub report: Report,
     /// The first thing that did not hold, if any.
     pub broken: Option<String>,
+    /// What the dispatchers were told and did, if that was asked for; see [`io_tokio::recording`].
+    pub recording: Option<Vec<u8>>,
 }
 
 /// What a pool was like when a fault fired. Several may hold at once.
@@ -214,49 +223,5 @@ impl fmt::Display for Marks {
             }
         }
         Ok(())
-    }
-}
-
-/// A hash that is the same on every machine and in every version: a word at a time, each mixed in
-/// with SplitMix64's finaliser.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Digest(u64);
-
-impl Hasher for Digest {
-    fn write(&mut self, bytes: &[u8]) {
-        for part in bytes.chunks(8) {
-            let mut word = [0; 8];
-            word[..part.len()].copy_from_slice(part);
-            self.write_u64(u64::from_le_bytes(word));
-        }
-    }
-
-    fn write_u8(&mut self, word: u8) {
-        self.write_u64(word.into());
-    }
-
-    fn write_u32(&mut self, word: u32) {
-        self.write_u64(word.into());
-    }
-
-    fn write_u64(&mut self, word: u64) {
-        let mut z = (self.0 ^ word).wrapping_add(0x9E37_79B9_7F4A_7C15);
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        self.0 = z ^ (z >> 31);
-    }
-
-    fn write_isize(&mut self, word: isize) {
-        self.write_u64(word as u64);
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
-
-impl fmt::Display for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", self.0)
     }
 }

@@ -69,8 +69,7 @@ pub fn plan(seed: u64, may: impl Fn(FaultKind) -> bool) -> Plan {
     };
     let mut traffic = safety_traffic(&mut draw, span, service);
     let fault = faults(&mut draw, span, may);
-    let mut plan =
-        Plan { seed, pool, extension, lambda, network, calm: None, traffic: Vec::new(), fault };
+    let mut plan = Plan { seed, pool, extension, lambda, network, fault, ..Plan::default() };
     traffic.extend(liveness_traffic(&mut plan, span));
     plan.traffic = traffic;
     plan

@@ -158,6 +158,7 @@ impl World<'_> {
             | FaultKind::ColdTail
             | FaultKind::ConnectRefused
             | FaultKind::ConnectSlow
+            | FaultKind::CrashOnRequest
             | FaultKind::Forbidden
             | FaultKind::Hold
             | FaultKind::InitCrash

@@ -463,6 +463,10 @@ impl World<'_> {
         }
         self.service_max = self.service_max.max(service);
         self.work(id, request, link, Some(service));
+        if self.faults.is_on(FaultKind::CrashOnRequest, zone) {
+            self.fired(FaultKind::CrashOnRequest);
+            return self.crash(id);
+        }
         if self.faults.take_armed(FaultKind::ResetHead) {
             self.fired(FaultKind::ResetHead);
             self.break_link(link);

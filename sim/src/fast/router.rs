@@ -6,6 +6,7 @@ use dispatch_model::{
     Config, Dispatcher, Ending, Input, InstanceId, InvokeOutcome, Output, RequestId, Time,
 };
 use emulator::model::{self, InvokeId};
+use io_tokio::recording::{Origin, Step};
 
 use crate::fault::FaultKind;
 use crate::oracle::Oracle;
@@ -92,6 +93,11 @@ impl Router {
         }
     }
 
+    /// Where its dispatcher comes from, for a recording.
+    pub(super) fn origin(&self, config: Config, seed: u64, start: Time) -> Origin {
+        Origin::Fresh { config, seed: seed.wrapping_add(self.life.into()), start }
+    }
+
     pub(super) fn request(&mut self, id: RequestId) -> Option<&mut Request> {
         let request = self.requests.get_mut(id.index() as usize)?;
         (request.id == id && request.live).then_some(request)
@@ -164,13 +170,14 @@ impl World<'_> {
         if self.checks.oracle {
             self.router.oracle.input(self.now, &input);
         }
-        self.note_input(&input);
+        self.note_step(Step::Input(input));
         self.router.dispatcher.handle_input(self.now, input);
         self.orders();
     }
 
     /// Lets the dispatcher's timers fire.
     pub(super) fn router_timeout(&mut self) {
+        self.note_step(Step::Timeout);
         self.router.dispatcher.handle_timeout(self.now);
         self.orders();
     }
@@ -181,7 +188,7 @@ impl World<'_> {
             if self.checks.oracle {
                 self.router.oracle.output(self.now, &output);
             }
-            self.note_output(&output);
+            self.note_step(Step::Output(output));
             match output {
                 Output::Close { instance } => self.close(instance),
                 Output::Decided(_) => {}
@@ -288,10 +295,11 @@ impl World<'_> {
         }
         let (count, service) = self.calm;
         let most = self.cold_start * 2 + service * count.div_ceil(pool.slots) + SLACK;
-        // Nothing is promised to who may not wait as long, nor where everything that may run does so
-        // out of the router's sight: what hangs until Lambda ends it, or may be hanging.
+        // Nothing is promised to who may not wait as long, nor where everything that may run is of no
+        // use: it hangs until Lambda ends it, or may be hanging, or has no slot for this router.
         let gauges = self.router.dispatcher.gauges();
         let taken = gauges.detached >= self.plan.pool.instances_max
+            || gauges.slots == 0 && gauges.ready >= self.plan.pool.instances_max
             || gauges.ready == 0 && self.lambda.concurrency() >= self.plan.lambda.concurrency;
         let ends_well = matches!(end, End::Served | End::Cancelled);
         // Where the account gives less than is wanted, throttles keep the router away.
@@ -436,10 +444,11 @@ impl World<'_> {
     /// The connection is gone. Whether its requests or the dispatcher hear of it first is chance.
     fn lose(&mut self, id: LinkId, instance: InstanceId) {
         self.links.close_at_router(id);
+        let Some(there) = self.router.instance(instance).filter(|it| it.link == Some(id)) else {
+            return;
+        };
+        there.link = None;
         let requests_first = self.chance.below(2) == 0;
-        if let Some(there) = self.router.instance(instance) {
-            there.link = None;
-        }
         if requests_first {
             self.end_all(id);
             self.tell(Input::InstanceLost { instance });
@@ -548,6 +557,9 @@ impl World<'_> {
         self.keep_broken();
         let life = self.router.life + 1;
         self.router = Router::new(self.config, self.plan.seed, life, self.now);
+        if let Some(record) = &mut self.record {
+            record.begin(&self.router.origin(self.config, self.plan.seed, self.now));
+        }
         self.orders();
     }
 
