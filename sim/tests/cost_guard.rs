@@ -3,109 +3,100 @@
 
 use std::time::Duration;
 
-use dispatch_model::{InvokeOutcome, Limits, Time};
-use sim::{Behaviour, Report, Scenario, Workload, fast};
+use sim::fault::{Fault, FaultKind, ZONES};
+use sim::plan::{Extension, Lambda, Plan, Pool};
+use sim::{Checks, Report, Traffic, fast};
 
 const TEN_MINUTES: Duration = Duration::from_secs(600);
 
-fn run(behaviour: Behaviour, per_second: u32, limits: Limits) -> Report {
-    let scenario = Scenario {
-        workload: Workload::Steady { per_second, span: TEN_MINUTES },
-        init: Duration::from_secs(1),
-        limits,
-        behaviours: vec![(Time::ZERO, behaviour)],
-        horizon: Time::from_millis(600_000),
-        ..Scenario::default()
-    };
-    fast::run(&scenario, 7).expect("the limits are in range")
+/// A function that fails in this way in every zone from the start.
+fn failing(kind: FaultKind) -> Plan {
+    let everywhere = |whom| Fault { kind, at: Duration::ZERO, span: TEN_MINUTES, whom, size: 4_000 };
+    Plan { fault: (0..ZONES).map(everywhere).collect(), ..Plan::default() }
 }
 
-fn assert_few_invokes(behaviour: Behaviour) {
+/// Without looks at every step: there are millions.
+fn run(plan: &Plan) -> Report {
+    let (outcome, _) = fast::run(plan, Checks::NONE).expect("the limits are in range");
+    assert_eq!(outcome.broken, None);
+    outcome.report
+}
+
+fn assert_few_invokes(name: &str, failing: &Plan) {
     for (per_second, instances_min) in [(1, 0), (1, 5), (1_000, 0)] {
-        let limits = Limits { instances_min, ..Limits::default() };
-        let report = run(behaviour, per_second, limits);
+        let first = Duration::from_millis(10);
+        let traffic = Traffic {
+            span: TEN_MINUTES - first,
+            ..Traffic::burst(per_second * 600, first, Duration::from_millis(50))
+        };
+        let plan = Plan {
+            traffic: vec![traffic],
+            pool: Pool { instances_min, ..failing.pool },
+            ..failing.clone()
+        };
+        let report = run(&plan);
         let invokes = report.stats.invokes;
-        assert!(invokes <= 40, "{behaviour:?} at {per_second}/s: {invokes} invokes\n{report}");
-        assert!(invokes >= 1, "{behaviour:?}: it is never tried\n{report}");
-        assert_eq!(report.stats.served, 0);
+        assert!(invokes <= 40, "{name} at {per_second}/s: {invokes} invokes\n{report}");
+        assert!(invokes >= 1, "{name}: it is never tried\n{report}");
+        assert_eq!(report.served, 0, "{name}: somebody was served\n{report}");
     }
 }
 
 #[test]
-fn crashing_function() {
-    assert_few_invokes(Behaviour::Answers(InvokeOutcome::Crashed));
-}
-
-#[test]
 fn function_that_crashes_at_init() {
-    assert_few_invokes(Behaviour::CrashesAtInit);
+    assert_few_invokes("init-crash", &failing(FaultKind::InitCrash));
 }
 
 #[test]
 fn function_that_crashes_at_its_first_request() {
-    assert_few_invokes(Behaviour::CrashesAtFirstRequest);
+    assert_few_invokes("crash-on-request", &failing(FaultKind::CrashOnRequest));
 }
 
 #[test]
 fn function_that_never_starts() {
-    assert_few_invokes(Behaviour::HangsAtInit);
+    let plan = failing(FaultKind::InitHang);
+    assert_few_invokes("init-hang", &plan);
+    let lambda = Lambda { function_timeout: Duration::from_secs(5), ..plan.lambda };
+    assert_few_invokes("init-hang that times out", &Plan { lambda, ..plan });
 }
 
 #[test]
-fn function_that_leaves_at_once() {
-    assert_few_invokes(Behaviour::LeavesAtOnce);
+fn function_that_cannot_reach_the_router() {
+    assert_few_invokes("connect-refused", &failing(FaultKind::ConnectRefused));
+    assert_few_invokes("untrusted", &failing(FaultKind::Untrusted));
+    assert_few_invokes("partition", &failing(FaultKind::Partition));
+}
+
+#[test]
+fn function_whose_offers_have_all_expired_returns_without_an_instance() {
+    assert_few_invokes("clock-step", &failing(FaultKind::ClockStep));
 }
 
 #[test]
 fn forbidden_function() {
-    assert_few_invokes(Behaviour::Answers(InvokeOutcome::Forbidden));
-}
-
-#[test]
-fn invokes_that_return_without_an_instance() {
-    assert_few_invokes(Behaviour::Answers(InvokeOutcome::Returned));
-}
-
-#[test]
-fn invokes_that_time_out() {
-    assert_few_invokes(Behaviour::Answers(InvokeOutcome::TimedOut));
+    assert_few_invokes("forbidden", &failing(FaultKind::Forbidden));
 }
 
 #[test]
 fn throttled_function() {
-    assert_few_invokes(Behaviour::Throttled);
-    assert_few_invokes(Behaviour::Answers(InvokeOutcome::Throttled {
-        retry_after: Some(Duration::ZERO),
-    }));
+    assert_few_invokes("throttle", &failing(FaultKind::Throttle));
 }
 
 #[test]
 fn unavailable_lambda() {
-    assert_few_invokes(Behaviour::Answers(InvokeOutcome::Unavailable));
+    assert_few_invokes("unavailable", &failing(FaultKind::Unavailable));
 }
 
+/// It works, and its instances leave before anybody has asked them for anything.
 #[test]
-fn invokes_of_which_nothing_is_known() {
-    assert_few_invokes(Behaviour::Answers(InvokeOutcome::Unknown));
-}
-
-#[test]
-fn throttled_account_backs_off_while_its_instances_serve_on() {
-    // Room for 50 instances, and traffic for 60 that is there from the start: a first wave of 50
-    // too many, and one of half that.
-    let scenario = Scenario {
-        workload: Workload::Poisson { per_second: 6_000, span: Duration::from_secs(30) },
-        service: Duration::from_millis(100),
-        init: Duration::from_secs(1),
-        limits: Limits { queue_timeout: Duration::from_secs(5), ..Limits::default() },
-        lambda: emulator::model::Config {
-            reserved_concurrency: Some(50),
-            ..Scenario::default().lambda
-        },
-        ..Scenario::default()
+fn instances_that_leave_at_once_and_nobody_who_wants_them() {
+    let plan = Plan {
+        extension: Extension { linger: Some(Duration::from_millis(10)), ..Extension::default() },
+        pool: Pool { instances_min: 5, ..Pool::default() },
+        traffic: vec![Traffic::burst(1, TEN_MINUTES, Duration::from_millis(50))],
+        ..Plan::default()
     };
-    let report = fast::run(&scenario, 7).unwrap();
-    assert!(report.stats.served > 5_000 * 25, "the 50 serve all the time\n{report}");
-    let failed = report.stats.invokes_failed;
-    assert!((3..150).contains(&failed), "{failed} invokes were throttled\n{report}");
+    let report = run(&plan);
+    assert!((1..=40).contains(&report.stats.invokes), "{report}");
+    assert_eq!(report.served, 1, "{report}");
 }
