@@ -11,12 +11,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use dispatch_model::{
     Config, Dispatcher, Input, InstanceId, InvokeOutcome, Output, RequestId, Time,
 };
-use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::attach::{HelloClaim, Refusal};
+use crate::chance::Chance;
 use crate::clock::Clock;
-use crate::hex;
 use crate::invoker::{Invoked, Invoker};
 use crate::observe::Observer;
 use crate::payload::{AttachOffer, InvokePayload, Secret};
@@ -36,6 +35,8 @@ pub struct PoolSettings {
     pub pins: Vec<String>,
     /// Decides every choice of the model that is left to chance.
     pub seed: u64,
+    /// Where instances get their names and tokens from.
+    pub chance: Chance,
 }
 
 /// Starts the driver of a pool and gives the handle on it.
@@ -103,7 +104,7 @@ impl<O: Observer> Driver<O> {
         self.perform_all();
         self.observer.turn(self.now, &self.model);
         loop {
-            let clock = self.clock;
+            let clock = &self.clock;
             let due = self.model.poll_timeout().map(|timeout| timeout.at);
             let timer = async move {
                 match due {
@@ -172,8 +173,8 @@ impl<O: Observer> Driver<O> {
     /// Accepts a claim once. An unknown name costs as much as a wrong token.
     fn claim(&mut self, claim: &HelloClaim, exporter: &[u8]) -> Result<InstanceId, Refusal> {
         let known = self.names.get(&claim.instance).cloned();
-        let (instance, token) =
-            known.map_or_else(|| (None, Secret::random()), |(id, token)| (Some(id), token));
+        let (instance, token) = known
+            .map_or_else(|| (None, self.settings.chance.secret()), |(id, token)| (Some(id), token));
         match (claim.verify(&token, exporter), instance) {
             (true, Some(instance)) => {
                 self.names.remove(&claim.instance);
@@ -250,8 +251,8 @@ impl<O: Observer> Driver<O> {
     }
 
     fn invoke(&mut self, instance: InstanceId) {
-        let name = random_name();
-        let (token, now) = (Secret::random(), SystemTime::now());
+        let name = self.settings.chance.name();
+        let (token, now) = (self.settings.chance.secret(), self.clock.wall());
         let offer = AttachOffer {
             url: self.settings.callback_url.clone(),
             token: token.clone(),
@@ -299,13 +300,6 @@ impl<O: Observer> Driver<O> {
             self.instances.remove(&instance);
         }
     }
-}
-
-/// 128 bits of chance: an instance's public name.
-fn random_name() -> String {
-    let mut bytes = [0; 16];
-    SystemRandom::new().fill(&mut bytes).expect("the operating system gives randomness");
-    hex::encode(&bytes)
 }
 
 /// When an invoke sent at `now` is too old to be followed, in milliseconds since 1970.
