@@ -149,7 +149,9 @@ impl<O: Observer> Driver<O> {
             Message::Told(input) => {
                 if let Input::InstanceLost { instance } = input {
                     self.forget_session(instance);
-                } else if let Input::InvokeEnded { instance, .. } = input {
+                } else if let Input::InvokeEnded { instance, outcome } = input
+                    && outcome != InvokeOutcome::Unknown
+                {
                     self.forget_name(instance);
                 }
                 Some(input)
@@ -262,6 +264,10 @@ impl<O: Observer> Driver<O> {
 
         let slots = u8::try_from(self.slots).unwrap_or(u8::MAX);
         let payload = InvokePayload::serve(&self.settings.name, name.clone(), slots, offer, now);
+        // Of an invocation whose end is unknown nothing is heard: its name lasts until its place is
+        // taken again, by when the model has given it up.
+        let before = instance.generation().wrapping_sub(1);
+        self.forget_name(InstanceId::new(instance.index(), before));
         self.names.insert(name.clone(), (instance, token));
         self.instances.insert(instance, Attachment { name: Some(name), session: None });
         let (invoker, pool) = (Arc::clone(&self.invoker), self.pool.clone());
