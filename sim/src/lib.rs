@@ -4,6 +4,7 @@ pub mod fast;
 pub mod fault;
 pub mod oracle;
 pub mod plan;
+pub mod real;
 pub mod report;
 pub mod span;
 pub mod swarm;
