@@ -76,8 +76,8 @@ pub enum Timer {
 /// The machine of one pool.
 ///
 /// With the feature `serde` it can be written down at any moment and goes on, when it is read
-/// again, exactly as it would have. Whoever reads one trusts who wrote it: only the limits in it are
-/// checked.
+/// again, exactly as it would have. Whoever reads one trusts who wrote it: only the limits in it
+/// are checked.
 ///
 /// The contract with whoever drives it:
 /// 1. `now` never goes back; a driver that does it has a bug, and this panics.

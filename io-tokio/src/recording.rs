@@ -2,9 +2,9 @@
 //! replayed by whoever wants to know why.
 //!
 //! A recording is a sequence of *segments*. Each begins with where the model came from, its
-//! [`Origin`], and goes on with [`Step`]s, each with its time. A segment is whole in itself: feeding
-//! its inputs and time-outs to its origin must give its outputs, which [`replay`] demands. Nothing
-//! of a request is in it but a number and a size.
+//! [`Origin`], and goes on with [`Step`]s, each with its time. A segment is whole in itself:
+//! feeding its inputs and time-outs to its origin must give its outputs, which [`replay`] demands.
+//! Nothing of a request is in it but a number and a size.
 //!
 //! ```text
 //! segment  = "LDRECORD", version: u32, block 'O', any number of blocks 'S'
@@ -13,10 +13,11 @@
 //! 'S'      = steps, each after the nanoseconds since the step before
 //! ```
 //!
-//! Numbers of the frame are little-endian; payloads are in [postcard](https://postcard.jamesmunns.com).
-//! Damage is found before anything is believed: the digest is over the payload, and the complement
-//! tells a damaged length from a file that ends early. It protects from accidents; a recording that
-//! was *made* to mislead may well exhaust memory, so do not replay a stranger's.
+//! Numbers of the frame are little-endian; payloads are in
+//! [postcard](https://postcard.jamesmunns.com). Damage is found before anything is believed: the
+//! digest is over the payload, and the complement tells a damaged length from a file that ends
+//! early. It protects from accidents; a recording that was *made* to mislead may well exhaust
+//! memory, so do not replay a stranger's.
 //!
 //! There is nothing asynchronous here, and no clock.
 
