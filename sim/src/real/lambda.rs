@@ -158,11 +158,13 @@ impl State {
         }
         let over = matches!(answer, Answer::Throttled(_) | Answer::Unavailable);
         let Some(pending) = self.invokes.get_mut(&invoke) else { return };
-        if let Some(reply) = pending.reply.take() {
-            // The router may be gone, or may have been told something else already.
-            reply.send(answer).ok();
-        }
-        if !over && let Some(offer) = offer(&pending.payload) {
+        // The router may be gone, or may have been told that the end is unknown: then it takes
+        // whoever comes with that name.
+        let told = pending.reply.take().is_some_and(|reply| reply.send(answer).is_ok());
+        if told
+            && !over
+            && let Some(offer) = offer(&pending.payload)
+        {
             self.faults.over(offer);
         }
         if over {
