@@ -25,7 +25,8 @@ impl Invoker for Breaking {
         _: &str,
         payload: Vec<u8>,
     ) -> Pin<Box<dyn Future<Output = Invoked> + Send + '_>> {
-        self.0.send(InvokePayload::from_json(&payload).unwrap()).unwrap();
+        let payload = InvokePayload::from_json(&payload).expect("the driver's own");
+        self.0.send(payload).expect("the test waits");
         Box::pin(async { Invoked::new(InvokeOutcome::Unknown, &"the connection broke") })
     }
 }
