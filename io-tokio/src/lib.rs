@@ -20,7 +20,7 @@
 //! | `payload`, `secret`, `tls`, `networks` | who may talk to whom |
 //! | `stream_body`, `headers` | bodies and headers between HTTP/2 and `http_body`, on both sides |
 //! | `recorder`, `recording` | what the model was told and did, kept for a replay |
-//! | `net`, `clock`, `chance`, `invoker`, `observe` | the world, where a simulation takes its place |
+//! | `net`, `clock`, `chance`, `invoker`, `observe` | the world, or a simulation in its place |
 //! | `running` | a router, put together |
 
 pub mod attach;
