@@ -8,7 +8,7 @@ mod name;
 mod settings;
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -17,6 +17,7 @@ use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
+use io_tokio::clock::Clock;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
@@ -203,7 +204,7 @@ fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
 }
 
 fn epoch_seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+    Clock::start().wall().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 const CLIENT_CONTEXT: HeaderName = HeaderName::from_static("x-amz-client-context");

@@ -95,7 +95,7 @@ impl Owner {
             let call = tokio::select! {
                 biased;
                 call = self.calls.recv() => call,
-                () = wait(self.clock, self.model.poll_timeout()) => None,
+                () = wait(&self.clock, self.model.poll_timeout()) => None,
             };
             self.now = self.clock.now();
             self.model.handle_timeout(self.now);
@@ -217,7 +217,7 @@ impl Drop for Owner {
     }
 }
 
-async fn wait(clock: Clock, until: Option<Time>) {
+async fn wait(clock: &Clock, until: Option<Time>) {
     match until {
         Some(at) => clock.sleep_until(at).await,
         None => std::future::pending().await,

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use dispatch_model::lifecycle::{Ask, ExitReason, Input, InvokeId, Report};
+use io_tokio::clock::Clock;
 use io_tokio::lifecycle_driver::Inputs;
 use io_tokio::net::Connector;
 use io_tokio::payload::{InvokePayload, PayloadError};
@@ -49,6 +50,7 @@ impl CurrentOffer {
 pub(crate) struct Invokes<C> {
     pub(crate) api: LambdaApi<C>,
     pub(crate) settings: Arc<Settings>,
+    pub(crate) clock: Clock,
     pub(crate) offer: CurrentOffer,
     pub(crate) inputs: Inputs,
     count: u64,
@@ -68,10 +70,11 @@ impl<C: Connector> Invokes<C> {
     pub(crate) fn new(
         api: LambdaApi<C>,
         settings: Arc<Settings>,
+        clock: Clock,
         offer: CurrentOffer,
         inputs: Inputs,
     ) -> Self {
-        Self { api, settings, offer, inputs, count: 0, current: Current::default() }
+        Self { api, settings, clock, offer, inputs, count: 0, current: Current::default() }
     }
 
     /// Carries out orders until their sender is gone.
@@ -129,7 +132,7 @@ impl<C: Connector> Invokes<C> {
         if payload.init_only {
             return Ok(Ask::InitOnly);
         }
-        let now = SystemTime::now();
+        let now = self.clock.wall();
         if self.settings.force_deadline.is_some() && is_older(&payload.sent_time, now) {
             return Ok(Ask::Stale);
         }

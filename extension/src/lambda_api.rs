@@ -6,13 +6,14 @@
 //! own. Each [`LambdaApi`] has one connection and so makes one call at a time: `next` may take
 //! hours.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use io_tokio::clock::Clock;
 use io_tokio::net::Connector;
 use serde::Deserialize;
 use thiserror::Error;
@@ -24,6 +25,7 @@ use crate::settings::RuntimeApi;
 pub(crate) struct LambdaApi<C> {
     connector: C,
     at: RuntimeApi,
+    clock: Clock,
     connection: Option<SendRequest<Full<Bytes>>>,
 }
 
@@ -94,8 +96,8 @@ pub enum LambdaApiError {
 }
 
 impl<C: Connector> LambdaApi<C> {
-    pub(crate) const fn new(connector: C, at: RuntimeApi) -> Self {
-        Self { connector, at, connection: None }
+    pub(crate) const fn new(connector: C, at: RuntimeApi, clock: Clock) -> Self {
+        Self { connector, at, clock, connection: None }
     }
 
     /// Waits for the next invoke. The environment may be frozen meanwhile.
@@ -111,7 +113,8 @@ impl<C: Connector> LambdaApi<C> {
             .to_owned();
         let deadline_ms =
             text(&headers, "lambda-runtime-deadline-ms").and_then(|text| text.parse().ok());
-        Ok(NextInvoke { request_id, left: deadline_ms.and_then(time_left), event })
+        let left = deadline_ms.and_then(|deadline_ms| time_left(deadline_ms, &self.clock));
+        Ok(NextInvoke { request_id, left, event })
     }
 
     /// Answers an invoke.
@@ -268,9 +271,9 @@ impl Failure<'_> {
 
 /// How long until a moment of the wall clock; `None` if it has passed. Lambda says its deadlines in
 /// that clock, and each is converted once, here.
-pub(crate) fn time_left(deadline_ms: u64) -> Option<Duration> {
+pub(crate) fn time_left(deadline_ms: u64, clock: &Clock) -> Option<Duration> {
     let deadline = UNIX_EPOCH.checked_add(Duration::from_millis(deadline_ms))?;
-    deadline.duration_since(SystemTime::now()).ok()
+    deadline.duration_since(clock.wall()).ok()
 }
 
 fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {

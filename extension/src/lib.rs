@@ -61,7 +61,7 @@ pub fn main_from_env() -> ExitCode {
         Err(error) => return stop(&error, 1),
     };
     let network = Network::tcp(settings.router_networks.clone());
-    let ended = runtime.block_on(run(settings, network, terminated()));
+    let ended = runtime.block_on(run(settings, network, Clock::start(), terminated()));
     // Whatever is still running is of no use to anybody.
     runtime.shutdown_background();
     match ended {
@@ -142,15 +142,15 @@ pub enum RunError {
 pub async fn run<C: Connector>(
     settings: Settings,
     network: Network<C>,
+    clock: Clock,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), RunError> {
-    let clock = Clock::start();
     let settings = Arc::new(settings);
     let model = Lifecycle::new(settings.lifecycle, clock.now());
     let (inputs, received) = lifecycle_driver::inputs();
     let (orders, invoke_orders) = mpsc::channel(performer::ORDERS_MAX);
     let offer = CurrentOffer::default();
-    let api = || LambdaApi::new(network.local.clone(), settings.runtime_api.clone());
+    let api = || LambdaApi::new(network.local.clone(), settings.runtime_api.clone(), clock.clone());
 
     // Lambda counts an extension as started once it has registered, so before anything else.
     let mut events = api();
@@ -163,19 +163,20 @@ pub async fn run<C: Connector>(
     };
     let mut tasks = JoinSet::new();
     if let Some(id) = id.clone() {
-        tasks.spawn(await_shutdown(events, id, inputs.clone()));
+        tasks.spawn(await_shutdown(events, id, clock.clone(), inputs.clone()));
     }
     let stopping = inputs.clone();
     tasks.spawn(async move {
         stop.await;
         stopping.tell(Input::Shutdown { left: STOP_PATIENCE }).await;
     });
-    let invokes = Invokes::new(api(), Arc::clone(&settings), offer.clone(), inputs.clone());
+    let invokes =
+        Invokes::new(api(), Arc::clone(&settings), clock.clone(), offer.clone(), inputs.clone());
     let mut invokes = tokio::spawn(invokes.run(invoke_orders));
     let hands = Hands {
         settings: Arc::clone(&settings),
         network: network.clone(),
-        clock,
+        clock: clock.clone(),
         offer,
         inputs,
         invokes: orders,
@@ -184,7 +185,7 @@ pub async fn run<C: Connector>(
     };
     let failed = tokio::select! {
         biased;
-        failed = drive(model, clock, received, hands) => failed,
+        failed = drive(model, clock.clone(), received, hands) => failed,
         ended = &mut invokes => return Ok(ended.unwrap_or(Ok(()))?),
     };
     // The hands are gone, so the last answer is the last order.
@@ -208,11 +209,16 @@ pub async fn run<C: Connector>(
     Err(error)
 }
 
-async fn await_shutdown<C: Connector>(mut api: LambdaApi<C>, id: ExtensionId, inputs: Inputs) {
+async fn await_shutdown<C: Connector>(
+    mut api: LambdaApi<C>,
+    id: ExtensionId,
+    clock: Clock,
+    inputs: Inputs,
+) {
     loop {
         match api.next_event(&id).await {
             Ok(ExtensionEvent { event_type, deadline_ms }) if event_type == "SHUTDOWN" => {
-                let left = time_left(deadline_ms).unwrap_or(STOP_PATIENCE);
+                let left = time_left(deadline_ms, &clock).unwrap_or(STOP_PATIENCE);
                 inputs.tell(Input::Shutdown { left }).await;
                 return;
             }

@@ -72,7 +72,7 @@ impl<C: Connector> Hands<C> {
         };
         let session = Session {
             network: self.network.clone(),
-            clock: self.clock,
+            clock: self.clock.clone(),
             app_port: self.settings.app_port,
             compress: self.settings.compression,
             attachment,

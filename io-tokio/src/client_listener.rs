@@ -4,6 +4,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,8 +14,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use tokio::sync::watch;
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
@@ -32,33 +32,28 @@ pub async fn serve<L: Listener>(
     mut listener: L,
     tls: Option<TlsAcceptor>,
     edge: Arc<Edge>,
-    mut stop: watch::Receiver<bool>,
+    stop: watch::Receiver<bool>,
 ) {
-    let connections = GracefulShutdown::new();
-    let stopped = stop.clone();
+    let (close, _) = broadcast::channel(1);
+    let (open, mut all_closed) = mpsc::channel(1);
     let start = |io, peer| {
-        let (edge, watcher, stopped) = (Arc::clone(&edge), connections.watcher(), stopped.clone());
+        let end = End { stopped: stop.clone(), close: close.subscribe(), _open: open.clone() };
+        let edge = Arc::clone(&edge);
         match &tls {
             None => {
-                tokio::spawn(connection(
-                    io,
-                    Client { peer, is_tls: false },
-                    edge,
-                    stopped,
-                    watcher,
-                ));
+                tokio::spawn(connection(io, Client { peer, is_tls: false }, edge, end));
             }
             Some(tls) => {
                 let handshake = timeout(HANDSHAKE_LIMIT, tls.accept(io));
                 tokio::spawn(async move {
                     if let Ok(Ok(io)) = handshake.await {
-                        let client = Client { peer, is_tls: true };
-                        connection(io, client, edge, stopped, watcher).await;
+                        connection(io, Client { peer, is_tls: true }, edge, end).await;
                     }
                 });
             }
         }
     };
+    let mut stop = stop.clone();
     loop {
         let accepted = tokio::select! {
             biased;
@@ -81,10 +76,24 @@ pub async fn serve<L: Listener>(
         start(io, peer.ip());
     }
     drop(listener);
-    if connections.count() > 0 {
+    if open.strong_count() > 1 {
         tokio::time::sleep(LAST_REQUESTS).await;
     }
-    connections.shutdown().await;
+    drop((open, close));
+    while all_closed.recv().await.is_some() {}
+}
+
+/// What a connection hears of its listener's end, and the listener of its.
+///
+/// The order to close is a channel's end, because that wakes whoever waits for it in order; the
+/// listeners of a watch, and with it those of hyper's own GracefulShutdown, are woken by chance.
+struct End {
+    /// Every response is the last.
+    stopped: watch::Receiver<bool>,
+    /// Ends when the connection is to close as soon as it can.
+    close: broadcast::Receiver<Infallible>,
+    /// Dropped when the connection has closed.
+    _open: mpsc::Sender<Infallible>,
 }
 
 /// Who a connection comes from, and how.
@@ -99,14 +108,14 @@ fn connection<S: Io>(
     io: S,
     client: Client,
     edge: Arc<Edge>,
-    stopped: watch::Receiver<bool>,
-    watcher: Watcher,
+    mut end: End,
 ) -> impl Future<Output = ()> + Send {
     let builder = builder(&edge);
     let limits = Limits { idle: edge.settings().keep_alive, head: edge.settings().head };
     let activity = Activity::default();
     let io = Patient::new(io, limits, activity.clone());
     let Client { peer, is_tls } = client;
+    let stopped = end.stopped.clone();
     let service = service_fn(move |request: Request<Incoming>| {
         let (edge, busy, stopped) = (Arc::clone(&edge), activity.begin(), stopped.clone());
         async move {
@@ -120,8 +129,16 @@ fn connection<S: Io>(
         }
     });
     async move {
-        let connection = builder.serve_connection(TokioIo::new(io), service).into_owned();
-        if let Err(error) = watcher.watch(connection).await {
+        let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service).into_owned());
+        let ended = tokio::select! {
+            biased;
+            ended = connection.as_mut() => ended,
+            _ = end.close.recv() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
             tracing::debug!(%peer, %error, "client connection ended");
         }
     }

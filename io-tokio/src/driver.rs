@@ -11,12 +11,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use dispatch_model::{
     Config, Dispatcher, Input, InstanceId, InvokeOutcome, Output, RequestId, Time,
 };
-use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::attach::{HelloClaim, Refusal};
+use crate::chance::Chance;
 use crate::clock::Clock;
-use crate::hex;
 use crate::invoker::{Invoked, Invoker};
 use crate::observe::Observer;
 use crate::payload::{AttachOffer, InvokePayload, Secret};
@@ -36,6 +35,8 @@ pub struct PoolSettings {
     pub pins: Vec<String>,
     /// Decides every choice of the model that is left to chance.
     pub seed: u64,
+    /// Where instances get their names and tokens from.
+    pub chance: Chance,
 }
 
 /// Starts the driver of a pool and gives the handle on it.
@@ -103,7 +104,7 @@ impl<O: Observer> Driver<O> {
         self.perform_all();
         self.observer.turn(self.now, &self.model);
         loop {
-            let clock = self.clock;
+            let clock = &self.clock;
             let due = self.model.poll_timeout().map(|timeout| timeout.at);
             let timer = async move {
                 match due {
@@ -148,7 +149,9 @@ impl<O: Observer> Driver<O> {
             Message::Told(input) => {
                 if let Input::InstanceLost { instance } = input {
                     self.forget_session(instance);
-                } else if let Input::InvokeEnded { instance, .. } = input {
+                } else if let Input::InvokeEnded { instance, outcome } = input
+                    && outcome != InvokeOutcome::Unknown
+                {
                     self.forget_name(instance);
                 }
                 Some(input)
@@ -172,8 +175,8 @@ impl<O: Observer> Driver<O> {
     /// Accepts a claim once. An unknown name costs as much as a wrong token.
     fn claim(&mut self, claim: &HelloClaim, exporter: &[u8]) -> Result<InstanceId, Refusal> {
         let known = self.names.get(&claim.instance).cloned();
-        let (instance, token) =
-            known.map_or_else(|| (None, Secret::random()), |(id, token)| (Some(id), token));
+        let (instance, token) = known
+            .map_or_else(|| (None, self.settings.chance.secret()), |(id, token)| (Some(id), token));
         match (claim.verify(&token, exporter), instance) {
             (true, Some(instance)) => {
                 self.names.remove(&claim.instance);
@@ -250,8 +253,8 @@ impl<O: Observer> Driver<O> {
     }
 
     fn invoke(&mut self, instance: InstanceId) {
-        let name = random_name();
-        let (token, now) = (Secret::random(), SystemTime::now());
+        let name = self.settings.chance.name();
+        let (token, now) = (self.settings.chance.secret(), self.clock.wall());
         let offer = AttachOffer {
             url: self.settings.callback_url.clone(),
             token: token.clone(),
@@ -261,6 +264,10 @@ impl<O: Observer> Driver<O> {
 
         let slots = u8::try_from(self.slots).unwrap_or(u8::MAX);
         let payload = InvokePayload::serve(&self.settings.name, name.clone(), slots, offer, now);
+        // Of an invocation whose end is unknown nothing is heard: its name lasts until its place is
+        // taken again, by when the model has given it up.
+        let before = instance.generation().wrapping_sub(1);
+        self.forget_name(InstanceId::new(instance.index(), before));
         self.names.insert(name.clone(), (instance, token));
         self.instances.insert(instance, Attachment { name: Some(name), session: None });
         let (invoker, pool) = (Arc::clone(&self.invoker), self.pool.clone());
@@ -299,13 +306,6 @@ impl<O: Observer> Driver<O> {
             self.instances.remove(&instance);
         }
     }
-}
-
-/// 128 bits of chance: an instance's public name.
-fn random_name() -> String {
-    let mut bytes = [0; 16];
-    SystemRandom::new().fill(&mut bytes).expect("the operating system gives randomness");
-    hex::encode(&bytes)
 }
 
 /// When an invoke sent at `now` is too old to be followed, in milliseconds since 1970.

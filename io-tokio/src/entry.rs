@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use dispatch_model::{InstanceId, Time};
 
@@ -34,7 +34,7 @@ impl Entry {
         };
         let host = request.uri.authority().map(|authority| authority.to_string());
         let access = Access {
-            started: SystemTime::now(),
+            started: clock.wall(),
             peer,
             method: request.method.clone(),
             target: request.uri.path().to_owned(),

@@ -40,14 +40,15 @@ pub struct Edge {
     log: Arc<dyn AccessLog>,
     clock: Clock,
     settings: EdgeSettings,
-    /// Makes request ids: a number of this process, and a count.
-    boot: u32,
+    /// Makes request ids.
     count: AtomicU64,
 }
 
 /// How requests from clients are served.
 #[derive(Clone, Debug)]
 pub struct EdgeSettings {
+    /// Tells the ids of this router's requests from those of others. Default the process's id.
+    pub boot: u32,
     /// Longest time from the end of a request, or from its dispatch if that is later, to the
     /// response's head. Default 60 s.
     pub first_byte: Duration,
@@ -74,6 +75,7 @@ pub struct EdgeSettings {
 impl Default for EdgeSettings {
     fn default() -> Self {
         Self {
+            boot: std::process::id(),
             first_byte: Duration::from_secs(60),
             idle: Duration::from_secs(60),
             head: Duration::from_secs(10),
@@ -91,7 +93,7 @@ impl Edge {
     /// An edge in front of `pool`.
     #[must_use]
     pub fn new(pool: Pool, log: Arc<dyn AccessLog>, clock: Clock, settings: EdgeSettings) -> Self {
-        Self { pool, log, clock, settings, boot: std::process::id(), count: AtomicU64::new(0) }
+        Self { pool, log, clock, settings, count: AtomicU64::new(0) }
     }
 
     pub(crate) const fn settings(&self) -> &EdgeSettings {
@@ -107,8 +109,8 @@ impl Edge {
     ) -> Response<ResponseBody> {
         let (head, body) = request.into_parts();
         let count = self.count.fetch_add(1, Ordering::Relaxed);
-        let id = format!("{:x}-{count:x}", self.boot);
-        let mut entry = Entry::new(&head, peer, id, self.clock, Arc::clone(&self.log));
+        let id = format!("{:x}-{count:x}", self.settings.boot);
+        let mut entry = Entry::new(&head, peer, id, self.clock.clone(), Arc::clone(&self.log));
         let origin = Origin { peer, is_tls };
         let forwarded = match forward(&head, origin, &self.settings) {
             Ok(forwarded) => forwarded,

@@ -20,9 +20,11 @@
 //! | `payload`, `secret`, `tls`, `networks` | who may talk to whom |
 //! | `stream_body`, `headers` | bodies and headers between HTTP/2 and `http_body`, on both sides |
 //! | `recorder`, `recording` | what the model was told and did, kept for a replay |
-//! | `net`, `clock`, `invoker`, `observe` | the world, where a simulation can take its place |
+//! | `net`, `clock`, `chance`, `invoker`, `observe` | the world, or a simulation in its place |
+//! | `running` | a router, put together |
 
 pub mod attach;
+pub mod chance;
 pub mod client_listener;
 pub mod clock;
 pub mod driver;
@@ -44,6 +46,7 @@ pub mod recording;
 mod relay;
 mod request_head;
 pub mod rfc3339;
+pub mod running;
 mod secret;
 pub mod session;
 pub mod stream_body;

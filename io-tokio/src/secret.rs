@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use zeroize::Zeroize;
 
@@ -13,18 +12,6 @@ use crate::hex;
 pub struct Secret([u8; 32]);
 
 impl Secret {
-    /// A fresh one from the operating system's generator.
-    ///
-    /// # Panics
-    ///
-    /// If the operating system has no randomness to give: nothing secure can be done then.
-    #[must_use]
-    pub fn random() -> Self {
-        let mut bytes = [0; 32];
-        SystemRandom::new().fill(&mut bytes).expect("the operating system gives random bytes");
-        Self(bytes)
-    }
-
     /// These bytes as a secret.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
@@ -82,10 +69,5 @@ mod tests {
     fn a_wrong_secret_is_refused_without_being_repeated() {
         let error = serde_json::from_str::<Secret>("\"abc123\"").unwrap_err().to_string();
         assert!(error.contains("64 hexadecimal digits") && !error.contains("abc123"), "{error}");
-    }
-
-    #[test]
-    fn two_random_secrets_differ() {
-        assert_ne!(Secret::random().as_bytes(), Secret::random().as_bytes());
     }
 }

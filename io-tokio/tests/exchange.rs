@@ -11,6 +11,7 @@ use bytes::Bytes;
 use dispatch_model::{Config, Dispatcher, Gauges, InvokeOutcome, Limits, Time};
 use http::{Request, Response};
 use io_tokio::attach::{self, Hello};
+use io_tokio::chance::Chance;
 use io_tokio::client_listener;
 use io_tokio::clock::Clock;
 use io_tokio::driver::{self, PoolSettings};
@@ -61,7 +62,7 @@ async fn serve(
     received: mpsc::UnboundedSender<Received>,
     told_to_leave: impl Future<Output = bool>,
 ) {
-    let offer = payload.offer(std::time::SystemTime::now(), Plaintext::Allowed).unwrap();
+    let offer = payload.offer(Clock::start().wall(), Plaintext::Allowed).unwrap();
     let stream = TcpStream::connect((offer.host.as_str(), offer.port)).await.unwrap();
     let hello = Hello {
         host: "router".into(),
@@ -155,10 +156,12 @@ impl Router {
             callback_url: format!("{}://127.0.0.1:{port}", if is_tls { "https" } else { "http" }),
             pins: identity.iter().map(RouterIdentity::pin).collect(),
             seed: 1,
+            chance: Chance::System,
         };
         let (config, clock) = (Config::new(limits).unwrap(), Clock::start());
         let (watching, gauges) = watch::channel(Gauges::default());
-        let pool = driver::start(config, pool_settings, clock, Arc::new(invoker), Watch(watching));
+        let pool =
+            driver::start(config, pool_settings, clock.clone(), Arc::new(invoker), Watch(watching));
         tokio::spawn(instance_listener::serve(instances, identity, pool.clone()));
         let clients = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = clients.local_addr().unwrap();
@@ -525,6 +528,7 @@ async fn stranger_is_refused_and_learns_nothing() {
         callback_url: format!("http://{address}"),
         pins: Vec::new(),
         seed: 1,
+        chance: Chance::System,
     };
     let config = Config::new(Limits::default()).unwrap();
     let invoker = Arc::new(Instances {

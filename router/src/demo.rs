@@ -195,7 +195,7 @@ where
     let mut requests = JoinSet::new();
     let clock = Clock::start();
     for _ in 0..demo.requests {
-        let (request, service) = (request(), demo.service);
+        let (request, service, clock) = (request(), demo.service, clock.clone());
         requests.spawn(async move {
             let began = clock.now();
             let result = request.await;

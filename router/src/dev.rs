@@ -16,9 +16,12 @@ use anyhow::{Context, anyhow, bail};
 use dispatch_model::{Config, Limits};
 use emulator::model::InitFailure;
 use emulator::{Emulator, Event, Function, Program};
+use io_tokio::chance::Chance;
+use io_tokio::clock::Clock;
 use io_tokio::driver::PoolSettings;
 use io_tokio::exchange::EdgeSettings;
 use io_tokio::observe::{AccessLog, Observer};
+use io_tokio::running::{Parts, Running};
 use io_tokio::tls::RouterIdentity;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -29,7 +32,6 @@ use crate::aws::LambdaInvoker;
 use crate::logging;
 use crate::metrics::Metrics;
 use crate::recorder;
-use crate::running::{Parts, Running};
 use crate::settings::{Log, Recorder};
 
 /// What the local system is asked to be.
@@ -93,7 +95,9 @@ impl System {
                 callback_url,
                 pins: vec![identity.pin()],
                 seed: rand::random(),
+                chance: Chance::System,
             },
+            clock: Clock::start(),
             instances: vec![(instances, Some(identity))],
             edge: EdgeSettings::default(),
             invoker: Arc::new(LambdaInvoker::local(&emulator.endpoint())?),

@@ -6,7 +6,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`cli`] | the command line |
-//! | `serve`, [`running`] | the router in production, and what it is put together from |
+//! | `serve` | the router in production |
 //! | [`dev`], [`demo`], [`demo_app`], [`direct`] | everything on one machine |
 //! | [`settings`], [`callback`] | what the operator wants, and where we are |
 //! | [`aws`] | Lambda's API |
@@ -25,7 +25,6 @@ pub mod direct;
 pub mod logging;
 pub mod metrics;
 mod recorder;
-pub mod running;
 mod serve;
 pub mod settings;
 

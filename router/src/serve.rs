@@ -5,9 +5,12 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
+use io_tokio::chance::Chance;
+use io_tokio::clock::Clock;
 use io_tokio::driver::PoolSettings;
 use io_tokio::exchange::EdgeSettings;
 use io_tokio::observe::{AccessLog, Observer};
+use io_tokio::running::{Parts, Running};
 use io_tokio::tls::{self, RouterIdentity};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -19,7 +22,6 @@ use crate::admin::{self, Readiness};
 use crate::aws::LambdaInvoker;
 use crate::cli::Configured;
 use crate::metrics::Metrics;
-use crate::running::{Parts, Running};
 use crate::settings::{Settings, explain, warnings};
 use crate::{callback, logging, recorder};
 
@@ -139,7 +141,9 @@ async fn start(
             callback_url,
             pins: if scheme == "https" { vec![pin] } else { Vec::new() },
             seed: rand::random(),
+            chance: Chance::System,
         },
+        clock: Clock::start(),
         edge: EdgeSettings {
             first_byte: settings.timeouts.first_byte,
             idle: settings.timeouts.idle,
@@ -150,6 +154,7 @@ async fn start(
             headers_max: settings.limits.headers,
             target_bytes_max: settings.limits.uri_bytes,
             trusted_proxies: listen.trusted_proxies.clone(),
+            ..EdgeSettings::default()
         },
         invoker,
         access,

@@ -141,7 +141,7 @@ fn burst(dev: &Dev, count: usize, target: &str) -> Vec<(u16, Duration)> {
         let requests: Vec<_> = (0..count)
             .map(|_| {
                 scope.spawn(|| {
-                    let began = std::time::SystemTime::now();
+                    let began = io_tokio::clock::Clock::start().wall();
                     let (status, _) = dev.get(target);
                     (status, began.elapsed().unwrap_or_default())
                 })

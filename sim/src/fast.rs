@@ -31,6 +31,7 @@ use crate::traffic::{self, Arrival};
 use events::{Event, Events};
 use faults::Faults;
 use instance::Environment;
+pub(crate) use instance::outcome;
 use router::{Invoke, Router, Stage};
 use wire::Links;
 

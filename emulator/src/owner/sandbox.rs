@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io;
 use std::net::Ipv4Addr;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
+use io_tokio::clock::Clock;
 use tokio::sync::oneshot;
 
 use crate::call::{Calls, Delivery, ExtensionEvent, Refusal, Registration, answer};
@@ -230,7 +231,7 @@ impl Extension {
 
 /// The wall clock `left` from now, in milliseconds since 1970: how Lambda states deadlines.
 pub(super) fn epoch_ms_in(left: Duration) -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = Clock::start().wall().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from((now + left).as_millis()).unwrap_or(u64::MAX)
 }
 

@@ -2,7 +2,8 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::time::SystemTime;
+
+use io_tokio::clock::Clock;
 
 use crate::config::{Config, Function};
 use crate::random_id;
@@ -34,7 +35,7 @@ pub(super) fn build(
 
 /// Such as `2026/11/23/[$LATEST]0123456789abcdef0123456789abcdef`.
 fn log_stream() -> String {
-    let now = io_tokio::rfc3339::format(SystemTime::now());
+    let now = io_tokio::rfc3339::format(Clock::start().wall());
     let date = now.split('T').next().unwrap_or_default().replace('-', "/");
     format!("{date}/[$LATEST]{}", random_id::uuid().replace('-', ""))
 }

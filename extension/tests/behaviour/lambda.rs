@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
@@ -11,6 +11,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use io_tokio::clock::Clock;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, Notify, mpsc};
 
@@ -83,7 +84,7 @@ impl Lambda {
     /// Hands out an invoke.
     pub(crate) async fn invoke(&mut self, event: Vec<u8>, left: Duration) {
         self.count += 1;
-        let deadline = (SystemTime::now() + left).duration_since(UNIX_EPOCH).unwrap();
+        let deadline = (Clock::start().wall() + left).duration_since(UNIX_EPOCH).unwrap();
         let deadline_ms = u64::try_from(deadline.as_millis()).unwrap();
         self.invokes.send((Bytes::from(event), deadline_ms)).await.unwrap();
     }

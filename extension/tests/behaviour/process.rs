@@ -11,7 +11,9 @@
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
+
+use io_tokio::clock::Clock;
 
 use crate::app::App;
 use crate::lambda::Lambda;
@@ -55,7 +57,7 @@ async fn a_process_serves_freezes_without_sockets_and_ends_by_a_signal() {
     let app = App::hello().await;
     let mut lambda = Lambda::start().await;
     let mut router = Router::start().await;
-    let started = SystemTime::now();
+    let started = Clock::start().wall();
     let mut process = Process(
         Command::new(&path)
             .env("AWS_LAMBDA_RUNTIME_API", lambda.address.to_string())

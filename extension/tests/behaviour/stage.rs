@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use io_tokio::clock::Clock;
 use io_tokio::networks::Networks;
 use lambda_dispatch_extension::network::Network;
 use lambda_dispatch_extension::settings::Settings;
@@ -39,7 +40,8 @@ impl Stage {
             more.map(|(_, value)| (*value).to_owned()).or(own)
         });
         let network = Network::tcp(Networks::private().and_loopback());
-        let extension = tokio::spawn(run(settings.unwrap(), network, std::future::pending()));
+        let running = run(settings.unwrap(), network, Clock::start(), std::future::pending());
+        let extension = tokio::spawn(running);
         lambda.until_polled().await;
         Self { lambda, router, extension }
     }

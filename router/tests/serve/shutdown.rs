@@ -130,7 +130,7 @@ async fn instances_end_by_themselves_when_their_router_is_killed() {
     let mut slow = Client::connect(stage.router.http).await;
     slow.send("GET /sleep?ms=3600000 HTTP/1.1\r\nHost: test\r\n\r\n").await.unwrap();
     until("it is in flight", async || stage.router.metric("dispatch_slots_busy").await > 0.).await;
-    let began = std::time::SystemTime::now();
+    let began = io_tokio::clock::Clock::start().wall();
     stage.router.signal(Signal::KILL);
     stage.router.end().await;
     stage.until_instances_have_ended().await;

@@ -1,8 +1,9 @@
 //! Functions that cannot be had: nobody hangs, and nobody pays for a storm of invokes.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use emulator::Program;
+use io_tokio::clock::Clock;
 use tokio::task::JoinSet;
 
 use crate::client::{Answer, Client};
@@ -14,7 +15,7 @@ async fn burst(stage: &Stage, count: usize) -> Vec<(Answer, Duration)> {
     for _ in 0..count {
         let http = stage.router.http;
         requests.spawn(async move {
-            let began = SystemTime::now();
+            let began = Clock::start().wall();
             let answer = Client::connect(http).await.get("/").await.unwrap();
             (answer, began.elapsed().unwrap_or_default())
         });

@@ -621,7 +621,7 @@ impl World<'_> {
 }
 
 /// What an answer of the Invoke API means.
-const fn outcome(answer: Answer) -> InvokeOutcome {
+pub(crate) const fn outcome(answer: Answer) -> InvokeOutcome {
     match answer {
         Answer::Exited { .. } | Answer::FunctionError | Answer::InitError { .. } => {
             InvokeOutcome::Crashed

@@ -1,31 +1,34 @@
-//! A router, put together: listeners, the pool's driver, probes. `serve`, `dev` and `demo` run the
-//! same one.
+//! A router, put together: listeners and the pool's driver. `serve`, `dev`, `demo` and the
+//! simulator run the same one.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use dispatch_model::{Config, Dispatcher, Gauges, Input, Stats, Time};
-use io_tokio::client_listener::{self, LAST_REQUESTS};
-use io_tokio::clock::Clock;
-use io_tokio::driver::{self, PoolSettings};
-use io_tokio::exchange::{Edge, EdgeSettings};
-use io_tokio::instance_listener;
-use io_tokio::invoker::Invoker;
-use io_tokio::observe::{AccessLog, Observer};
-use io_tokio::pool::Pool;
-use io_tokio::tls::RouterIdentity;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
+use crate::client_listener::{self, LAST_REQUESTS};
+use crate::clock::Clock;
+use crate::driver::{self, PoolSettings};
+use crate::exchange::{Edge, EdgeSettings};
+use crate::instance_listener;
+use crate::invoker::Invoker;
+use crate::net::Listener;
+use crate::observe::{AccessLog, Observer};
+use crate::pool::Pool;
+use crate::tls::RouterIdentity;
+
 /// What a router is made of.
-pub struct Parts<O> {
+pub struct Parts<L, O> {
     /// Where clients come in, with TLS or without.
-    pub clients: Vec<(TcpListener, Option<TlsAcceptor>)>,
+    pub clients: Vec<(L, Option<TlsAcceptor>)>,
     /// Where instances come in, with TLS or without.
-    pub instances: Vec<(TcpListener, Option<RouterIdentity>)>,
+    pub instances: Vec<(L, Option<RouterIdentity>)>,
+    /// What time it is.
+    pub clock: Clock,
     /// What the model is told to do.
     pub config: Config,
     /// What the pool needs beside.
@@ -53,11 +56,11 @@ pub struct Running {
 
 impl Running {
     /// Starts everything.
-    pub fn start<O: Observer>(parts: Parts<O>) -> Self {
-        let clock = Clock::start();
+    pub fn start<L: Listener, O: Observer>(parts: Parts<L, O>) -> Self {
+        let clock = parts.clock;
         let (newest, gauges) = watch::channel(Default::default());
         let observer = (parts.observer, Newest(newest));
-        let pool = driver::start(parts.config, parts.pool, clock, parts.invoker, observer);
+        let pool = driver::start(parts.config, parts.pool, clock.clone(), parts.invoker, observer);
         let mut instances = JoinSet::new();
         for (listener, identity) in parts.instances {
             instances.spawn(instance_listener::serve(listener, identity, pool.clone()));
@@ -117,7 +120,7 @@ impl Observer for Newest {
     }
 }
 
-impl<O> std::fmt::Debug for Parts<O> {
+impl<L, O> std::fmt::Debug for Parts<L, O> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Parts").field("pool", &self.pool).finish_non_exhaustive()
     }

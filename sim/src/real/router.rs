@@ -1,0 +1,187 @@
+//! The router's host: the very router that `serve` runs, and the books that are kept of it.
+
+use std::hash::Hash;
+use std::sync::Arc;
+
+use dispatch_model::{Config, Dispatcher, Input, Output, Prng, Time};
+use io_tokio::chance::Chance;
+use io_tokio::clock::{Clock, Step as WallStep};
+use io_tokio::driver::PoolSettings;
+use io_tokio::exchange::EdgeSettings;
+use io_tokio::observe::{Blind, Observer};
+use io_tokio::running::{Parts, Running};
+use tokio::sync::mpsc;
+
+use crate::oracle::Oracle;
+
+use super::environment::ROUTER;
+use super::lambda::Aws;
+use super::wire::Door;
+use super::world::{Order, Stage, World};
+
+/// One life of the router's process. It stays when it has stopped, until it is put away.
+pub(super) async fn run(world: Arc<World>) -> turmoil::Result {
+    let (sender, mut orders) = mpsc::unbounded_channel();
+    let life = {
+        let mut state = world.state();
+        state.router.life += 1;
+        state.router.orders = Some(sender);
+        state.router.gate = Arc::default();
+        state.router.life
+    };
+    let gate = Arc::clone(&world.state().router.gate);
+    let clients = Door::open(super::CLIENTS_PORT, Arc::clone(&gate), None).await?;
+    let instances = Door::open(super::INSTANCES_PORT, gate, Some(Arc::clone(&world))).await?;
+    let clock = Clock::simulated(super::wall(), WallStep::default());
+    let seed = world.plan.seed.wrapping_add(u64::from(life) - 1);
+    let running = Running::start(Parts {
+        clients: vec![(clients, None)],
+        instances: vec![(instances, None)],
+        clock,
+        config: world.config,
+        pool: PoolSettings {
+            name: "default".to_owned(),
+            function: "simulated".to_owned(),
+            callback_url: format!("http://{ROUTER}:{}", super::INSTANCES_PORT),
+            pins: Vec::new(),
+            seed,
+            chance: Chance::Seeded(Prng::new(seed ^ NAMES)),
+        },
+        edge: EdgeSettings { boot: life, ..EdgeSettings::default() },
+        invoker: Arc::new(Aws(Arc::clone(&world))),
+        access: Arc::new(Blind),
+        observer: Books::new(Arc::clone(&world)),
+    });
+    {
+        let mut state = world.state();
+        let now = state.now;
+        state.router.stage = Stage::Serving;
+        if let Some((_, until)) = state.router.outages.last_mut() {
+            *until = now;
+        }
+    }
+    let drain = loop {
+        match orders.recv().await {
+            Some(Order::Drain(drain)) => break drain,
+            Some(Order::Limits { instances_min, instances_max }) => {
+                running.limit_instances(instances_min, instances_max);
+            }
+            None => return Ok(()),
+        }
+    };
+    running.drain(drain).await;
+    world.state().router.stage = Stage::Stopped;
+    std::future::pending().await
+}
+
+/// One thing that a dispatcher was told or asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Step {
+    Input(Input),
+    Output(Output),
+    Timeout,
+}
+
+/// All that happened to one dispatcher.
+#[derive(Debug)]
+pub(super) struct Record {
+    config: Config,
+    seed: u64,
+    start: Time,
+    pub(super) steps: Vec<(Time, Step)>,
+}
+
+impl Record {
+    /// Feeds a fresh dispatcher the same and demands the same of it.
+    pub(super) fn replay(&self) -> Result<(), String> {
+        let mut model = Dispatcher::new(self.config, self.seed, self.start);
+        for (number, (at, step)) in self.steps.iter().enumerate() {
+            let Step::Output(recorded) = *step else {
+                if let Some(output) = model.poll_output() {
+                    return Err(format!("entry {number}: `{output}` was not asked for then"));
+                }
+                match *step {
+                    Step::Input(input) => model.handle_input(*at, input),
+                    Step::Output(_) | Step::Timeout => model.handle_timeout(*at),
+                }
+                continue;
+            };
+            let output = model.poll_output();
+            if output != Some(recorded) {
+                return Err(format!("entry {number}: {output:?} instead of {recorded:?}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Watches a dispatcher.
+struct Books {
+    world: Arc<World>,
+    oracle: Option<Oracle>,
+}
+
+impl Books {
+    fn new(world: Arc<World>) -> Self {
+        Self { world, oracle: None }
+    }
+}
+
+impl Observer for Books {
+    fn started(&mut self, now: Time, config: &Config, seed: u64) {
+        self.oracle = self.world.checks.oracle.then(|| Oracle::new(**config, now));
+        let record = Record { config: *config, seed, start: now, steps: Vec::new() };
+        let mut state = self.world.state();
+        state.records.push(record);
+    }
+
+    fn timeout(&mut self, now: Time) {
+        self.world.state().record(now, Step::Timeout);
+    }
+
+    fn input(&mut self, now: Time, input: &Input) {
+        if let Some(oracle) = &mut self.oracle {
+            oracle.input(now, input);
+        }
+        let mut state = self.world.state();
+        state.record(now, Step::Input(*input));
+        (now, input).hash(&mut state.report.digest);
+        if self.world.checks.trace {
+            state.note_input(now, input);
+        }
+    }
+
+    fn output(&mut self, now: Time, output: &Output) {
+        if let Some(oracle) = &mut self.oracle {
+            oracle.output(now, output);
+        }
+        let mut state = self.world.state();
+        state.record(now, Step::Output(*output));
+        output.hash(&mut state.report.digest);
+        if self.world.checks.trace {
+            state.note_output(output);
+        }
+        if let Output::Dispatch { waited, .. } = output {
+            let cold_start = state.cold_start;
+            state.report.waited(*waited, cold_start);
+        }
+    }
+
+    fn turn(&mut self, now: Time, model: &Dispatcher) {
+        if self.world.checks.model {
+            model.check();
+        }
+        let mut state = self.world.state();
+        state.router.gauges = model.gauges();
+        state.router.stats = *model.stats();
+        if let Some(oracle) = &mut self.oracle {
+            oracle.settled(now, model);
+            if let Some(broken) = oracle.broken() {
+                state.breaks(|| broken.to_owned());
+            }
+        }
+    }
+}
+
+/// Keeps the names' chance apart from the model's.
+const NAMES: u64 = 0x6e61_6d65_735f_5f5f;
