@@ -23,8 +23,8 @@
 //! | `faults` | lets the plan's faults happen |
 //!
 //! There are three hosts, because what a simulated network costs grows with the cube of their
-//! number and is paid each millisecond. All environments share one, and zones are drawn into it by `wire`:
-//! what a zone's links lose, or get late, is decided at the streams' ends.
+//! number and is paid each millisecond. All environments share one, and zones are drawn into it by
+//! `wire`: what a zone's links lose, or get late, is decided at the streams' ends.
 //!
 //! The link is plaintext: TLS draws on chance of its own, and is tested apart.
 
