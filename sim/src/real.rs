@@ -43,6 +43,7 @@ use std::sync::{Arc, Once};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use dispatch_model::{Config, ConfigError, Time};
+use io_tokio::recording::{Recording, replay};
 use tokio::sync::mpsc;
 use turmoil::Sim;
 
@@ -168,13 +169,15 @@ fn finish(world: &World) -> (Outcome, String) {
     if open > 0 {
         state.breaks(|| format!("(13) {open} links are open at the end"));
     }
-    for (record, life) in std::mem::take(&mut state.records).iter().zip(1..) {
-        if let Err(divergence) = record.replay() {
-            state.breaks(|| format!("life {life} of the router replays otherwise: {divergence}"));
-        }
+    let bytes = state.record.take();
+    let read = Recording::read(&bytes).map_err(|error| error.to_string());
+    if let Err(why) = read.and_then(|it| replay(&it).map_err(|it| it.to_string())) {
+        state.breaks(|| format!("a fresh dispatcher does otherwise: {why}"));
     }
     state.report.took = state.now.saturating_since(Time::ZERO);
-    let outcome = Outcome { report: state.report.clone(), broken: state.broken.clone() };
+    let recording = world.checks.record.then_some(bytes);
+    let (report, broken) = (state.report.clone(), state.broken.clone());
+    let outcome = Outcome { report, broken, recording };
     (outcome, std::mem::take(&mut state.trace))
 }
 

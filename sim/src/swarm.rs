@@ -15,9 +15,10 @@ use crate::fault::{Fault, FaultKind, ZONES};
 use crate::plan::{Extension, KEPT_AWAY, Lambda, MatchingName, Network, Plan, Pool, ScalingName};
 use crate::traffic::Traffic;
 
-/// The plan of `seed`, with the kinds of fault that `may` be in it.
+/// The plan of `seed`, with the kinds of fault that `may` be in it, and with the second phase or
+/// without.
 #[must_use]
-pub fn plan(seed: u64, may: impl Fn(FaultKind) -> bool) -> Plan {
+pub fn plan(seed: u64, calm: bool, may: impl Fn(FaultKind) -> bool) -> Plan {
     let mut draw = Draw(Prng::new(seed ^ SWARM));
     let lambda = Lambda {
         concurrency: draw.of(&[1_000, 1_000, 20, 5, 2]),
@@ -70,7 +71,9 @@ pub fn plan(seed: u64, may: impl Fn(FaultKind) -> bool) -> Plan {
     let mut traffic = safety_traffic(&mut draw, span, service);
     let fault = faults(&mut draw, span, may);
     let mut plan = Plan { seed, pool, extension, lambda, network, fault, ..Plan::default() };
-    traffic.extend(liveness_traffic(&mut plan, span));
+    if calm {
+        traffic.extend(liveness_traffic(&mut plan, span));
+    }
     plan.traffic = traffic;
     plan
 }

@@ -29,9 +29,15 @@ impl Writer {
     /// A recording whose first segment begins with `origin`.
     #[must_use]
     pub fn new(origin: &Origin) -> Self {
-        let mut bytes = Vec::new();
-        put_origin(&mut bytes, origin);
-        Self { bytes, steps: Encoder::new(origin.at()) }
+        let mut new = Self::empty();
+        new.begin(origin);
+        new
+    }
+
+    /// A recording without a segment yet; [`Self::begin`] comes before the first step.
+    #[must_use]
+    pub const fn empty() -> Self {
+        Self { bytes: Vec::new(), steps: Encoder::new(Time::ZERO) }
     }
 
     /// Begins another segment.

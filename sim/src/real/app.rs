@@ -134,6 +134,9 @@ async fn answer(
         }
     }
     let zone = zone_of(id);
+    if world.fires(&[FaultKind::CrashOnRequest], zone) {
+        world.state().exited(id);
+    }
     if world.fires(&[FaultKind::AppHang], zone) {
         std::future::pending::<()>().await;
     }

@@ -173,6 +173,7 @@ impl State {
             | FaultKind::ColdTail
             | FaultKind::ConnectRefused
             | FaultKind::ConnectSlow
+            | FaultKind::CrashOnRequest
             | FaultKind::Forbidden
             | FaultKind::InitCrash
             | FaultKind::InitHang
@@ -363,6 +364,7 @@ impl State {
             | FaultKind::ColdTail
             | FaultKind::ConnectRefused
             | FaultKind::ConnectSlow
+            | FaultKind::CrashOnRequest
             | FaultKind::Forbidden
             | FaultKind::Hold
             | FaultKind::InitCrash

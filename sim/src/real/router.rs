@@ -1,6 +1,5 @@
 //! The router's host: the very router that `serve` runs, and the books that are kept of it.
 
-use std::hash::Hash;
 use std::sync::Arc;
 
 use dispatch_model::{Config, Dispatcher, Input, Output, Prng, Time};
@@ -9,6 +8,7 @@ use io_tokio::clock::{Clock, Step as WallStep};
 use io_tokio::driver::PoolSettings;
 use io_tokio::exchange::EdgeSettings;
 use io_tokio::observe::{Blind, Observer};
+use io_tokio::recording::{Origin, Step};
 use io_tokio::running::{Parts, Running};
 use tokio::sync::mpsc;
 
@@ -74,47 +74,6 @@ pub(super) async fn run(world: Arc<World>) -> turmoil::Result {
     std::future::pending().await
 }
 
-/// One thing that a dispatcher was told or asked for.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Step {
-    Input(Input),
-    Output(Output),
-    Timeout,
-}
-
-/// All that happened to one dispatcher.
-#[derive(Debug)]
-pub(super) struct Record {
-    config: Config,
-    seed: u64,
-    start: Time,
-    pub(super) steps: Vec<(Time, Step)>,
-}
-
-impl Record {
-    /// Feeds a fresh dispatcher the same and demands the same of it.
-    pub(super) fn replay(&self) -> Result<(), String> {
-        let mut model = Dispatcher::new(self.config, self.seed, self.start);
-        for (number, (at, step)) in self.steps.iter().enumerate() {
-            let Step::Output(recorded) = *step else {
-                if let Some(output) = model.poll_output() {
-                    return Err(format!("entry {number}: `{output}` was not asked for then"));
-                }
-                match *step {
-                    Step::Input(input) => model.handle_input(*at, input),
-                    Step::Output(_) | Step::Timeout => model.handle_timeout(*at),
-                }
-                continue;
-            };
-            let output = model.poll_output();
-            if output != Some(recorded) {
-                return Err(format!("entry {number}: {output:?} instead of {recorded:?}"));
-            }
-        }
-        Ok(())
-    }
-}
-
 /// Watches a dispatcher.
 struct Books {
     world: Arc<World>,
@@ -130,25 +89,18 @@ impl Books {
 impl Observer for Books {
     fn started(&mut self, now: Time, config: &Config, seed: u64) {
         self.oracle = self.world.checks.oracle.then(|| Oracle::new(**config, now));
-        let record = Record { config: *config, seed, start: now, steps: Vec::new() };
-        let mut state = self.world.state();
-        state.records.push(record);
+        self.world.state().record.begin(&Origin::Fresh { config: *config, seed, start: now });
     }
 
     fn timeout(&mut self, now: Time) {
-        self.world.state().record(now, Step::Timeout);
+        self.world.state().note_step(now, Step::Timeout);
     }
 
     fn input(&mut self, now: Time, input: &Input) {
         if let Some(oracle) = &mut self.oracle {
             oracle.input(now, input);
         }
-        let mut state = self.world.state();
-        state.record(now, Step::Input(*input));
-        (now, input).hash(&mut state.report.digest);
-        if self.world.checks.trace {
-            state.note_input(now, input);
-        }
+        self.world.state().note_step(now, Step::Input(*input));
     }
 
     fn output(&mut self, now: Time, output: &Output) {
@@ -156,11 +108,7 @@ impl Observer for Books {
             oracle.output(now, output);
         }
         let mut state = self.world.state();
-        state.record(now, Step::Output(*output));
-        output.hash(&mut state.report.digest);
-        if self.world.checks.trace {
-            state.note_output(output);
-        }
+        state.note_step(now, Step::Output(*output));
         if let Output::Dispatch { waited, .. } = output {
             let cold_start = state.cold_start;
             state.report.waited(*waited, cold_start);

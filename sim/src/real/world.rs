@@ -7,10 +7,11 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use dispatch_model::{Config, Gauges, Input, Output, Stats, Time};
+use dispatch_model::{Config, Gauges, Stats, Time};
 use emulator::model::{EnvironmentId, InvokeId, Model};
 use io_tokio::clock::Step as WallStep;
 use io_tokio::exchange::EdgeSettings;
+use io_tokio::recording::{Step, Writer};
 use tokio::sync::{Notify, mpsc};
 
 use crate::fast::Checks;
@@ -23,7 +24,6 @@ use super::body::Bodies;
 use super::environment::{Environment, Task};
 use super::faults::Faults;
 use super::lambda::Pending;
-use super::router::{Record, Step};
 use super::wire::{Gate, Link, Stream};
 
 /// Everything that is shared.
@@ -79,7 +79,7 @@ pub(super) struct State {
     pub(super) repeats: bool,
     pub(super) traced: bool,
     /// All that happened to the dispatchers, one after the other.
-    pub(super) records: Vec<Record>,
+    pub(super) record: Writer,
     pub(super) report: Report,
     pub(super) trace: String,
     pub(super) broken: Option<String>,
@@ -192,7 +192,7 @@ impl World {
                 is_well: plan.fault.is_empty() && plan.lambda.function_timeout >= LONG,
                 repeats: plan.pool.retry_repeatable,
                 traced: checks.trace,
-                records: Vec::new(),
+                record: Writer::empty(),
                 report: Report::default(),
                 trace: String::new(),
                 broken: None,
@@ -308,19 +308,22 @@ impl State {
         self.router.stats = Stats::default();
     }
 
-    pub(super) fn record(&mut self, at: Time, step: Step) {
-        if let Some(record) = self.records.last_mut() {
-            record.steps.push((at, step));
+    /// Notes what goes into a dispatcher or comes out of it.
+    pub(super) fn note_step(&mut self, at: Time, step: Step) {
+        let digest = match step {
+            Step::Input(_) | Step::Timeout => &mut self.report.digest_in,
+            Step::Output(_) => &mut self.report.digest_out,
+        };
+        digest.add(at, &step);
+        self.record.step(at, step);
+        if self.traced {
+            let life = self.router.life;
+            let line = match step {
+                Step::Input(_) | Step::Timeout => writeln!(self.trace, "r{life} {at} {step}"),
+                Step::Output(_) => writeln!(self.trace, "{step}"),
+            };
+            line.expect("a String takes everything");
         }
-    }
-
-    pub(super) fn note_input(&mut self, at: Time, input: &Input) {
-        let life = self.router.life;
-        writeln!(self.trace, "r{life} {at} {input}").expect("a String takes everything");
-    }
-
-    pub(super) fn note_output(&mut self, output: &Output) {
-        writeln!(self.trace, "    {output}").expect("a String takes everything");
     }
 }
 
