@@ -10,6 +10,7 @@
 //! | target | what must hold |
 //! |---|---|
 //! | `dispatcher` | the router's machine: its invariants and its contract |
+//! | `lifecycle` | the extension's machine: no link outlives its invoke, nothing runs while frozen |
 //! | `attach` | the handshake on a fresh connection, read by either side |
 //! | `headers` | a client's request head, made fit to be passed on |
 //! | `payload` | the invoke payload, and the offer in it |
@@ -23,6 +24,7 @@ mod at_once;
 mod attach;
 mod dispatcher;
 mod headers;
+mod lifecycle;
 mod networks;
 mod payload;
 mod rfc3339;
@@ -32,6 +34,7 @@ mod settings;
 pub use attach::attach;
 pub use dispatcher::dispatcher;
 pub use headers::headers;
+pub use lifecycle::lifecycle;
 pub use networks::networks;
 pub use payload::payload;
 pub use rfc3339::rfc3339;
@@ -52,6 +55,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "attach", play: attach },
     Target { name: "dispatcher", play: dispatcher },
     Target { name: "headers", play: headers },
+    Target { name: "lifecycle", play: lifecycle },
     Target { name: "networks", play: networks },
     Target { name: "payload", play: payload },
     Target { name: "rfc3339", play: rfc3339 },
