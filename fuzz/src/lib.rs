@@ -11,6 +11,7 @@
 //! |---|---|
 //! | `dispatcher` | the router's machine: its invariants and its contract |
 //! | `lifecycle` | the extension's machine: no link outlives its invoke, nothing runs while frozen |
+//! | `pair` | one dispatcher and some lifecycles: each request ends once, and all of it drains |
 //! | `attach` | the handshake on a fresh connection, read by either side |
 //! | `headers` | a client's request head, made fit to be passed on |
 //! | `payload` | the invoke payload, and the offer in it |
@@ -26,6 +27,7 @@ mod dispatcher;
 mod headers;
 mod lifecycle;
 mod networks;
+mod pair;
 mod payload;
 mod rfc3339;
 #[cfg(feature = "settings")]
@@ -36,6 +38,7 @@ pub use dispatcher::dispatcher;
 pub use headers::headers;
 pub use lifecycle::lifecycle;
 pub use networks::networks;
+pub use pair::pair;
 pub use payload::payload;
 pub use rfc3339::rfc3339;
 #[cfg(feature = "settings")]
@@ -57,6 +60,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "headers", play: headers },
     Target { name: "lifecycle", play: lifecycle },
     Target { name: "networks", play: networks },
+    Target { name: "pair", play: pair },
     Target { name: "payload", play: payload },
     Target { name: "rfc3339", play: rfc3339 },
     #[cfg(feature = "settings")]
