@@ -10,7 +10,7 @@
 //! | target | what must hold |
 //! |---|---|
 //! | `dispatcher` | the router's machine: its invariants and its contract |
-//! | `lifecycle` | the extension's machine: no link outlives its invoke, nothing runs while frozen |
+//! | `lifecycle` | the extension's machine: no link outlives an invoke, nothing runs while frozen |
 //! | `pair` | one dispatcher and some lifecycles: each request ends once, and all of it drains |
 //! | `attach` | the handshake on a fresh connection, read by either side |
 //! | `headers` | a client's request head, made fit to be passed on |
