@@ -1,4 +1,4 @@
-//! `cargo +nightly fuzz run dispatcher --features libfuzzer corpora/dispatcher`
+//! `fuzz/run 60 dispatcher`
 
 #![no_main]
 

@@ -8,9 +8,9 @@ use dispatch_model::{
 };
 
 /// Bytes that choose the limits.
-pub const HEAD: usize = 8;
+const HEAD: usize = 8;
 /// Bytes of a step: what happens, to whom, and two for how much.
-pub const STEP: usize = 4;
+const STEP: usize = 4;
 
 /// Plays `bytes` to a dispatcher and checks its invariants, and its contract, after each step.
 ///

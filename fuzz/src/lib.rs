@@ -1,13 +1,68 @@
-//! Bytes to legal inputs, for fuzzers and for the corpora that they leave behind.
+//! What fuzzers play: bytes that become legal inputs of the two machines, and bytes as they come
+//! for whatever reads bytes from outside.
 //!
-//! Decoding is positional: a head of [`HEAD`] bytes chooses the limits, every [`STEP`] bytes after
-//! it are one step, and each byte always means the same, so that a fuzzer that changes one byte
+//! The machines' targets decode positionally: a head chooses the limits, every few bytes after it
+//! are one step, and each byte always means the same, so that a fuzzer that changes one byte
 //! changes one thing. Whatever the bytes, the inputs are legal: a step that makes no sense where it
-//! stands does nothing. Inputs about what has ended are legal too, and are sent.
+//! stands does nothing. Inputs about what has ended are legal too, and are sent. The readers'
+//! targets hand the bytes on, and check that what is accepted means what was written.
 //!
-//! `cargo test` replays the committed corpora and some random bytes; the targets for libFuzzer are
-//! built with the feature `libfuzzer` only.
+//! | target | what must hold |
+//! |---|---|
+//! | `dispatcher` | the router's machine: its invariants and its contract |
+//! | `lifecycle` | the extension's machine: no link outlives an invoke, nothing runs while frozen |
+//! | `pair` | one dispatcher and some lifecycles: each request ends once, and all of it drains |
+//! | `attach` | the handshake on a fresh connection, read by either side |
+//! | `headers` | a client's request head, made fit to be passed on |
+//! | `payload` | the invoke payload, and the offer in it |
+//! | `networks`, `rfc3339`, `settings` | texts that people and other programs write |
+//!
+//! `fuzz/run 60` plays each for a minute; `cargo test -p fuzz` replays `corpora/` and some chance.
+//! A new target is a function, a line in [`TARGETS`], a file in `fuzz_targets/` with its `[[bin]]`
+//! in the manifest, and a folder in `corpora/`; a test says which of them is missing.
 
+mod at_once;
+mod attach;
 mod dispatcher;
+mod headers;
+mod lifecycle;
+mod networks;
+mod pair;
+mod payload;
+mod rfc3339;
+#[cfg(feature = "settings")]
+mod settings;
 
-pub use dispatcher::{HEAD, STEP, dispatcher};
+pub use attach::attach;
+pub use dispatcher::dispatcher;
+pub use headers::headers;
+pub use lifecycle::lifecycle;
+pub use networks::networks;
+pub use pair::pair;
+pub use payload::payload;
+pub use rfc3339::rfc3339;
+#[cfg(feature = "settings")]
+pub use settings::settings;
+
+/// Something to fuzz.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// Its name: that of its file in `fuzz_targets/` and of its folder in `corpora/`.
+    pub name: &'static str,
+    /// Plays bytes; panics on a find.
+    pub play: fn(&[u8]),
+}
+
+/// Every target. `fuzz/run` reads the names from these very lines, so each keeps its form.
+pub const TARGETS: &[Target] = &[
+    Target { name: "attach", play: attach },
+    Target { name: "dispatcher", play: dispatcher },
+    Target { name: "headers", play: headers },
+    Target { name: "lifecycle", play: lifecycle },
+    Target { name: "networks", play: networks },
+    Target { name: "pair", play: pair },
+    Target { name: "payload", play: payload },
+    Target { name: "rfc3339", play: rfc3339 },
+    #[cfg(feature = "settings")]
+    Target { name: "settings", play: settings },
+];

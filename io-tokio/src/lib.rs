@@ -44,7 +44,9 @@ pub mod pool;
 pub mod recorder;
 pub mod recording;
 mod relay;
-mod request_head;
+// Public for the fuzzer alone.
+#[doc(hidden)]
+pub mod request_head;
 pub mod rfc3339;
 pub mod running;
 mod secret;

@@ -107,12 +107,22 @@ fn network(text: &str) -> Result<Network, NetworksError> {
     };
     let base: IpAddr = base.parse().map_err(|_| wrong())?;
     let prefix_bits_max = if base.is_ipv4() { 32 } else { 128 };
-    let prefix_bits = prefix_bits.unwrap_or(prefix_bits_max);
+    let prefix_bits: u8 = prefix_bits.unwrap_or(prefix_bits_max);
     if prefix_bits > prefix_bits_max {
         return Err(wrong());
     }
+    // As addresses are compared as IPv4, a network that stayed IPv6 would contain none of its own.
+    if base.is_ipv6()
+        && let base @ IpAddr::V4(_) = base.to_canonical()
+    {
+        let prefix_bits = prefix_bits.checked_sub(MAPPED_BITS).ok_or_else(wrong)?;
+        return Ok(Network { base, prefix_bits });
+    }
     Ok(Network { base, prefix_bits })
 }
+
+/// What stands before an IPv4 address that is written as IPv6.
+const MAPPED_BITS: u8 = 96;
 
 impl fmt::Display for Networks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -148,8 +158,18 @@ mod tests {
     }
 
     #[test]
+    fn an_ipv4_network_may_be_written_as_ipv6() {
+        let list: Networks = "::ffff:10.0.0.0/104, ::ffff:1.2.3.4".parse().unwrap();
+        assert_eq!(list.to_string(), "10.0.0.0/8, 1.2.3.4/32");
+        assert!(list.contains("10.9.9.9".parse().unwrap()));
+        assert!(list.contains("::ffff:1.2.3.4".parse().unwrap()));
+    }
+
+    #[test]
     fn a_wrong_network_is_named() {
-        for wrong in ["", "10.0.0.0/33", "10.0.0/8", "10.0.0.0/x", "10.0.0.0/8;"] {
+        for wrong in
+            ["", "::ffff:10.0.0.0/95", "10.0.0.0/33", "10.0.0/8", "10.0.0.0/x", "10.0.0.0/8;"]
+        {
             let error = wrong.parse::<Networks>().unwrap_err();
             assert!(error.to_string().contains(&format!("`{wrong}`")), "{error}");
         }

@@ -16,16 +16,20 @@ use crate::networks::Networks;
 
 /// The connection that a request came in on.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Origin {
-    pub(crate) peer: IpAddr,
-    pub(crate) is_tls: bool,
+pub struct Origin {
+    /// Who is at its other end.
+    pub peer: IpAddr,
+    /// Whether it is encrypted.
+    pub is_tls: bool,
 }
 
 /// Why a head is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct BadHead {
-    pub(crate) status: StatusCode,
-    pub(crate) why: &'static str,
+pub struct BadHead {
+    /// What to answer with.
+    pub status: StatusCode,
+    /// What is wrong with it.
+    pub why: &'static str,
 }
 
 /// The head to send to an instance.
@@ -33,7 +37,7 @@ pub(crate) struct BadHead {
 /// # Errors
 ///
 /// The client's mistake, as the status to answer with.
-pub(crate) fn forward(
+pub fn forward(
     head: &http::request::Parts,
     origin: Origin,
     settings: &EdgeSettings,
@@ -156,7 +160,7 @@ fn is_reserved(name: &HeaderName) -> bool {
 }
 
 /// A response's headers as the client may see them.
-pub(crate) fn response_headers(headers: &HeaderMap) -> HeaderMap {
+pub fn response_headers(headers: &HeaderMap) -> HeaderMap {
     let kept = strip_hop_by_hop(headers);
     if !kept.keys().any(is_reserved) {
         return kept;

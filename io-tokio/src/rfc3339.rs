@@ -29,6 +29,7 @@ pub fn parse(text: &str) -> Option<SystemTime> {
     let in_range = (1970..=9999).contains(&year)
         && (1..=12).contains(&month)
         && (1..=31).contains(&day)
+        && self::date(days(year, month, day)) == (year, month, day)
         && hour < 24
         && minute < 60
         && second <= 60;
@@ -37,7 +38,10 @@ pub fn parse(text: &str) -> Option<SystemTime> {
     }
     let rest = rest.get(8..)?;
     let zone = match rest.strip_prefix('.') {
-        Some(fraction) => fraction.trim_start_matches(|digit: char| digit.is_ascii_digit()),
+        Some(fraction) => {
+            let zone = fraction.trim_start_matches(|digit: char| digit.is_ascii_digit());
+            (zone.len() < fraction.len()).then_some(zone)?
+        }
         None => rest,
     };
     let utc = days(year, month, day) * DAY_SECONDS + hour * 3600 + minute * 60 + second;
@@ -47,7 +51,9 @@ pub fn parse(text: &str) -> Option<SystemTime> {
         b'-' => utc.checked_add(offset(zone)?)?,
         _ => return None,
     };
-    UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
+    // What an offset moves beyond the year 9999 could not be written again.
+    let moment = (seconds < days(10_000, 1, 1) * DAY_SECONDS).then_some(seconds)?;
+    UNIX_EPOCH.checked_add(Duration::from_secs(moment))
 }
 
 fn offset(zone: &str) -> Option<u64> {
@@ -150,6 +156,10 @@ mod tests {
             "1969-12-31T23:59:59Z",
             "+026-11-23T08:28:48Z",
             "2026-11-23T08:28:4\u{e9}Z",
+            "2026-02-29T08:28:48Z",
+            "2026-11-31T08:28:48Z",
+            "2026-11-23T08:28:48.Z",
+            "9999-12-31T23:59:59-00:01",
         ] {
             assert_eq!(parse(text), None, "{text}");
         }

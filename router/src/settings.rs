@@ -243,6 +243,30 @@ impl Settings {
                     .push(SettingsError::FileUnreadable { file, reason: error.to_string() }),
             }
         }
+        Self::over(layers, environment, overrides)
+    }
+
+    /// As [`load`](Self::load), for a `file` whose `text` was read already.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load), but for an unreadable file.
+    pub fn read(
+        file: &str,
+        text: &str,
+        environment: impl Iterator<Item = (String, String)>,
+        overrides: &[(&str, &str)],
+    ) -> Result<Self, SettingsErrors> {
+        let mut layers = Layers::default();
+        layers.add_file(file, text);
+        Self::over(layers, environment, overrides)
+    }
+
+    fn over(
+        mut layers: Layers,
+        environment: impl Iterator<Item = (String, String)>,
+        overrides: &[(&str, &str)],
+    ) -> Result<Self, SettingsErrors> {
         layers.add_environment(environment);
         layers.add_flags(overrides);
         Reader::new(layers).settings()

@@ -1,0 +1,85 @@
+//! The router's settings under bytes.
+
+use lambda_dispatch::settings::{Origin, Settings, SettingsError, explain, warnings};
+
+/// Reads `bytes` as a settings file. Lines that begin with `$` are the environment's instead,
+/// those that begin with `--` are flags.
+///
+/// # Panics
+///
+/// A fault has no place or no name, or what is in force means something else when it is said
+/// again: a find.
+pub fn settings(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let mut file = String::new();
+    let mut environment = Vec::new();
+    let mut flags = Vec::new();
+    for line in text.lines() {
+        if let Some((name, value)) = line.strip_prefix('$').and_then(|set| set.split_once('=')) {
+            environment.push((name.to_owned(), value.to_owned()));
+        } else if let Some(flag) = line.strip_prefix("--").and_then(|set| set.split_once('=')) {
+            flags.push(flag);
+        } else {
+            file.push_str(line);
+            file.push('\n');
+        }
+    }
+    let lines = file.lines().count();
+    match Settings::read(FILE, &file, environment.into_iter(), &flags) {
+        Ok(settings) => mean_the_same_said_again(&settings),
+        Err(errors) => {
+            assert!(!errors.0.is_empty(), "refused without a reason");
+            for error in &errors.0 {
+                has_a_place(error, lines);
+            }
+        }
+    }
+}
+
+fn mean_the_same_said_again(settings: &Settings) {
+    let said = settings.effective().iter().filter(|value| !value.text.is_empty());
+    let flags: Vec<_> = said.map(|value| (value.name, value.text.as_str())).collect();
+    let again = Settings::read(FILE, "", std::iter::empty(), &flags);
+    let again = again.unwrap_or_else(|why| panic!("{flags:?} were in force: {why}"));
+    assert_eq!(again.pool, settings.pool);
+    assert_eq!((&again.listen, &again.callback), (&settings.listen, &settings.callback));
+    assert_eq!((again.timeouts, again.limits), (settings.timeouts, settings.limits));
+    assert_eq!((&again.aws, &again.log), (&settings.aws, &settings.log));
+    assert_eq!((&again.function, again.price), (&settings.function, settings.price));
+    let explained = explain(settings);
+    for warning in warnings(settings) {
+        assert!(explained.contains(&warning), "{warning:?} is not explained");
+    }
+}
+
+fn has_a_place(error: &SettingsError, lines: usize) {
+    let message = error.to_string();
+    let in_file = |line: usize| {
+        assert!((1..=lines.max(1)).contains(&line), "line {line} of {lines}: {message}");
+        assert!(message.contains(&format!("{FILE}:{line}")), "{message}");
+    };
+    match error {
+        SettingsError::BadValue { name, origin, .. } => {
+            assert!(message.contains(name), "{message}");
+            place(origin, in_file);
+        }
+        SettingsError::UnknownName { place: origin, .. } => place(origin, in_file),
+        SettingsError::FileSyntax { line, .. } => in_file(*line),
+        SettingsError::Conflict(what) => assert!(!what.is_empty(), "a conflict without words"),
+        SettingsError::FileUnreadable { .. } => panic!("no file is read: {message}"),
+        SettingsError::Missing { name, variable, .. } => {
+            assert!(message.contains(name) && message.contains(variable), "{message}");
+        }
+    }
+}
+
+fn place(origin: &Origin, in_file: impl Fn(usize)) {
+    match origin {
+        Origin::File { line, .. } => in_file(*line),
+        Origin::Default => panic!("a default is wrong"),
+        Origin::Environment(name) => assert!(!name.is_empty(), "a variable without a name"),
+        Origin::Flag => {}
+    }
+}
+
+const FILE: &str = "router.toml";
