@@ -47,7 +47,7 @@ pub fn start(
     invoker: Arc<dyn Invoker>,
     mut observer: impl Observer,
 ) -> Pool {
-    let (messages, inbox) = mpsc::channel(INBOX);
+    let (messages, inbox) = mpsc::unbounded_channel();
     let (stopped, watched) = watch::channel(false);
     let pool = Pool::new(messages, watched);
     let now = clock.now();
@@ -99,7 +99,7 @@ struct Attachment {
 }
 
 impl<O: Observer> Driver<O> {
-    async fn run(mut self, mut inbox: mpsc::Receiver<Message>) {
+    async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Message>) {
         let mut batch = Vec::with_capacity(BATCH);
         self.perform_all();
         self.observer.turn(self.now, &self.model);
@@ -315,8 +315,6 @@ fn expiry(now: SystemTime) -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Most messages that wait for the driver.
-const INBOX: usize = 4_096;
 /// Most messages that a turn takes in.
 const BATCH: usize = 256;
 /// An instance that starts later than this is not wanted any more: its start has timed out.

@@ -16,7 +16,7 @@ use crate::session::Session;
 /// One pool, as the listeners see it. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Pool {
-    messages: mpsc::Sender<Message>,
+    messages: mpsc::UnboundedSender<Message>,
     names: Arc<Names>,
     stopped: watch::Receiver<bool>,
 }
@@ -60,7 +60,10 @@ pub enum Verdict {
 }
 
 impl Pool {
-    pub(crate) fn new(messages: mpsc::Sender<Message>, stopped: watch::Receiver<bool>) -> Self {
+    pub(crate) fn new(
+        messages: mpsc::UnboundedSender<Message>,
+        stopped: watch::Receiver<bool>,
+    ) -> Self {
         Self { messages, names: Arc::default(), stopped }
     }
 
@@ -104,13 +107,12 @@ impl Pool {
         drop(stopped.wait_for(|stopped| *stopped).await);
     }
 
-    /// Sends at once, or as soon as there is room. There nearly always is: the channel holds more
-    /// than a turn of the driver takes in.
+    /// Sends at once, from anywhere. The channel has no bound of its own: a request and an instance
+    /// have a few messages each, and they are bounded. What it must keep is the order: a request
+    /// that is heard to end before it is heard of would live for ever.
     fn send(&self, message: Message) {
-        if let Err(mpsc::error::TrySendError::Full(message)) = self.messages.try_send(message) {
-            let messages = self.messages.clone();
-            tokio::spawn(async move { messages.send(message).await.ok() });
-        }
+        // Without a driver there is nobody to whom it could matter.
+        self.messages.send(message).ok();
     }
 }
 
@@ -180,5 +182,24 @@ impl Names {
     fn give_back(&self, request: RequestId) {
         let next = RequestId::new(request.index(), request.generation().wrapping_add(1));
         self.0.lock().unwrap_or_else(PoisonError::into_inner).0.push(next);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn request_is_never_heard_to_end_before_it_is_heard_of() {
+        let (messages, mut inbox) = mpsc::unbounded_channel();
+        let (_stopped, watched) = watch::channel(false);
+        let pool = Pool::new(messages, watched);
+        // The driver is behind by one message.
+        pool.tell(Input::ShutdownRequested { drain: Duration::ZERO });
+        let ticket = pool.arrive(500);
+        inbox.recv().await.unwrap();
+        drop(ticket);
+        let next = inbox.recv().await.unwrap();
+        assert!(matches!(next, Message::Asked { .. }), "it ended first: {next:?}");
     }
 }
