@@ -105,6 +105,8 @@ struct World<'a> {
     calm: (u32, Duration),
     /// When nothing can be left of any request.
     horizon: Time,
+    /// Steps of dispatchers.
+    steps: u64,
     /// The router is being stopped because all is done.
     closing: bool,
     broken: Option<String>,
@@ -147,6 +149,7 @@ impl<'a> World<'a> {
             service_max: Duration::ZERO,
             calm: (0, Duration::ZERO),
             horizon: Time::MAX,
+            steps: 0,
             closing: false,
             broken: None,
             trace: String::new(),

@@ -68,6 +68,8 @@ enum Run {
     },
     /// Break the code on purpose, once for each entry of sim/mutants.toml, and see whether it shows
     Mutants(mutants::Options),
+    /// Run every scenario in every simulation that can play it, and see that it holds
+    Scenarios,
     /// Run fast seeds for a given time; a later call goes on where this one ended
     Soak {
         /// How long
@@ -147,6 +149,7 @@ fn main() -> ExitCode {
         Run::Shrink { which, driver, out, runs } => make_smaller(&which, driver.into(), &out, runs),
         Run::Meta { seed, seeds } => prove(seed, seeds),
         Run::Mutants(options) => mutants::run(&options).map_err(Failure::from),
+        Run::Scenarios => scenarios(),
         Run::Soak { span, state, driver } => {
             soak::run(driver.into(), span, &state).map_err(Failure::from)
         }
@@ -223,6 +226,25 @@ fn run_one(driver: Driver, which: &Which, args: &RunArgs) -> Result<bool, Failur
         std::fs::write(file, recording)?;
     }
     Ok(outcome.broken.is_none())
+}
+
+fn scenarios() -> Result<bool, Failure> {
+    let mut out = io::stdout().lock();
+    let mut all = true;
+    for (name, _) in scenario::ALL {
+        let plan = scenario::load(name)?;
+        let exact = plan.hold.as_ref().is_some_and(|hold| hold.exact);
+        for driver in [Driver::Fast, Driver::Real] {
+            if driver == Driver::Real && exact || !plan.kinds().all(|kind| driver.plays(kind)) {
+                continue;
+            }
+            let (outcome, _) = driver.run(&plan, Checks::ALL);
+            all &= outcome.broken.is_none();
+            let holds = outcome.broken.unwrap_or_else(|| "holds".to_owned());
+            writeln!(out, "cargo sim {driver} --scenario {name}  # {holds}")?;
+        }
+    }
+    Ok(all)
 }
 
 fn make_smaller(which: &Which, driver: Driver, file: &PathBuf, runs: u32) -> Result<bool, Failure> {

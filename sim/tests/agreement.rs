@@ -88,11 +88,7 @@ impl Observer for Notes {
 struct Silent;
 
 impl Invoker for Silent {
-    fn invoke(
-        &self,
-        _: &str,
-        _: Vec<u8>,
-    ) -> Pin<Box<dyn Future<Output = Invoked> + Send + '_>> {
+    fn invoke(&self, _: &str, _: Vec<u8>) -> Pin<Box<dyn Future<Output = Invoked> + Send + '_>> {
         Box::pin(async {
             std::future::pending::<()>().await;
             Invoked::new(InvokeOutcome::Unknown, &"never")

@@ -11,7 +11,8 @@ const TEN_MINUTES: Duration = Duration::from_secs(600);
 
 /// A function that fails in this way in every zone from the start.
 fn failing(kind: FaultKind) -> Plan {
-    let everywhere = |whom| Fault { kind, at: Duration::ZERO, span: TEN_MINUTES, whom, size: 4_000 };
+    let everywhere =
+        |whom| Fault { kind, at: Duration::ZERO, span: TEN_MINUTES, whom, size: 4_000 };
     Plan { fault: (0..ZONES).map(everywhere).collect(), ..Plan::default() }
 }
 

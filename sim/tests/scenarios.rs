@@ -32,9 +32,15 @@ fn plan_that_cannot_be_read_says_where_and_why() {
     for (text, says) in [
         ("[pool]\nslot = 3\n[[traffic]]\n", "unknown field `slot`"),
         ("[[traffic]]\nat = \"5\"\nrequests = 1\nservice = \"1s\"\n", "write a number and ns, us"),
-        ("[pool]\nslots = 0\n[[traffic]]\nat = \"5s\"\nrequests = 1\nservice = \"1s\"\n", "slots is 0"),
+        (
+            "[pool]\nslots = 0\n[[traffic]]\nat = \"5s\"\nrequests = 1\nservice = \"1s\"\n",
+            "slots is 0",
+        ),
         ("[pool]\nslots = 3\n", "nothing would happen"),
-        ("[lambda]\nramp = 0\n[[traffic]]\nat = \"5s\"\nrequests = 1\nservice = \"1s\"\n", "lambda.ramp"),
+        (
+            "[lambda]\nramp = 0\n[[traffic]]\nat = \"5s\"\nrequests = 1\nservice = \"1s\"\n",
+            "lambda.ramp",
+        ),
         ("[[fault]]\nkind = \"rain\"\nat = \"1s\"\n", "unknown variant `rain`"),
         ("= 3", "line 1"),
     ] {

@@ -215,6 +215,17 @@ impl World<'_> {
             self.router.oracle.settled(self.now, &self.router.dispatcher);
         }
         if self.checks.model {
+            self.check_model();
+        }
+    }
+
+    /// Lets the dispatcher check itself: after every step while it has little to look through, now
+    /// and then in a crowd.
+    fn check_model(&mut self) {
+        self.steps += 1;
+        let gauges = self.router.dispatcher.gauges();
+        let crowd = gauges.queued + gauges.running + gauges.ready;
+        if crowd <= FEW || self.steps.is_multiple_of(u64::from(FEW)) {
             self.router.dispatcher.check();
         }
     }
@@ -588,5 +599,6 @@ pub(super) const FIRST_BYTE: Duration = Duration::from_secs(60);
 const SLACK: Duration = Duration::from_secs(5);
 /// The router's longest pause after throttles.
 const THROTTLED: Duration = Duration::from_secs(40);
+const FEW: u32 = 32;
 /// What a call to AWS takes that fails.
 const API_CALL: Duration = Duration::from_millis(10);
