@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use dispatch_model::RefuseReason;
 use serde::{Deserialize, Serialize};
 
 use crate::plan::Plan;
@@ -72,9 +73,8 @@ impl Hold {
             let fits = (least..=most).contains(&value);
             (!fits).then(|| format!("{value} {name}, must be {least} to {most}"))
         };
-        let stray = report.refused.keys().find(|reason| {
-            !self.reasons.is_empty() && !self.reasons.iter().any(|other| other == *reason)
-        });
+        let allowed = |said: &str| self.reasons.iter().any(|reason| means(reason, said));
+        let stray = report.refused.keys().find(|said| !self.reasons.is_empty() && !allowed(said));
         let (invokes_min, invokes_max) = self.invokes.unwrap_or((0, u64::MAX));
         let exposed = self.cold_exposed;
         [
@@ -100,3 +100,23 @@ impl Hold {
         .next()
     }
 }
+
+/// Whether a client that was `said` this, by reason or by status, may have been refused for
+/// `reason`.
+fn means(reason: &str, said: &str) -> bool {
+    let known = REASONS.into_iter().find(|known| known.name() == reason);
+    reason == said || known.is_some_and(|known| known.status().to_string() == said)
+}
+
+const REASONS: [RefuseReason; 10] = [
+    RefuseReason::Failed,
+    RefuseReason::OverBudget,
+    RefuseReason::PredictedWait,
+    RefuseReason::QueueBytes,
+    RefuseReason::QueueLength,
+    RefuseReason::QueueTimeout,
+    RefuseReason::ResponseTimeout,
+    RefuseReason::ShuttingDown,
+    RefuseReason::Unavailable,
+    RefuseReason::Undeliverable,
+];

@@ -212,7 +212,7 @@ thread_local! {
 const EPOCH_S: u64 = 1_800_000_000;
 const TICK: Duration = Duration::from_millis(1);
 /// Writes that a connection, and connections that a listener, may have waiting.
-const TCP_CAPACITY: usize = 4_096;
+const TCP_CAPACITY: usize = 16_384;
 const AWS: &str = "aws";
 const CLIENT: &str = "client";
 const CLIENTS_PORT: u16 = 5001;
