@@ -120,9 +120,9 @@ impl<'a> World<'a> {
         let config = Config::new(plan.pool.limits())?;
         let mut events = Events::default();
         for (number, fault) in plan.fault.iter().enumerate() {
-            // Not now: what happens at the start comes after the start.
-            let at = (Time::ZERO + fault.at).max(Time::from_nanos(1));
-            events.push(Time::ZERO, at, Event::Fault(number));
+            if !fault.at.is_zero() {
+                events.push(Time::ZERO, Time::ZERO + fault.at, Event::Fault(number));
+            }
         }
         let arrivals: Box<dyn Iterator<Item = Arrival> + Send> =
             Box::new(traffic::arrivals(&plan.traffic, plan.seed));
@@ -159,6 +159,10 @@ impl<'a> World<'a> {
         let end = plan.healed().max(plan.last_arrival());
         world.horizon = Time::ZERO + end + plan.pool.queue_timeout + HANG + DRAIN;
         world.horizon = world.horizon + plan.lambda.function_timeout;
+        // What is wrong from the start is so before anything is ordered.
+        for (number, _) in plan.fault.iter().enumerate().filter(|(_, fault)| fault.at.is_zero()) {
+            world.fault(number);
+        }
         world.orders();
         Ok(world)
     }

@@ -8,11 +8,13 @@ use sim::plan::{Extension, Lambda, Plan, Pool};
 use sim::{Checks, Report, Traffic, fast};
 
 const TEN_MINUTES: Duration = Duration::from_secs(600);
+/// So that nobody who came last is served because all is well again.
+const REST: Duration = Duration::from_secs(130);
 
 /// A function that fails in this way in every zone from the start.
 fn failing(kind: FaultKind) -> Plan {
     let everywhere =
-        |whom| Fault { kind, at: Duration::ZERO, span: TEN_MINUTES, whom, size: 4_000 };
+        |whom| Fault { kind, at: Duration::ZERO, span: TEN_MINUTES + REST, whom, size: 4_000 };
     Plan { fault: (0..ZONES).map(everywhere).collect(), ..Plan::default() }
 }
 

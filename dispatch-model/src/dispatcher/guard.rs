@@ -93,8 +93,12 @@ impl Guard {
         self.window.saturating_sub(taken).min(u32::try_from(tokens).unwrap_or(u32::MAX))
     }
 
-    pub(crate) fn invoked(&mut self, now: Time) {
+    pub(crate) fn invoked(&mut self, now: Time, wanted: bool) {
         self.invokes.take(now, 1);
+        if !wanted && self.unasked > 0 {
+            // Another for nobody has to wait for how this one does.
+            self.unasked_not_before = now + STAY;
+        }
     }
 
     /// An instance attached: Lambda has room, whatever the function makes of it.

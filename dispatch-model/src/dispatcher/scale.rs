@@ -134,7 +134,7 @@ impl Dispatcher {
         for _ in 0..count {
             let expected_warm = self.warm.take(self.now, self.estimate.cold_start());
             let instance = self.instances.insert(self.now, expected_warm);
-            self.guard.invoked(self.now);
+            self.guard.invoked(self.now, wanted);
             self.stats.invokes += 1;
             self.set_lease_timer(instance, self.now + self.config.start_timeout);
             self.outputs.push_back(Output::Invoke { instance });
