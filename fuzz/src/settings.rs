@@ -24,7 +24,8 @@ pub fn settings(bytes: &[u8]) {
             file.push('\n');
         }
     }
-    let lines = file.lines().count();
+    // What is open to the end is wrong on the empty line behind it.
+    let lines = file.lines().count() + 1;
     match Settings::read(FILE, &file, environment.into_iter(), &flags) {
         Ok(settings) => mean_the_same_said_again(&settings),
         Err(errors) => {
@@ -55,7 +56,7 @@ fn mean_the_same_said_again(settings: &Settings) {
 fn has_a_place(error: &SettingsError, lines: usize) {
     let message = error.to_string();
     let in_file = |line: usize| {
-        assert!((1..=lines.max(1)).contains(&line), "line {line} of {lines}: {message}");
+        assert!((1..=lines).contains(&line), "line {line} of {lines}: {message}");
         assert!(message.contains(&format!("{FILE}:{line}")), "{message}");
     };
     match error {
