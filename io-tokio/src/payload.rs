@@ -24,6 +24,7 @@
 //! channel. It is therefore checked as a whole before anything is dialled
 //! ([`InvokePayload::offer`]), and its token is never printed.
 
+use std::net::Ipv6Addr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
@@ -153,10 +154,7 @@ impl InvokePayload {
         else {
             return Err(bad_url());
         };
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-        if host.is_empty() || port == 0 {
-            return Err(bad_url());
-        }
+        let host = host(authority.host()).filter(|_| port != 0).ok_or_else(bad_url)?;
         let pins = match uri.scheme_str() {
             Some("https") => Some(pins(&offer.pins)?),
             Some("http") if plaintext == Plaintext::Allowed => None,
@@ -164,6 +162,17 @@ impl InvokePayload {
             _ => return Err(bad_url()),
         };
         Ok(CheckedOffer { host: host.to_owned(), port, pins, token: offer.token.clone() })
+    }
+}
+
+/// A name, or an address without its brackets: what can be dialled. A URI may say more.
+fn host(text: &str) -> Option<&str> {
+    match text.strip_prefix('[') {
+        Some(rest) => rest.strip_suffix(']').filter(|six| six.parse::<Ipv6Addr>().is_ok()),
+        None => {
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+            (!text.is_empty() && text.bytes().all(plain)).then_some(text)
+        }
     }
 }
 
@@ -316,6 +325,9 @@ mod tests {
             "https://user@10.0.0.1:5004",
             "ftp://10.0.0.1:5004",
             "10.0.0.1:5004",
+            "https://[10.0.0.1]:5004",
+            "https://f[0%d::1]:5004",
+            "https://a%20b:5004",
         ] {
             let error = payload(offering(url)).offer(now(), Plaintext::Allowed).unwrap_err();
             assert!(matches!(error, PayloadError::Url(_)), "{url}: {error}");
