@@ -101,7 +101,7 @@ struct World<'a> {
     healed: Time,
     /// The longest that an app was asked to take.
     service_max: Duration,
-    /// Requests that came after all was calm, and the longest that an app was asked to take for one.
+    /// Requests that came after all was calm, and the longest that an app was to take for one.
     calm: (u32, Duration),
     /// When nothing can be left of any request.
     horizon: Time,

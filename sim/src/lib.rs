@@ -10,8 +10,8 @@
 //! ```
 //!
 //! A [`Plan`] says all that the machines do not decide: settings, speeds, traffic, and what goes
-//! wrong when. Both simulations take any plan; both feed the same naive books ([`oracle`]), and what
-//! their dispatchers are told and do is recorded as production records it, so that a fresh one can
+//! wrong when. Both simulations take any plan; both feed the same naive books ([`oracle`]), and
+//! what their dispatchers are told and do is recorded as production records it, so that a fresh one can
 //! be asked to do it again ([`replay`]).
 //!
 //! | file | what |
@@ -21,7 +21,8 @@
 //! | `fast`, `real`, `driver` | the two ways to run one |
 //! | `oracle`, `report` | what must always hold, and what is counted |
 //! | `batch`, `soak` | many seeds |
-//! | `shrink`, `replay`, `meta`, `mutants` | make failures small, decide again, prove determinism, test the tests |
+//! | `shrink`, `replay` | make failures small, decide again |
+//! | `meta`, `mutants` | prove determinism, test the tests |
 
 pub mod batch;
 pub mod driver;

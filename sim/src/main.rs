@@ -209,7 +209,7 @@ fn run_one(driver: Driver, which: &Which, args: &RunArgs) -> Result<bool, Failur
             writeln!(out, "{}", toml::to_string(&plan)?)?;
         }
     }
-    let (cpu, _) = (batch::cpu_time(), ());
+    let cpu = batch::cpu_time();
     let (mut outcome, trace) = driver.run(&plan, checks);
     let cpu = batch::cpu_time().saturating_sub(cpu);
     out.write_all(trace.as_bytes())?;
@@ -273,7 +273,8 @@ fn prove(seed: u64, seeds: u64) -> Result<bool, Failure> {
     if !built.success() {
         return Err("the build without optimisation failed".into());
     }
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or("target".into(), PathBuf::from);
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
     let other = target.join("debug/sim");
     for driver in [Driver::Fast, Driver::Real] {
         for seed in seed..seed.saturating_add(seeds) {

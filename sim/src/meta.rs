@@ -36,7 +36,8 @@ pub fn prove(
             return Ok(());
         }
         let pairs = first.lines().zip(other.lines()).zip(1..);
-        let differs = pairs.filter(|((one, other), _)| one != other).next();
+        let mut pairs = pairs;
+        let differs = pairs.find(|((one, other), _)| one != other);
         let what = differs.map_or_else(
             || format!("{} bytes and {}", first.len(), other.len()),
             |((one, other), line)| format!("line {line}:\n  {one}\n  {other}"),

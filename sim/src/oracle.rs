@@ -524,6 +524,6 @@ impl Oracle {
 }
 
 const BILLION: u128 = 1_000_000_000;
-/// How long an instance that gave a request back is left alone, as the settings' documentation says.
+/// How long an instance that gave a request back is left alone.
 const PAUSE: Duration = Duration::from_millis(500);
 const FEW: usize = 64;

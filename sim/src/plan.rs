@@ -285,6 +285,6 @@ pub struct Network {
     pub delay_max: Duration,
 }
 
-/// How long before all is calm the last fault is over: the router's longest pause between two tries,
-/// the time that it gives the one that it lets through, and some.
+/// How long before all is calm the last fault is over: the router's longest pause between two
+/// tries, the time that it gives the one that it lets through, and some.
 pub const KEPT_AWAY: Duration = Duration::from_secs(130);

@@ -138,6 +138,7 @@ fn faults(draw: &mut Draw, span: Duration, may: impl Fn(FaultKind) -> bool) -> V
     faults
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "most kinds have no size")]
 fn size(draw: &mut Draw, kind: FaultKind) -> u32 {
     match kind {
         FaultKind::Burst | FaultKind::CancelQueued | FaultKind::CancelRunning => {

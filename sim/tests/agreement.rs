@@ -3,6 +3,8 @@
 //! the same decisions, each at the same moment. And the whole real system has to come to much the
 //! same as the models alone.
 
+#![expect(clippy::unwrap_used, reason = "in a test a panic is a failure, which is what is wanted")]
+
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -178,6 +178,7 @@ impl World<'_> {
         }
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "most kinds are looked up when they matter")]
     fn begin(&mut self, fault: Fault, number: usize, until: Time) {
         self.faults.begin(fault, until);
         self.events.push(self.now, until, Event::FaultOver(number));
@@ -199,6 +200,7 @@ impl World<'_> {
         }
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "most kinds are looked up when they matter")]
     pub(super) fn fault_over(&mut self, number: usize) {
         let fault = self.plan.fault[number];
         self.faults.end(fault);
@@ -229,6 +231,7 @@ impl World<'_> {
         self.faults.armed = armed;
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "few kinds wait for somebody, see `fault`")]
     fn befall(&mut self, fault: Fault) -> bool {
         let until = self.now + fault.span;
         match fault.kind {

@@ -306,8 +306,8 @@ impl World<'_> {
         }
         let (count, service) = self.calm;
         let most = self.cold_start * 2 + service * count.div_ceil(pool.slots) + SLACK;
-        // Nothing is promised to who may not wait as long, nor where everything that may run is of no
-        // use: it hangs until Lambda ends it, or may be hanging, or has no slot for this router.
+        // Nothing is promised to who may not wait as long, nor where all that may run is of no use:
+        // it hangs until Lambda ends it, or may be hanging, or has no slot for this router.
         let gauges = self.router.dispatcher.gauges();
         let taken = gauges.detached >= self.plan.pool.instances_max
             || gauges.slots == 0 && gauges.ready >= self.plan.pool.instances_max
