@@ -15,7 +15,8 @@
 //! | `attach` | the handshake on a fresh connection, read by either side |
 //! | `headers` | a client's request head, made fit to be passed on |
 //! | `payload` | the invoke payload, and the offer in it |
-//! | `networks`, `rfc3339`, `settings` | texts that people and other programs write |
+//! | `recording` | what the flight recorder has written |
+//! | `networks`, `plan`, `rfc3339`, `settings` | texts that people and other programs write |
 //!
 //! `fuzz/run 60` plays each for a minute; `cargo test -p fuzz` replays `corpora/` and some chance.
 //! A new target is a function, a line in [`TARGETS`], a file in `fuzz_targets/` with its `[[bin]]`
@@ -29,6 +30,8 @@ mod lifecycle;
 mod networks;
 mod pair;
 mod payload;
+mod plan;
+mod recording;
 mod rfc3339;
 #[cfg(feature = "settings")]
 mod settings;
@@ -40,6 +43,8 @@ pub use lifecycle::lifecycle;
 pub use networks::networks;
 pub use pair::pair;
 pub use payload::payload;
+pub use plan::plan;
+pub use recording::recording;
 pub use rfc3339::rfc3339;
 #[cfg(feature = "settings")]
 pub use settings::settings;
@@ -62,6 +67,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "networks", play: networks },
     Target { name: "pair", play: pair },
     Target { name: "payload", play: payload },
+    Target { name: "plan", play: plan },
+    Target { name: "recording", play: recording },
     Target { name: "rfc3339", play: rfc3339 },
     #[cfg(feature = "settings")]
     Target { name: "settings", play: settings },
