@@ -125,6 +125,8 @@ impl StateMachineTest for Comparison {
         let limits = Limits {
             instances_max: 100,
             instances_min: many,
+            // What is compared is matching: nobody is sent away for being one too many.
+            linger: forever,
             matching: pool.matching(),
             ping_interval: forever,
             queue_timeout: forever,

@@ -11,8 +11,8 @@
 //!
 //! A [`Plan`] says all that the machines do not decide: settings, speeds, traffic, and what goes
 //! wrong when. Both simulations take any plan; both feed the same naive books ([`oracle`]), and
-//! what their dispatchers are told and do is recorded as production records it, so that a fresh one can
-//! be asked to do it again ([`replay`]).
+//! what their dispatchers are told and do is recorded as production records it, so that a fresh one
+//! can be asked to do it again ([`replay`]).
 //!
 //! | file | what |
 //! |---|---|

@@ -245,8 +245,12 @@ impl Instances {
         self.id_at(self.buckets[level].front()?)
     }
 
-    /// The ready instance that is least busy; among equals the one idle longest.
+    /// The ready instance that is least busy, or one without slots; among equals the one idle longest.
     pub(crate) fn least_busy(&self) -> Option<InstanceId> {
+        if self.counts.slotless > 0 {
+            let mut ready = self.iter().filter(|instance| instance.state == State::Ready);
+            return ready.find(|it| it.slots == 0 && !it.aging).map(|instance| instance.id);
+        }
         let free = (0..WORDS * 64).find(|level| self.occupied[level / 64] >> (level % 64) & 1 == 1);
         free.and_then(|level| self.id_at(self.buckets[level].front()?)).or_else(|| {
             // All are full or paused: rare, and only when scaling in under full load.
