@@ -1,7 +1,7 @@
 //! Three drivers, one model. What discrete events made of a plan is played to the driver of
 //! production, under tokio's paused clock and inside a simulated host: the same schedule has to
-//! give the same decisions, each at the same moment. And the whole real system has to come to much the
-//! same as the models alone.
+//! give the same decisions, each at the same moment. And the whole real system has to come to much
+//! the same as the models alone.
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is a failure, which is what is wanted")]
 

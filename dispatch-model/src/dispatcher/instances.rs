@@ -245,7 +245,8 @@ impl Instances {
         self.id_at(self.buckets[level].front()?)
     }
 
-    /// The ready instance that is least busy, or one without slots; among equals the one idle longest.
+    /// A ready instance without slots, else the one that is least busy; among equals the one idle
+    /// longest.
     pub(crate) fn least_busy(&self) -> Option<InstanceId> {
         if self.counts.slotless > 0 {
             let mut ready = self.iter().filter(|instance| instance.state == State::Ready);
