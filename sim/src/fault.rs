@@ -40,8 +40,21 @@ impl Fault {
     }
 }
 
+/// Whom a kind of fault befalls, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// The world, at its moment; nothing is left of it afterwards.
+    Moment,
+    /// One that is in the right state, from its moment on: until there is one, it waits.
+    Someone,
+    /// All that meet it in one zone, from its moment to its end.
+    Zone,
+    /// All that meet it, from its moment to its end.
+    Everyone,
+}
+
 macro_rules! kinds {
-    ($($(#[$doc:meta])* $name:ident $text:literal $real:literal,)*) => {
+    ($($(#[$doc:meta])* $name:ident $text:literal $reach:ident $real:literal,)*) => {
         /// A kind of fault. Zones are numbered from 0 to [`ZONES`]` - 1`; every environment lives
         /// in one, and the router in none of them.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -58,6 +71,12 @@ macro_rules! kinds {
                 match self { $(Self::$name => $text,)* }
             }
 
+            /// Whom it befalls.
+            #[must_use]
+            pub const fn reach(self) -> Reach {
+                match self { $(Self::$name => Reach::$reach,)* }
+            }
+
             /// Whether it can be played to the real adapters; all can be played to the models.
             #[must_use]
             pub const fn is_real(self) -> bool {
@@ -69,91 +88,91 @@ macro_rules! kinds {
 
 kinds! {
     /// The app of a serving environment ends; what runs on it is lost.
-    AppCrash "app-crash" true,
+    AppCrash "app-crash" Someone true,
     /// Apps of the zone do not answer what comes to them meanwhile.
-    AppHang "app-hang" true,
+    AppHang "app-hang" Zone true,
     /// Apps of the zone take `size` times as long for what comes to them meanwhile.
-    AppSlow "app-slow" true,
+    AppSlow "app-slow" Zone true,
     /// `size` requests arrive at once.
-    Burst "burst" true,
+    Burst "burst" Moment true,
     /// `size` requests are given up by their clients while they wait.
-    CancelQueued "cancel-queued" true,
+    CancelQueued "cancel-queued" Someone true,
     /// `size` requests are given up by their clients while they run: a flood of resets.
-    CancelRunning "cancel-running" true,
+    CancelRunning "cancel-running" Someone true,
     /// The wall clocks of the zone's environments are `size` seconds ahead meanwhile.
-    ClockStep "clock-step" true,
+    ClockStep "clock-step" Zone true,
     /// New environments take `size` times as long to start.
-    ColdTail "cold-tail" true,
+    ColdTail "cold-tail" Zone true,
     /// Nobody listens where the zone's instances dial.
-    ConnectRefused "connect-refused" true,
+    ConnectRefused "connect-refused" Zone true,
     /// Dialling takes the zone's instances `size` milliseconds longer.
-    ConnectSlow "connect-slow" true,
+    ConnectSlow "connect-slow" Zone true,
     /// An environment that serves and has nothing to do dies.
-    CrashIdle "crash-idle" true,
+    CrashIdle "crash-idle" Someone true,
     /// An environment dies with requests running.
-    CrashBusy "crash-busy" true,
+    CrashBusy "crash-busy" Someone true,
     /// Environments of the zone die as soon as a request reaches their app.
-    CrashOnRequest "crash-on-request" true,
+    CrashOnRequest "crash-on-request" Zone true,
     /// An environment dies while it starts.
-    CrashStarting "crash-starting" true,
+    CrashStarting "crash-starting" Someone true,
     /// An instance that is attached attaches once more.
-    DuplicateAttach "duplicate-attach" true,
+    DuplicateAttach "duplicate-attach" Someone true,
     /// AWS answers that the function may not be invoked.
-    Forbidden "forbidden" true,
+    Forbidden "forbidden" Everyone true,
     /// An environment stands still: it computes nothing, and its clock goes on.
-    Freeze "freeze" true,
+    Freeze "freeze" Someone true,
     /// Bytes between the router and the zone are late until it is over; none is lost.
-    Hold "hold" true,
+    Hold "hold" Zone true,
     /// New environments' processes end before they are ready.
-    InitCrash "init-crash" true,
+    InitCrash "init-crash" Zone true,
     /// New environments never get ready.
-    InitHang "init-hang" true,
+    InitHang "init-hang" Zone true,
     /// The bound on instances is `size`, from 1 on, meanwhile.
-    Limits "limits" true,
+    Limits "limits" Everyone true,
     /// Bytes between the router and the zone are lost in both directions.
-    Partition "partition" true,
+    Partition "partition" Zone true,
     /// Bytes from the router to the zone are lost.
-    PartitionFromRouter "partition-from-router" true,
+    PartitionFromRouter "partition-from-router" Zone true,
     /// Bytes from the zone to the router are lost.
-    PartitionToRouter "partition-to-router" true,
+    PartitionToRouter "partition-to-router" Zone true,
     /// Instances of the zone give back what they are sent.
-    Refuse "refuse" true,
+    Refuse "refuse" Zone true,
     /// A link breaks when a request has reached the app.
-    ResetHead "reset-head" true,
+    ResetHead "reset-head" Someone true,
     /// A link breaks when a response has begun.
-    ResetBody "reset-body" true,
+    ResetBody "reset-body" Someone true,
     /// A link breaks right after the last byte of a response.
-    ResetTail "reset-tail" true,
+    ResetTail "reset-tail" Someone true,
     /// The router dies and is there again, without a memory, when it is over.
-    RouterCrash "router-crash" true,
+    RouterCrash "router-crash" Someone true,
     /// The router computes nothing; all that happens waits.
-    RouterStall "router-stall" false,
+    RouterStall "router-stall" Moment false,
     /// The router is told to stop and has the span for it; then a new one starts.
-    RouterStop "router-stop" true,
+    RouterStop "router-stop" Someone true,
     /// Lambda tells a serving environment to end within two seconds.
-    Shutdown "shutdown" true,
+    Shutdown "shutdown" Someone true,
     /// An instance offers `size` slots from then on.
-    Slots "slots" false,
+    Slots "slots" Someone false,
     /// Clients read responses so slowly that each takes `size` milliseconds longer.
-    SlowReader "slow-reader" true,
+    SlowReader "slow-reader" Everyone true,
     /// Clients send their bodies so slowly that each takes `size` milliseconds longer.
-    SlowUpload "slow-upload" true,
+    SlowUpload "slow-upload" Everyone true,
     /// An instance whose invoke is over attaches.
-    StaleAttach "stale-attach" true,
+    StaleAttach "stale-attach" Someone true,
     /// A link's bytes stand still in both directions.
-    StallLink "stall-link" true,
+    StallLink "stall-link" Someone true,
     /// Every invoke is throttled.
-    Throttle "throttle" true,
+    Throttle "throttle" Everyone true,
     /// AWS fails before it begins an invocation.
-    Unavailable "unavailable" true,
+    Unavailable "unavailable" Everyone true,
     /// Somebody attaches who was never invoked.
-    UnknownAttach "unknown-attach" true,
+    UnknownAttach "unknown-attach" Someone true,
     /// The calls to AWS break; the invocations go on.
-    UnknownOutcome "unknown-outcome" true,
+    UnknownOutcome "unknown-outcome" Everyone true,
     /// Whoever answers the zone's instances is not to be trusted.
-    Untrusted "untrusted" true,
+    Untrusted "untrusted" Zone true,
     /// Every environment of the zone dies, and no new one starts there meanwhile.
-    ZoneLoss "zone-loss" true,
+    ZoneLoss "zone-loss" Zone true,
 }
 
 impl fmt::Display for FaultKind {

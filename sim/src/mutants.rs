@@ -166,40 +166,83 @@ fn fate(copy: &Path, options: &Options) -> Result<Fate, String> {
         return Ok(Fate::Invalid);
     }
     let start = wall_time();
+    let killed = |by| Fate::Killed { by, after: wall_time().saturating_sub(start) };
     for (driver, seeds) in [("fast", options.fast), ("real", options.real)] {
-        if let Some(line) = first_failure(copy, driver, seeds)? {
-            let after = wall_time().saturating_sub(start);
-            return Ok(Fate::Killed { by: line, after });
+        if let Some(by) = first_failing_seed(copy, driver, seeds)? {
+            return Ok(killed(by));
+        }
+        if driver == "fast"
+            && let Some(by) = first_failing_scenario(copy)?
+        {
+            return Ok(killed(by));
         }
     }
     Ok(Fate::Survived)
 }
 
 /// Runs seeds until one fails, in steps that grow: most mutants need few.
-fn first_failure(copy: &Path, driver: &str, seeds: u64) -> Result<Option<String>, String> {
+fn first_failing_seed(copy: &Path, driver: &str, seeds: u64) -> Result<Option<String>, String> {
     let (mut from, mut count) = (0, 20);
     while from < seeds {
-        count = count.min(seeds - from);
-        let output = Command::new("timeout")
-            .args(["120", "target/mutants/sim", driver])
-            .args(["--seed", &from.to_string(), "--seeds", &count.max(2).to_string()])
-            .current_dir(copy)
-            .stderr(Stdio::null())
-            .output()
-            .map_err(|error| format!("cannot run the mutant: {error}"))?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        if let Some(line) = text.lines().find(|line| line.starts_with("cargo sim")) {
-            let seed = line.split_whitespace().nth(4).unwrap_or("?");
-            let why = line.split_once(": at ").map_or(line, |(_, why)| why);
-            let why: String = why.split_once(": ").map_or(why, |(_, why)| why).chars().collect();
-            let why: String = why.chars().take(60).collect();
-            return Ok(Some(format!("{driver} seed {seed}: {}", why.replace('|', "/"))));
-        }
-        if output.status.code() == Some(124) {
-            return Ok(Some(format!("{driver} seeds {from} on: never ends")));
+        count = count.min(seeds - from).min(MOST_AT_ONCE);
+        let (first, count_text) = (from.to_string(), count.max(2).to_string());
+        let run = [driver, "--seed", &first, "--seeds", &count_text];
+        if let Some(line) = failure(copy, &run, |_| true)? {
+            let seed = line.split_whitespace().nth(4).unwrap_or(&first);
+            let why = line.split_once(": at ").map_or(&*line, |(_, why)| why);
+            let why = why.split_once(": ").map_or(why, |(_, why)| why);
+            return Ok(Some(cell(&format!("{driver} seed {seed}"), why)));
         }
         from += count;
         count *= 4;
     }
     Ok(None)
 }
+
+fn first_failing_scenario(copy: &Path) -> Result<Option<String>, String> {
+    let line = failure(copy, &["scenarios"], |line| !line.ends_with("# holds"))?;
+    Ok(line.map(|line| {
+        let words = line.trim_start_matches("cargo sim ");
+        let (name, why) = words.split_once("  # ").unwrap_or(("scenarios", words));
+        cell(&name.replace("--", ""), why)
+    }))
+}
+
+/// The line with which the mutant's run fails, if it does: the first that has `is_failure`, or what
+/// became of the process.
+fn failure(
+    copy: &Path,
+    run: &[&str],
+    is_failure: impl Fn(&str) -> bool,
+) -> Result<Option<String>, String> {
+    let output = Command::new("timeout")
+        .args([LONGEST_RUN_S, "target/mutants/sim"])
+        .args(run)
+        .current_dir(copy)
+        .stderr(Stdio::null())
+        .output()
+        .map_err(|error| format!("cannot run the mutant: {error}"))?;
+    if output.status.success() {
+        return Ok(None);
+    }
+    let text = String::from_utf8_lossy(&output.stdout);
+    // A batch fails for a seed, or for a kind of fault that has become impossible.
+    let mut lines = text.lines();
+    let line = lines.find(|line| {
+        line.starts_with("planned") || line.starts_with("cargo sim") && is_failure(line)
+    });
+    let fate = if output.status.code() == Some(TIMED_OUT) { "never ends" } else { "dies" };
+    Ok(Some(line.map_or_else(|| fate.to_owned(), str::to_owned)))
+}
+
+/// One cell of the table: whose failure, and the beginning of how.
+fn cell(whose: &str, how: &str) -> String {
+    let how: String = how.replace('|', "/").chars().take(60).collect();
+    format!("{whose}: {how}")
+}
+
+/// Seeds of one process, so that none of them is stopped while it gets on.
+const MOST_AT_ONCE: u64 = 4_000;
+const LONGEST_RUN_S: &str = "120";
+/// What `timeout` ends with when it had to.
+const TIMED_OUT: i32 = 124;

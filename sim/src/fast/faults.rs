@@ -5,7 +5,7 @@ use std::time::Duration;
 use dispatch_model::{Input, InstanceId, Time};
 use emulator::model;
 
-use crate::fault::{Fault, FaultKind, ZONES};
+use crate::fault::{Fault, FaultKind, Reach, ZONES};
 use crate::report::State;
 
 use super::World;
@@ -32,7 +32,7 @@ impl Faults {
         let any = self.on & bit(kind) != 0;
         let active = if any { &self.active[..] } else { &[] };
         active.iter().filter(move |(fault, _)| {
-            fault.kind == kind && (!is_zonal(kind) || fault.whom % ZONES == zone)
+            fault.kind == kind && (kind.reach() == Reach::Everyone || fault.whom % ZONES == zone)
         })
     }
 
@@ -85,20 +85,6 @@ const fn bit(kind: FaultKind) -> u64 {
     1 << kind as u32
 }
 
-/// Whether a fault of this kind, while it is on, concerns one zone only.
-const fn is_zonal(kind: FaultKind) -> bool {
-    !matches!(
-        kind,
-        FaultKind::Forbidden
-            | FaultKind::Limits
-            | FaultKind::SlowReader
-            | FaultKind::SlowUpload
-            | FaultKind::Throttle
-            | FaultKind::Unavailable
-            | FaultKind::UnknownOutcome
-    )
-}
-
 impl World<'_> {
     /// Counts a fault that has changed something, with the state in which it did.
     pub(super) fn fired(&mut self, kind: FaultKind) {
@@ -121,61 +107,24 @@ impl World<'_> {
     pub(super) fn fault(&mut self, number: usize) {
         let fault = self.plan.fault[number];
         let until = Time::ZERO + fault.end();
-        match fault.kind {
-            FaultKind::Burst => {
-                self.fired(FaultKind::Burst);
-                let model = self.plan.traffic.first().copied();
-                let service = model.map_or(Duration::from_millis(50), |it| it.service);
-                let now = self.now.saturating_since(Time::ZERO);
-                let burst = crate::Traffic::burst(fault.size, now, service);
-                burst.arrivals(0).for_each(|arrival| self.arrive(arrival));
-            }
-            FaultKind::RouterStall => {
-                self.fired(FaultKind::RouterStall);
-                self.faults.stall = self.faults.stall.max(until);
-            }
-            FaultKind::AppCrash
-            | FaultKind::CancelQueued
-            | FaultKind::CancelRunning
-            | FaultKind::CrashIdle
-            | FaultKind::CrashBusy
-            | FaultKind::CrashStarting
-            | FaultKind::DuplicateAttach
-            | FaultKind::Freeze
-            | FaultKind::ResetHead
-            | FaultKind::ResetBody
-            | FaultKind::ResetTail
-            | FaultKind::RouterCrash
-            | FaultKind::RouterStop
-            | FaultKind::Shutdown
-            | FaultKind::Slots
-            | FaultKind::StaleAttach
-            | FaultKind::StallLink
-            | FaultKind::UnknownAttach => self.faults.armed.push(fault),
-            FaultKind::AppHang
-            | FaultKind::AppSlow
-            | FaultKind::ClockStep
-            | FaultKind::ColdTail
-            | FaultKind::ConnectRefused
-            | FaultKind::ConnectSlow
-            | FaultKind::CrashOnRequest
-            | FaultKind::Forbidden
-            | FaultKind::Hold
-            | FaultKind::InitCrash
-            | FaultKind::InitHang
-            | FaultKind::Limits
-            | FaultKind::Partition
-            | FaultKind::PartitionFromRouter
-            | FaultKind::PartitionToRouter
-            | FaultKind::Refuse
-            | FaultKind::SlowReader
-            | FaultKind::SlowUpload
-            | FaultKind::Throttle
-            | FaultKind::Unavailable
-            | FaultKind::UnknownOutcome
-            | FaultKind::Untrusted
-            | FaultKind::ZoneLoss => self.begin(fault, number, until),
+        match fault.kind.reach() {
+            Reach::Moment => self.befall_world(fault, until),
+            Reach::Someone => self.faults.armed.push(fault),
+            Reach::Zone | Reach::Everyone => self.begin(fault, number, until),
         }
+    }
+
+    fn befall_world(&mut self, fault: Fault, until: Time) {
+        self.fired(fault.kind);
+        if fault.kind == FaultKind::RouterStall {
+            self.faults.stall = self.faults.stall.max(until);
+            return;
+        }
+        let model = self.plan.traffic.first().copied();
+        let service = model.map_or(Duration::from_millis(50), |it| it.service);
+        let now = self.now.saturating_since(Time::ZERO);
+        let burst = crate::Traffic::burst(fault.size, now, service);
+        burst.arrivals(0).for_each(|arrival| self.arrive(arrival));
     }
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "most kinds are looked up when they matter")]

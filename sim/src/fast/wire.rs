@@ -82,6 +82,12 @@ pub(super) struct Link {
     to_instance: Direction,
 }
 
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Router,
+    Instance,
+}
+
 #[derive(Clone, Copy, Debug, Default)]
 struct Direction {
     /// When the last bytes that were sent arrive.
@@ -178,57 +184,47 @@ impl World<'_> {
     }
 
     pub(super) fn send_to_router(&mut self, id: LinkId, message: ToRouter) {
-        let at = self.now + self.delay();
-        let Some(link) = self.links.get(id) else { return };
-        if !link.at_router {
-            return;
+        if let Some(at) = self.arrival(id, End::Router) {
+            self.events.push(self.now, at, Event::ToRouter(id, message));
         }
-        let zone = zone_of(link.environment);
-        let lost = [FaultKind::Partition, FaultKind::PartitionToRouter];
-        if let Some(kind) = lost.into_iter().find(|kind| self.faults.is_on(*kind, zone)) {
-            link.to_router.hole = true;
-            self.fired(kind);
-            return;
-        }
-        let held = self.faults.until(FaultKind::Hold, zone);
-        let stalled = link.stalled_until;
-        let direction = &mut link.to_router;
-        if direction.hole {
-            return;
-        }
-        let at = at.max(direction.last).max(stalled).max(held.unwrap_or_default());
-        direction.last = at;
-        if held.is_some() {
-            self.fired(FaultKind::Hold);
-        }
-        self.events.push(self.now, at, Event::ToRouter(id, message));
     }
 
     pub(super) fn send_to_instance(&mut self, id: LinkId, message: ToInstance) {
+        if let Some(at) = self.arrival(id, End::Instance) {
+            self.events.push(self.now, at, Event::ToInstance(id, message));
+        }
+    }
+
+    /// When what is sent now arrives at this end, if it does.
+    fn arrival(&mut self, id: LinkId, to: End) -> Option<Time> {
         let at = self.now + self.delay();
-        let Some(link) = self.links.get(id) else { return };
-        if !link.at_instance {
-            return;
+        let link = self.links.get(id)?;
+        let (open, one_way, direction) = match to {
+            End::Router => (link.at_router, FaultKind::PartitionToRouter, &mut link.to_router),
+            End::Instance => {
+                (link.at_instance, FaultKind::PartitionFromRouter, &mut link.to_instance)
+            }
+        };
+        if !open {
+            return None;
         }
         let zone = zone_of(link.environment);
-        let lost = [FaultKind::Partition, FaultKind::PartitionFromRouter];
+        let lost = [FaultKind::Partition, one_way];
         if let Some(kind) = lost.into_iter().find(|kind| self.faults.is_on(*kind, zone)) {
-            link.to_instance.hole = true;
+            direction.hole = true;
             self.fired(kind);
-            return;
+            return None;
+        }
+        if direction.hole {
+            return None;
         }
         let held = self.faults.until(FaultKind::Hold, zone);
-        let stalled = link.stalled_until;
-        let direction = &mut link.to_instance;
-        if direction.hole {
-            return;
-        }
-        let at = at.max(direction.last).max(stalled).max(held.unwrap_or_default());
+        let at = at.max(direction.last).max(link.stalled_until).max(held.unwrap_or_default());
         direction.last = at;
         if held.is_some() {
             self.fired(FaultKind::Hold);
         }
-        self.events.push(self.now, at, Event::ToInstance(id, message));
+        Some(at)
     }
 
     /// Breaks a link in the middle: each end hears of it as soon as bytes take.

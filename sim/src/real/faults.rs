@@ -11,7 +11,7 @@ use io_tokio::payload::{CheckedOffer, Secret};
 use turmoil::Sim;
 
 use crate::Traffic;
-use crate::fault::{Fault, FaultKind, ZONES};
+use crate::fault::{Fault, FaultKind, Reach, ZONES};
 
 use super::environment::{Environment, ROUTER, Task};
 use super::lambda::offer;
@@ -63,7 +63,7 @@ impl Faults {
 
     fn of(&self, kind: FaultKind, zone: u32) -> impl Iterator<Item = &Fault> + '_ {
         self.active.iter().filter(move |fault| {
-            fault.kind == kind && (!is_zonal(kind) || fault.whom % ZONES == zone)
+            fault.kind == kind && (kind.reach() == Reach::Everyone || fault.whom % ZONES == zone)
         })
     }
 
@@ -86,20 +86,6 @@ impl Faults {
     pub(super) fn over(&mut self, offer: (String, CheckedOffer)) {
         self.over = Some(offer);
     }
-}
-
-/// Whether a fault of this kind, while it is on, concerns one zone only.
-const fn is_zonal(kind: FaultKind) -> bool {
-    !matches!(
-        kind,
-        FaultKind::Forbidden
-            | FaultKind::Limits
-            | FaultKind::SlowReader
-            | FaultKind::SlowUpload
-            | FaultKind::Throttle
-            | FaultKind::Unavailable
-            | FaultKind::UnknownOutcome
-    )
 }
 
 /// Lets happen what is due.
@@ -147,66 +133,29 @@ pub(super) fn step(world: &World, sim: &mut Sim<'_>) {
 
 impl State {
     fn begin(&mut self, world: &World, fault: Fault) {
+        if !fault.kind.is_real() {
+            return;
+        }
+        match fault.kind.reach() {
+            Reach::Moment => self.burst(world, fault),
+            Reach::Someone => self.faults.armed.push(fault),
+            Reach::Zone | Reach::Everyone => self.turn_on(world, fault),
+        }
+    }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "most kinds are looked up when they matter")]
+    fn turn_on(&mut self, world: &World, fault: Fault) {
+        self.faults.active.push(fault);
         match fault.kind {
-            FaultKind::Burst => self.burst(world, fault),
-            FaultKind::AppCrash
-            | FaultKind::CancelQueued
-            | FaultKind::CancelRunning
-            | FaultKind::CrashIdle
-            | FaultKind::CrashBusy
-            | FaultKind::CrashStarting
-            | FaultKind::DuplicateAttach
-            | FaultKind::Freeze
-            | FaultKind::ResetHead
-            | FaultKind::ResetBody
-            | FaultKind::ResetTail
-            | FaultKind::RouterCrash
-            | FaultKind::RouterStop
-            | FaultKind::Shutdown
-            | FaultKind::StaleAttach
-            | FaultKind::StallLink
-            | FaultKind::UnknownAttach => self.faults.armed.push(fault),
-            // Not for these adapters; see `FaultKind::is_real`.
-            FaultKind::RouterStall | FaultKind::Slots => {}
-            FaultKind::AppHang
-            | FaultKind::AppSlow
-            | FaultKind::ColdTail
-            | FaultKind::ConnectRefused
-            | FaultKind::ConnectSlow
-            | FaultKind::CrashOnRequest
-            | FaultKind::Forbidden
-            | FaultKind::InitCrash
-            | FaultKind::InitHang
-            | FaultKind::Partition
-            | FaultKind::PartitionFromRouter
-            | FaultKind::PartitionToRouter
-            | FaultKind::Refuse
-            | FaultKind::SlowReader
-            | FaultKind::SlowUpload
-            | FaultKind::Unavailable
-            | FaultKind::UnknownOutcome
-            | FaultKind::Untrusted => self.faults.active.push(fault),
-            FaultKind::ClockStep => {
-                self.faults.active.push(fault);
-                self.step_clocks(world, fault.whom % ZONES);
-            }
-            FaultKind::Hold => {
-                self.faults.active.push(fault);
-                self.hold(fault);
-            }
+            FaultKind::ClockStep => self.step_clocks(world, fault.whom % ZONES),
+            FaultKind::Hold => self.hold(fault),
             FaultKind::Limits => {
-                self.faults.active.push(fault);
                 self.fired(FaultKind::Limits);
                 self.limit(world, Some(fault.size.max(1)));
             }
-            FaultKind::Throttle => {
-                self.faults.active.push(fault);
-                self.tell_lambda(model::Input::ThrottleChanged { on: true });
-            }
-            FaultKind::ZoneLoss => {
-                self.faults.active.push(fault);
-                self.lose_zone(fault.whom % ZONES);
-            }
+            FaultKind::Throttle => self.tell_lambda(model::Input::ThrottleChanged { on: true }),
+            FaultKind::ZoneLoss => self.lose_zone(fault.whom % ZONES),
+            _ => {}
         }
     }
 
@@ -299,7 +248,7 @@ impl State {
         }
     }
 
-    #[expect(clippy::too_many_lines, reason = "one arm for each kind of fault")]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "few kinds wait for somebody")]
     fn befall(&mut self, fault: Fault) -> bool {
         let serves = |there: &Environment| there.has_link();
         match fault.kind {
@@ -357,37 +306,7 @@ impl State {
                 self.attach(fault, Some((format!("nobody-{}", fault.whom), offer)))
             }
             // Begun and ended, or struck by whoever meets them.
-            FaultKind::AppHang
-            | FaultKind::AppSlow
-            | FaultKind::Burst
-            | FaultKind::ClockStep
-            | FaultKind::ColdTail
-            | FaultKind::ConnectRefused
-            | FaultKind::ConnectSlow
-            | FaultKind::CrashOnRequest
-            | FaultKind::Forbidden
-            | FaultKind::Hold
-            | FaultKind::InitCrash
-            | FaultKind::InitHang
-            | FaultKind::Limits
-            | FaultKind::Partition
-            | FaultKind::PartitionFromRouter
-            | FaultKind::PartitionToRouter
-            | FaultKind::Refuse
-            | FaultKind::ResetBody
-            | FaultKind::ResetHead
-            | FaultKind::ResetTail
-            | FaultKind::RouterCrash
-            | FaultKind::RouterStall
-            | FaultKind::RouterStop
-            | FaultKind::Slots
-            | FaultKind::SlowReader
-            | FaultKind::SlowUpload
-            | FaultKind::Throttle
-            | FaultKind::Unavailable
-            | FaultKind::UnknownOutcome
-            | FaultKind::Untrusted
-            | FaultKind::ZoneLoss => false,
+            _ => false,
         }
     }
 
