@@ -17,20 +17,21 @@ mod router;
 mod wire;
 
 use std::hash::Hash;
-use std::iter::Peekable;
 use std::time::Duration;
 
 use dispatch_model::{Config, ConfigError, Input, InstanceId, Prng, Time, lifecycle};
 use emulator::model::{EnvironmentId, Model};
 use io_tokio::recording::{Step, Writer};
 
+use crate::outside::{Source, Watch};
 use crate::plan::Plan;
 use crate::report::{Outcome, Report};
-use crate::traffic::{self, Arrival};
+use crate::traffic;
 
 use events::{Event, Events};
 use faults::Faults;
 use instance::Environment;
+#[cfg(feature = "tools")]
 pub(crate) use instance::outcome;
 use router::{Invoke, Router, Stage};
 use wire::Links;
@@ -70,7 +71,26 @@ impl Checks {
 ///
 /// A machine breaks an invariant of its own.
 pub fn run(plan: &Plan, checks: Checks) -> Result<(Outcome, String), ConfigError> {
-    let mut world = World::new(plan, checks)?;
+    let mut source = traffic::arrivals(&plan.traffic, plan.seed).peekable();
+    play(plan, &mut source, &mut (), checks)
+}
+
+/// The same with requests from elsewhere than the plan, while somebody looks on.
+///
+/// # Errors
+///
+/// The plan's limits are out of range.
+///
+/// # Panics
+///
+/// A machine breaks an invariant of its own.
+pub fn play(
+    plan: &Plan,
+    source: &mut dyn Source,
+    watch: &mut dyn Watch,
+    checks: Checks,
+) -> Result<(Outcome, String), ConfigError> {
+    let mut world = World::new(plan, source, watch, checks)?;
     while world.broken.is_none() && world.step() {}
     Ok(world.finish())
 }
@@ -85,7 +105,8 @@ struct World<'a> {
     now: Time,
     chance: Prng,
     events: Events,
-    arrivals: Peekable<Box<dyn Iterator<Item = Arrival> + Send>>,
+    source: &'a mut dyn Source,
+    watch: &'a mut dyn Watch,
     router: Router,
     links: Links,
     lambda: Model,
@@ -94,6 +115,8 @@ struct World<'a> {
     dead: Vec<EnvironmentId>,
     /// Every invoke that was ordered, in order.
     invokes: Vec<Invoke>,
+    /// How many instances were asked for, over all lives of the router.
+    instances: u32,
     /// Instances whose invoke is over.
     ended: Vec<(EnvironmentId, InstanceId)>,
     faults: Faults,
@@ -103,7 +126,7 @@ struct World<'a> {
     service_max: Duration,
     /// Requests that came after all was calm, and the longest that an app was to take for one.
     calm: (u32, Duration),
-    /// When nothing can be left of any request.
+    /// When nothing can be left of any request that has come.
     horizon: Time,
     /// Steps of dispatchers.
     steps: u64,
@@ -116,7 +139,12 @@ struct World<'a> {
 }
 
 impl<'a> World<'a> {
-    fn new(plan: &'a Plan, checks: Checks) -> Result<Self, ConfigError> {
+    fn new(
+        plan: &'a Plan,
+        source: &'a mut dyn Source,
+        watch: &'a mut dyn Watch,
+        checks: Checks,
+    ) -> Result<Self, ConfigError> {
         let config = Config::new(plan.pool.limits())?;
         let mut events = Events::default();
         for (number, fault) in plan.fault.iter().enumerate() {
@@ -124,8 +152,6 @@ impl<'a> World<'a> {
                 events.push(Time::ZERO, Time::ZERO + fault.at, Event::Fault(number));
             }
         }
-        let arrivals: Box<dyn Iterator<Item = Arrival> + Send> =
-            Box::new(traffic::arrivals(&plan.traffic, plan.seed));
         let router = Router::new(config, plan.seed, 0, Time::ZERO);
         let origin = router.origin(config, plan.seed, Time::ZERO);
         let mut world = Self {
@@ -136,19 +162,21 @@ impl<'a> World<'a> {
             now: Time::ZERO,
             chance: Prng::new(plan.seed ^ WORLD),
             events,
-            arrivals: arrivals.peekable(),
+            source,
+            watch,
             router,
             links: Links::default(),
             lambda: Model::new(plan.lambda.config(), plan.seed, Time::ZERO),
             environments: Vec::new(),
             dead: Vec::new(),
             invokes: Vec::new(),
+            instances: 0,
             ended: Vec::new(),
             faults: Faults::default(),
             healed: Time::ZERO + plan.healed(),
             service_max: Duration::ZERO,
             calm: (0, Duration::ZERO),
-            horizon: Time::MAX,
+            horizon: Time::ZERO,
             steps: 0,
             closing: false,
             broken: None,
@@ -156,9 +184,7 @@ impl<'a> World<'a> {
             record: checks.record.then(|| Writer::new(&origin)),
             report: Report::default(),
         };
-        let end = plan.healed().max(plan.last_arrival());
-        world.horizon = Time::ZERO + end + plan.pool.queue_timeout + HANG + DRAIN;
-        world.horizon = world.horizon + plan.lambda.function_timeout;
+        world.move_horizon(world.healed);
         // What is wrong from the start is so before anything is ordered.
         for (number, _) in plan.fault.iter().enumerate().filter(|(_, fault)| fault.at.is_zero()) {
             world.fault(number);
@@ -175,7 +201,7 @@ impl<'a> World<'a> {
             let timeout = self.router.dispatcher.poll_timeout();
             timeout.map(|timeout| timeout.at.max(self.faults.stall))
         };
-        let arrival = self.arrivals.peek().map(|arrival| arrival.at.max(self.faults.stall));
+        let arrival = self.source.next_at().map(|at| at.max(self.faults.stall));
         let (event, lambda) = (self.events.next_at(), self.lambda.poll_timeout());
         let next = [event, lambda, due, arrival];
         let Some(at) = next.into_iter().flatten().min() else { return self.stop() };
@@ -195,7 +221,7 @@ impl<'a> World<'a> {
             self.orders_of_lambda();
         } else if due == Some(at) {
             self.router_timeout();
-        } else if let Some(arrival) = self.arrivals.next() {
+        } else if let Some(arrival) = self.source.next() {
             self.arrive(arrival);
         }
         if !self.dead.is_empty() {
@@ -207,16 +233,22 @@ impl<'a> World<'a> {
             }
             self.strike();
         }
-        if self.now > self.horizon {
+        if self.now > self.horizon && (self.router.live > 0 || self.source.next_at().is_none()) {
             let live = self.router.live;
             self.breaks(|| format!("(14) {live} requests live long after all that went wrong"));
         }
         true
     }
 
+    /// Puts off the moment at which nothing can be left of what has come by `last`.
+    pub(super) fn move_horizon(&mut self, last: Time) {
+        let horizon = last + self.plan.pool.queue_timeout + HANG + DRAIN;
+        self.horizon = self.horizon.max(horizon + self.plan.lambda.function_timeout);
+    }
+
     /// Whether no request is there or will come, and nothing will go wrong any more.
     fn is_idle(&mut self) -> bool {
-        self.arrivals.peek().is_none()
+        self.source.next_at().is_none()
             && self.router.stage == Stage::Serving
             && self.now >= self.healed
             && self.router.live == 0

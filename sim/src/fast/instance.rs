@@ -206,7 +206,7 @@ impl World<'_> {
         if self.faults.is_on(FaultKind::InitHang, zone) {
             self.fired(FaultKind::InitHang);
         } else {
-            let mut init = self.plan.lambda.init;
+            let mut init = self.source.init().unwrap_or(self.plan.lambda.init);
             if let Some(times) = self.faults.size(FaultKind::ColdTail, zone) {
                 self.fired(FaultKind::ColdTail);
                 init *= times.max(1);

@@ -10,6 +10,7 @@ use io_tokio::recording::{Origin, Step};
 
 use crate::fault::FaultKind;
 use crate::oracle::Oracle;
+use crate::outside::{End, Ended};
 use crate::traffic::Arrival;
 
 use super::World;
@@ -48,6 +49,10 @@ pub(super) struct Request {
     pub(super) id: RequestId,
     pub(super) live: bool,
     pub(super) attempt: u32,
+    /// When it was given its slot, and the number of the instance whose it is, the last time.
+    started: Option<(Time, u32)>,
+    /// It had waited as long as the function takes to start.
+    cold: bool,
     /// Where it runs.
     pub(super) link: Option<LinkId>,
     /// Its response has begun.
@@ -74,6 +79,8 @@ pub(super) struct Invoke {
 #[derive(Clone, Copy, Debug)]
 struct Instance {
     id: InstanceId,
+    /// Instances are counted from 1 in the order in which they were asked for.
+    number: u32,
     /// Whether somebody may attach under its name.
     open: bool,
     link: Option<LinkId>,
@@ -134,6 +141,8 @@ impl Router {
             id,
             live: true,
             attempt: 0,
+            started: None,
+            cold: false,
             link: None,
             head: false,
             seen: 0,
@@ -146,15 +155,6 @@ impl Router {
         }
         id
     }
-}
-
-/// How a request ended for its client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
-    Cancelled,
-    Lost,
-    Refused,
-    Served,
 }
 
 impl World<'_> {
@@ -196,7 +196,7 @@ impl World<'_> {
                 Output::GoAway { .. } => {}
                 Output::Dispatch { request, instance, waited, .. } => {
                     self.report.waited(waited, self.cold_start);
-                    self.dispatch(request, instance);
+                    self.dispatch(request, instance, waited >= self.cold_start);
                 }
                 Output::Invoke { instance } => self.invoke(instance),
                 Output::Ping { instance } => {
@@ -211,6 +211,7 @@ impl World<'_> {
                 Output::Stopped => self.exit(),
             }
         }
+        self.watch.pool(self.now, &self.router.dispatcher.gauges());
         if self.checks.oracle {
             self.router.oracle.settled(self.now, &self.router.dispatcher);
         }
@@ -233,8 +234,14 @@ impl World<'_> {
     /// A client sends a request.
     pub(super) fn arrive(&mut self, arrival: Arrival) {
         self.report.requests += 1;
+        self.move_horizon(arrival.at);
+        self.watch.arrived(self.now);
         if self.router.stage != Stage::Serving {
             self.report.lost += 1;
+            let arrived = arrival.at;
+            let lost = Ended { arrived, started: None, instance: 0, cold: false, end: End::Lost };
+            self.source.ended(self.now);
+            self.watch.ended(self.now, lost);
             return;
         }
         let calm = self.plan.calm.is_some_and(|calm| arrival.at >= Time::ZERO + calm);
@@ -273,6 +280,14 @@ impl World<'_> {
         };
         entry.live = false;
         let (seen, forgiven, arrival) = (entry.seen, entry.forgiven, entry.arrival);
+        let (started, instance) = entry.started.unzip();
+        let ended = Ended {
+            arrived: arrival.at,
+            started,
+            instance: instance.unwrap_or_default(),
+            cold: entry.cold,
+            end,
+        };
         let took = now.saturating_since(arrival.at);
         self.router.free.push(request.index());
         self.router.live -= 1;
@@ -283,6 +298,8 @@ impl World<'_> {
             End::Served => self.report.served += 1,
         }
         self.report.longest = self.report.longest.max(took);
+        self.source.ended(now);
+        self.watch.ended(now, ended);
         self.check_end(request, arrival, end, took);
         if seen > forgiven + 1 {
             self.breaks(|| format!("(2) {request} was seen by {seen} apps, {forgiven} in vain"));
@@ -322,13 +339,17 @@ impl World<'_> {
         }
     }
 
-    fn dispatch(&mut self, request: RequestId, instance: InstanceId) {
-        let link = self.router.link(instance);
+    fn dispatch(&mut self, request: RequestId, instance: InstanceId, cold: bool) {
+        let now = self.now;
+        let there = self.router.instance(instance);
+        let (number, link) = there.map_or((0, None), |there| (there.number, there.link));
         let Some(entry) = self.router.request(request) else {
             self.breaks(|| format!("(1) {request} is dispatched and does not live"));
             return;
         };
         entry.attempt += 1;
+        entry.started = Some((now, number));
+        entry.cold = cold;
         entry.link = link;
         let Some(link) = link else {
             self.breaks(|| format!("(5) {request} goes to {instance}, which has no connection"));
@@ -447,6 +468,8 @@ impl World<'_> {
         };
         there.open = false;
         there.link = Some(id);
+        let number = there.number;
+        self.watch.instance_ready(self.now, number);
         self.send_to_instance(id, ToInstance::Accepted);
         let slots = self.plan.pool.slots;
         self.tell(Input::InstanceAttached { instance, slots, lease, cold });
@@ -493,7 +516,10 @@ impl World<'_> {
 
     fn invoke(&mut self, instance: InstanceId) {
         let index = instance.index() as usize;
-        let new = Instance { id: instance, open: true, link: None };
+        self.instances += 1;
+        let number = self.instances;
+        self.watch.instance_started(self.now, number);
+        let new = Instance { id: instance, number, open: true, link: None };
         if self.router.instances.len() <= index {
             self.router.instances.resize(index + 1, new);
         }
@@ -528,6 +554,8 @@ impl World<'_> {
     pub(super) fn invoke_over(&mut self, instance: InstanceId, outcome: InvokeOutcome) {
         if let Some(there) = self.router.instance(instance) {
             there.open &= outcome == InvokeOutcome::Unknown;
+            let number = there.number;
+            self.watch.instance_ended(self.now, number);
         }
         self.tell(Input::InvokeEnded { instance, outcome });
     }
