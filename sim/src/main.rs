@@ -68,7 +68,7 @@ enum Run {
     },
     /// Break the code on purpose, once for each entry of sim/mutants.toml, and see whether it shows
     Mutants(mutants::Options),
-    /// Run every scenario in every simulation that can play it, and see that it holds
+    /// Run every scenario, and every plan that failed once, in every simulation that can play it
     Scenarios,
     /// Run fast seeds for a given time; a later call goes on where this one ended
     Soak {
@@ -231,8 +231,10 @@ fn run_one(driver: Driver, which: &Which, args: &RunArgs) -> Result<bool, Failur
 fn scenarios() -> Result<bool, Failure> {
     let mut out = io::stdout().lock();
     let mut all = true;
-    for (name, _) in scenario::ALL {
-        let plan = scenario::load(name)?;
+    let mut names: Vec<_> = scenario::ALL.iter().map(|(name, _)| (*name).to_owned()).collect();
+    names.extend(regressions()?);
+    for name in names {
+        let plan = scenario::load(&name)?;
         let exact = plan.hold.as_ref().is_some_and(|hold| hold.exact);
         for driver in [Driver::Fast, Driver::Real] {
             if driver == Driver::Real && exact || !plan.kinds().all(|kind| driver.plays(kind)) {
@@ -245,6 +247,20 @@ fn scenarios() -> Result<bool, Failure> {
         }
     }
     Ok(all)
+}
+
+/// The plans that failed once, as far as this is the workspace that has them.
+fn regressions() -> io::Result<Vec<String>> {
+    let Ok(folder) = std::fs::read_dir("sim/regressions") else { return Ok(Vec::new()) };
+    let mut files = Vec::new();
+    for file in folder {
+        let path = file?.path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            files.push(path.display().to_string());
+        }
+    }
+    files.sort();
+    Ok(files)
 }
 
 fn make_smaller(which: &Which, driver: Driver, file: &PathBuf, runs: u32) -> Result<bool, Failure> {

@@ -31,6 +31,12 @@ pub struct Oracle {
     first: i64,
     running: u32,
     instances: BTreeMap<InstanceId, Instance>,
+    /// The last name that was given at each place.
+    names: BTreeMap<u32, InstanceId>,
+    /// Whether the function was known to fail after the last step, and somebody was started for
+    /// nobody since.
+    was_failing: bool,
+    started_for_nobody: Option<InstanceId>,
     /// Pings without an answer, oldest first.
     pings: VecDeque<(Time, InstanceId)>,
     /// Invokes that may be ordered now, in billionths.
@@ -128,6 +134,9 @@ impl Oracle {
             first: 0,
             running: 0,
             instances: BTreeMap::new(),
+            names: BTreeMap::new(),
+            was_failing: false,
+            started_for_nobody: None,
             pings: VecDeque::new(),
             tokens: u128::from(limits.invokes_burst) * BILLION,
             tokens_at: now,
@@ -399,8 +408,13 @@ impl Oracle {
             pinged: None,
             invoked: self.now,
         };
-        let old = self.instances.insert(instance, new);
-        ensure!(self, old.is_none(), "(8) {instance} is invoked twice");
+        self.instances.insert(instance, new);
+        let last = self.names.insert(instance.index(), instance);
+        let is_new = last.is_none_or(|last| last.generation() < instance.generation());
+        ensure!(self, is_new, "(8) {instance} is invoked after {last:?} was");
+        if self.line.is_empty() {
+            self.started_for_nobody = Some(instance);
+        }
         ensure!(self, !self.stopped, "(10) {instance} is invoked after the end");
         let (all, max) = (self.instances.len(), self.instances_max);
         ensure!(self, all <= max as usize, "(9) {all} instances of at most {max}");
@@ -451,6 +465,13 @@ impl Oracle {
         let (queued, running) = (self.line.len(), self.running);
         ensure!(self, gauges.queued as usize == queued, "(8) {queued} queued, not {gauges:?}");
         ensure!(self, gauges.running == running, "(8) {running} running, not {gauges:?}");
+        let (desired, most) = (gauges.desired, self.instances_max);
+        ensure!(self, desired <= most, "(9) {desired} instances are desired of at most {most}");
+        let for_nobody = self.started_for_nobody.take();
+        let fails = std::mem::replace(&mut self.was_failing, gauges.breaker_open);
+        if let Some(instance) = for_nobody.filter(|_| fails && gauges.breaker_open) {
+            ensure!(self, false, "(10) {instance} is invoked for nobody though the function fails");
+        }
         let live = self.requests.len();
         let lost = live - queued - running as usize;
         ensure!(self, lost == 0, "(1) {lost} requests failed and were not answered");

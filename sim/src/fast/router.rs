@@ -460,10 +460,16 @@ impl World<'_> {
 
     /// Somebody says who they are: right once, and only while their invoke lasts.
     fn hello(&mut self, id: LinkId, instance: InstanceId, lease: Duration, cold: bool) {
-        let known = self.router.instance(instance).filter(|there| there.open);
-        let Some(there) = known else {
+        let slots = self.plan.pool.slots;
+        let known = self.router.instance(instance);
+        let attached = known.as_ref().is_some_and(|there| there.link.is_some());
+        let Some(there) = known.filter(|there| there.open) else {
             self.send_to_instance(id, ToInstance::Denied);
             self.links.close_at_router(id);
+            if attached {
+                // The dispatcher has to say no as well, whatever an adapter lets through.
+                self.tell(Input::InstanceAttached { instance, slots, lease, cold });
+            }
             return;
         };
         there.open = false;
@@ -471,7 +477,6 @@ impl World<'_> {
         let number = there.number;
         self.watch.instance_ready(self.now, number);
         self.send_to_instance(id, ToInstance::Accepted);
-        let slots = self.plan.pool.slots;
         self.tell(Input::InstanceAttached { instance, slots, lease, cold });
     }
 
