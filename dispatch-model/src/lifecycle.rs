@@ -247,7 +247,12 @@ impl Lifecycle {
             State::Waiting { give_up_at, .. } => [Some((give_up_at, Timer::AppPatience)), None],
             State::Linked(invoke, link) => self.link_timers(&invoke, link),
         };
-        timers.into_iter().flatten().map(|(at, timer)| Timeout { at, timer }).min()
+        // Written out: as a chain of iterators this was a quarter of a simulation's time.
+        let first = match timers {
+            [Some(one), Some(other)] => Some(one.min(other)),
+            [one, other] => one.or(other),
+        };
+        first.map(|(at, timer)| Timeout { at, timer })
     }
 
     fn link_timers(&self, invoke: &Invoke, link: Link) -> [Option<(Time, Timer)>; 2] {
