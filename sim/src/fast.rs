@@ -205,7 +205,7 @@ impl<'a> World<'a> {
         let (event, lambda) = (self.events.next_at(), self.lambda.poll_timeout());
         let next = [event, lambda, due, arrival];
         let Some(at) = next.into_iter().flatten().min() else { return self.stop() };
-        if self.is_idle() && !self.closing {
+        if arrival.is_none() && self.is_idle() && !self.closing {
             return self.stop();
         }
         if self.is_over() {
@@ -246,12 +246,9 @@ impl<'a> World<'a> {
         self.horizon = self.horizon.max(horizon + self.plan.lambda.function_timeout);
     }
 
-    /// Whether no request is there or will come, and nothing will go wrong any more.
-    fn is_idle(&mut self) -> bool {
-        self.source.next_at().is_none()
-            && self.router.stage == Stage::Serving
-            && self.now >= self.healed
-            && self.router.live == 0
+    /// Whether no request is there, and nothing will go wrong any more.
+    fn is_idle(&self) -> bool {
+        self.router.stage == Stage::Serving && self.now >= self.healed && self.router.live == 0
     }
 
     /// Whether, after the router was stopped, Lambda has come to rest too.

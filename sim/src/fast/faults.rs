@@ -36,6 +36,10 @@ impl Faults {
         })
     }
 
+    pub(super) const fn is_any_on(&self) -> bool {
+        self.on != 0
+    }
+
     pub(super) fn is_on(&self, kind: FaultKind, zone: u32) -> bool {
         self.of(kind, zone).next().is_some()
     }

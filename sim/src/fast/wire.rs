@@ -210,7 +210,8 @@ impl World<'_> {
         }
         let zone = zone_of(link.environment);
         let lost = [FaultKind::Partition, one_way];
-        if let Some(kind) = lost.into_iter().find(|kind| self.faults.is_on(*kind, zone)) {
+        let lost = if self.faults.is_any_on() { &lost[..] } else { &[] };
+        if let Some(kind) = lost.iter().copied().find(|kind| self.faults.is_on(*kind, zone)) {
             direction.hole = true;
             self.fired(kind);
             return None;
