@@ -64,6 +64,7 @@ scenarios! {
     "deploy-storm",
     "frozen-instance",
     "goaways-cross",
+    "leaves-when-idle",
     "lost-after-unknown",
     "partition",
     "partition-one-way",
