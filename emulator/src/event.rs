@@ -119,7 +119,11 @@ impl fmt::Display for Event {
                 bill.environment,
                 bill.billed_ms(),
                 bill.memory_mb,
-                if bill.cold { "cold" } else { "warm" },
+                match bill.invoke {
+                    Some(_) if bill.cold => "cold",
+                    Some(_) => "warm",
+                    None => "no invoke",
+                },
                 bill.init_ms,
             ),
             Self::EnvironmentStarted { environment, port } => {

@@ -21,7 +21,11 @@
 //!
 //! - One invoke per environment. The most recently used idle environment takes it, else a new one
 //!   is created for it and no other: this binding at arrival is what `lambda-dispatch` exists to
-//!   avoid.
+//!   avoid. With [`Config::late_binding`] an invoke that waits takes what falls idle first, as AWS
+//!   says that it may.
+//! - Provisioned environments are allocated one after the other, taken before others, not reaped,
+//!   and replaced when they end. What they cannot take goes to the others.
+//! - New code is served by new environments: the old ones end as soon as they hold no invoke.
 //! - An invoke is refused when the concurrency or the ramp of new environments does not allow it.
 //! - An environment runs only while it initialises, serves an invoke or shuts down; otherwise it is
 //!   frozen. It is frozen once the runtime and every extension have asked for what comes next.
@@ -41,21 +45,26 @@
 
 mod config;
 mod environment;
+mod idle;
 mod input;
 mod invariants;
 mod life;
 mod output;
+mod provisioned;
 mod ramp;
+mod table;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use dispatch_model::{Prng, Time};
 
-use self::environment::{Environment, Held};
+use self::environment::Held;
+use self::idle::Idle;
 use self::ramp::Ramp;
+use self::table::Table;
 
 pub use self::config::Config;
 pub use self::environment::Stage;
@@ -68,40 +77,48 @@ pub struct Model {
     config: Config,
     chance: Prng,
     now: Time,
-    environments: BTreeMap<EnvironmentId, Environment>,
-    /// Idle environments by when they fell idle: the last is the most recently used.
-    idle: BTreeMap<u64, EnvironmentId>,
-    idle_count: u64,
-    /// Every environment that waits for a moment, once.
-    timers: BTreeSet<(Time, EnvironmentId)>,
+    environments: Table,
+    idle: Idle,
+    /// Environments that were created for an invoke, oldest first, with late binding only. One that
+    /// is not waited for any more may still be among them.
+    waiting: VecDeque<EnvironmentId>,
+    /// How many provisioned environments there should be.
+    provisioned: u32,
+    /// How many there are or will be.
+    provisioned_there: u32,
+    /// When the next one may be allocated.
+    allocates_at: Time,
     outputs: VecDeque<Output>,
     ramp: Ramp,
     /// Environments that hold an invoke: what AWS calls concurrency.
     concurrency: u32,
-    created: u64,
     throttle_all: bool,
     shutting_down: bool,
 }
 
 impl Model {
-    /// A service with no environment yet; `seed` decides the jitter of the idle reap.
+    /// A service with no environment yet but the provisioned ones that it allocates from now on;
+    /// `seed` decides the jitter of the idle reap.
     #[must_use]
     pub fn new(config: Config, seed: u64, now: Time) -> Self {
-        Self {
+        let mut model = Self {
             chance: Prng::new(seed),
             now,
-            environments: BTreeMap::new(),
-            idle: BTreeMap::new(),
-            idle_count: 0,
-            timers: BTreeSet::new(),
+            environments: Table::new(),
+            idle: Idle::default(),
+            waiting: VecDeque::new(),
+            provisioned: config.provisioned,
+            provisioned_there: 0,
+            allocates_at: now,
             outputs: VecDeque::new(),
             ramp: Ramp::new(config.ramp_environments, config.ramp_window, now),
             concurrency: 0,
-            created: 0,
             throttle_all: false,
             shutting_down: false,
             config,
-        }
+        };
+        model.allocate();
+        model
     }
 
     /// Takes in one thing that happened, after the timers that were due before it.
@@ -114,18 +131,19 @@ impl Model {
     pub fn handle_input(&mut self, now: Time, input: Input) {
         self.handle_timeout(now);
         match input {
+            Input::CodeUpdated => self.all().into_iter().for_each(|id| self.give_up(id)),
             Input::EnvironmentEmptied { environment } => self.emptied(environment),
             Input::ErrorPosted { environment, invoke } => {
                 self.answer_posted(environment, invoke, Answer::FunctionError);
             }
             Input::ExtensionNext { environment, extension } => {
-                if let Some(there) = self.environments.get_mut(&environment) {
+                if let Some(there) = self.environments.get_mut(environment) {
                     there.extension_waits(extension);
                     self.settle(environment);
                 }
             }
             Input::ExtensionRegistered { environment, extension, invoke } => {
-                if let Some(there) = self.environments.get_mut(&environment) {
+                if let Some(there) = self.environments.get_mut(environment) {
                     there.register(extension, invoke);
                 }
             }
@@ -142,11 +160,12 @@ impl Model {
                 }
             }
             Input::ProcessExited { environment } => self.process_exited(environment),
+            Input::ProvisionedChanged { count } => self.provision(count),
             Input::ResponsePosted { environment, invoke } => {
                 self.answer_posted(environment, invoke, Answer::Response);
             }
             Input::RuntimeNext { environment } => {
-                if let Some(there) = self.environments.get_mut(&environment) {
+                if let Some(there) = self.environments.get_mut(environment) {
                     there.runtime_waits();
                     self.settle(environment);
                 }
@@ -168,7 +187,7 @@ impl Model {
 
     /// Until none is due: one timer may set another that is due as well.
     fn fire(&mut self, now: Time) {
-        while let Some(&(at, id)) = self.timers.first() {
+        while let Some((at, id)) = self.environments.next_timer() {
             if at > now {
                 break;
             }
@@ -189,13 +208,13 @@ impl Model {
     /// When [`Model::handle_timeout`] must be called next, if nothing happens before.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {
-        self.timers.first().map(|&(at, _)| at)
+        self.environments.next_timer().map(|(at, _)| at)
     }
 
     /// Whether `environment` holds `invoke` and may still answer it.
     #[must_use]
     pub fn serves(&self, environment: EnvironmentId, invoke: InvokeId) -> bool {
-        self.environments.get(&environment).is_some_and(|there| {
+        self.environments.get(environment).is_some_and(|there| {
             there.stage == Stage::Invoking
                 && there.held.as_ref().is_some_and(|held| held.invoke == invoke && !held.answered)
         })
@@ -204,12 +223,18 @@ impl Model {
     /// Where `environment` is in its life; `None` once it is gone.
     #[must_use]
     pub fn stage(&self, environment: EnvironmentId) -> Option<Stage> {
-        self.environments.get(&environment).map(|there| there.stage)
+        self.environments.get(environment).map(|there| there.stage)
     }
 
     /// Every environment that is not gone, by number, with its stage.
     pub fn environments(&self) -> impl Iterator<Item = (EnvironmentId, Stage)> + '_ {
-        self.environments.iter().map(|(&id, there)| (id, there.stage))
+        self.environments.iter().map(|(id, there)| (id, there.stage))
+    }
+
+    /// How many environments there have ever been, which is the number of the newest.
+    #[must_use]
+    pub fn created(&self) -> u64 {
+        self.environments.created()
     }
 
     /// Invokes in flight, those waiting for a cold start included.
@@ -225,7 +250,7 @@ impl Model {
         if let Some(reason) = self.refusal() {
             return self.order(Output::Answer { invoke, answer: Answer::Throttled(reason) });
         }
-        if let Some((_, id)) = self.idle.pop_last() {
+        if let Some(id) = self.idle.pop(&self.environments) {
             self.hold(id, Held::warm(invoke));
             return self.deliver(id);
         }
@@ -234,7 +259,25 @@ impl Model {
             return self.order(Output::Answer { invoke, answer });
         }
         let id = self.create(Some(Held::cold(invoke)));
+        if self.config.late_binding {
+            self.waiting.push_back(id);
+        }
         self.begin_creation(id);
+    }
+
+    /// Takes the invoke that has waited longest from the environment that was created for it, which
+    /// goes on without.
+    fn take_waiting(&mut self) -> Option<InvokeId> {
+        while let Some(id) = self.waiting.pop_front() {
+            let Some(there) = self.environments.get_mut(id) else { continue };
+            if there.is_waited_for() {
+                there.init_is_billed = true;
+                let held = there.held.take()?;
+                self.concurrency -= 1;
+                return Some(held.invoke);
+            }
+        }
+        None
     }
 
     fn refusal(&self) -> Option<ThrottleReason> {
@@ -254,7 +297,7 @@ impl Model {
     fn deliver(&mut self, id: EnvironmentId) {
         let timeout = self.config.function_timeout;
         let now = self.now;
-        let Some(there) = self.environments.get_mut(&id) else { return };
+        let Some(there) = self.environments.get_mut(id) else { return };
         there.stage = Stage::Invoking;
         there.ask_again();
         let thaw = std::mem::take(&mut there.frozen);
@@ -272,7 +315,7 @@ impl Model {
         if !self.serves(id, invoke) {
             return;
         }
-        if let Some(held) = self.environments.get_mut(&id).and_then(|there| there.held.as_mut()) {
+        if let Some(held) = self.environments.get_mut(id).and_then(|there| there.held.as_mut()) {
             held.answered = true;
             self.order(Output::Answer { invoke, answer });
             self.settle(id);
@@ -281,17 +324,18 @@ impl Model {
 
     /// Ends the invoke that `id` holds: answers it if nobody has, and bills it.
     fn end_invoke(&mut self, id: EnvironmentId, unless_answered: Answer) {
-        let Some(held) = self.environments.get_mut(&id).and_then(|there| there.held.take()) else {
-            return;
-        };
+        let Some(there) = self.environments.get_mut(id) else { return };
+        let provisioned = there.provisioned;
+        let Some(held) = there.held.take() else { return };
         self.concurrency -= 1;
         if !held.answered {
             self.order(Output::Answer { invoke: held.invoke, answer: unless_answered });
         }
         self.order(Output::Bill(Bill {
             environment: id,
-            invoke: held.invoke,
+            invoke: Some(held.invoke),
             cold: held.cold,
+            provisioned,
             init_ms: whole_ms(held.init),
             duration_ms: held.since.map_or(0, |since| whole_ms(self.now.saturating_since(since))),
             memory_mb: self.config.memory_mb,
@@ -299,7 +343,7 @@ impl Model {
     }
 
     fn hold(&mut self, id: EnvironmentId, held: Held) {
-        if let Some(there) = self.environments.get_mut(&id) {
+        if let Some(there) = self.environments.get_mut(id) {
             there.held = Some(held);
             self.concurrency += 1;
         }

@@ -58,6 +58,8 @@ pub struct Arrival {
     pub at: Time,
     /// How long it takes on an instance.
     pub service: Duration,
+    /// Part of `service` that needs a processor.
+    pub cpu: Duration,
     /// When its client gives up.
     pub gives_up: Option<Time>,
     /// Bytes of its body.
@@ -111,6 +113,7 @@ impl Traffic {
             let arrival = Arrival {
                 at: Time::from_nanos(at),
                 service: Duration::from_nanos(service),
+                cpu: Duration::ZERO,
                 gives_up: this.patience.map(|patience| Time::from_nanos(at) + patience),
                 upload: this.upload,
                 download: this.download,
@@ -138,6 +141,22 @@ pub fn arrivals(traffic: &[Traffic], seed: u64) -> impl Iterator<Item = Arrival>
         let (_, index) = heads.min()?;
         streams[index].next()
     })
+}
+
+/// How long a request takes that starts beside `others`, on `vcpus` processors.
+///
+/// Its part that needs a processor is stretched by as much as processors are short of at its start:
+/// it wants a whole one for itself, and each of the others wants one for the same share of its time
+/// as this one, `cpu / service`. What others begin or end later is not looked at.
+#[must_use]
+pub fn stretched(service: Duration, cpu: Duration, others: u32, vcpus: f64) -> Duration {
+    let (service, cpu) = (nanos(service), nanos(cpu.min(service)));
+    if cpu == 0 {
+        return Duration::from_nanos(service);
+    }
+    let demand = 1.0 + f64::from(others) * (cpu as f64 / service as f64);
+    let more = cpu as f64 * (demand / vcpus - 1.0).max(0.0);
+    Duration::from_nanos(service).saturating_add(Duration::from_secs_f64(more / 1e9))
 }
 
 /// A number from the exponential distribution with this mean, by von Neumann's method (1951), which
@@ -196,6 +215,25 @@ mod tests {
         let both = [traffic(4, 1), Traffic { at: Duration::from_millis(300), ..traffic(2, 0) }];
         let at: Vec<_> = arrivals(&both, 0).map(|arrival| arrival.at).collect();
         assert_eq!(at, [0, 250, 300, 300, 500, 750].map(Time::from_millis));
+    }
+
+    #[test]
+    fn processors_that_are_short_stretch_what_needs_them() {
+        let ms = Duration::from_millis;
+        for (service, cpu, others, vcpus, takes) in [
+            (100, 0, 1_000, 1.0, 100),
+            (100, 50, 0, 1.0, 100),
+            // One and a half are wanted of one.
+            (100, 50, 1, 1.0, 125),
+            (100, 50, 1, 2.0, 100),
+            (100, 100, 9, 2.0, 500),
+            // Less than a whole one stretches even who is alone.
+            (100, 100, 0, 0.5, 200),
+            (0, 10, 5, 1.0, 0),
+        ] {
+            let took = stretched(ms(service), ms(cpu), others, vcpus);
+            assert_eq!(took, ms(takes), "{service} {cpu} {others} {vcpus}");
+        }
     }
 
     #[test]

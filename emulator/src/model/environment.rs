@@ -42,10 +42,13 @@ impl fmt::Display for Stage {
 #[derive(Debug)]
 pub(super) struct Environment {
     pub(super) stage: Stage,
-    pub(super) timer: Option<Time>,
     pub(super) frozen: bool,
-    /// Its key among the idle ones, when it is or was last idle; 0 before.
-    pub(super) idle_place: u64,
+    /// It is one of those that are kept initialised.
+    pub(super) provisioned: bool,
+    /// It is stopped instead of falling idle.
+    pub(super) retired: bool,
+    /// Its initialisation is billed although no invoke waits for it.
+    pub(super) init_is_billed: bool,
     pub(super) init_since: Time,
     pub(super) held: Option<Held>,
     runtime_waits: bool,
@@ -62,14 +65,20 @@ impl Environment {
     pub(super) const fn new() -> Self {
         Self {
             stage: Stage::Creating,
-            timer: None,
             frozen: false,
-            idle_place: 0,
+            provisioned: false,
+            retired: false,
+            init_is_billed: false,
             init_since: Time::ZERO,
             held: None,
             runtime_waits: false,
             extensions: BTreeMap::new(),
         }
+    }
+
+    /// Whether it holds an invoke that waits until it is ready for the first time.
+    pub(super) fn is_waited_for(&self) -> bool {
+        self.held.as_ref().is_some_and(|held| held.since.is_none())
     }
 
     pub(super) const fn runtime_waits(&mut self) {

@@ -54,6 +54,9 @@ id! {
 /// Something that happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Input {
+    /// The function's code was replaced: environments of the old code serve what they hold, and
+    /// nothing else.
+    CodeUpdated,
     /// No process of a stopped or killed environment is left.
     EnvironmentEmptied {
         /// Which.
@@ -99,6 +102,11 @@ pub enum Input {
     ProcessExited {
         /// Where.
         environment: EnvironmentId,
+    },
+    /// So many environments are to be kept initialised from now on.
+    ProvisionedChanged {
+        /// How many.
+        count: u32,
     },
     /// The runtime answered its invoke.
     ResponsePosted {

@@ -11,28 +11,38 @@ impl Model {
     /// # Panics
     /// If one does not hold, with the values.
     pub fn check(&self) {
-        let holding = self.environments.values().filter(|there| there.held.is_some()).count();
+        let all = || self.environments.iter();
+        let holding = all().filter(|(_, there)| there.held.is_some()).count();
         assert_eq!(holding, self.concurrency as usize, "concurrency differs from a recount");
 
-        let invokes: BTreeSet<_> = self
-            .environments
-            .values()
-            .filter_map(|there| Some(there.held.as_ref()?.invoke))
-            .collect();
+        let invokes: BTreeSet<_> =
+            all().filter_map(|(_, there)| Some(there.held.as_ref()?.invoke)).collect();
         assert_eq!(invokes.len(), holding, "an invoke is held by two environments");
 
-        let idle = self.environments.values().filter(|there| there.stage == Stage::Idle).count();
-        assert_eq!(idle, self.idle.len(), "the list of idle environments differs from a recount");
-        for (place, id) in &self.idle {
-            let there = &self.environments[id];
-            assert_eq!(there.stage, Stage::Idle, "{id} is listed as idle");
-            assert_eq!(there.idle_place, *place, "{id} is listed in another place");
+        let idle: BTreeSet<_> =
+            all().filter(|(_, there)| there.stage == Stage::Idle).map(|(id, _)| id).collect();
+        let listed: Vec<_> = self.idle.iter(&self.environments).collect();
+        assert_eq!(idle.len(), listed.len(), "the list of idle environments differs");
+        assert!(listed.iter().all(|id| idle.contains(id)), "one of {listed:?} is not idle");
+
+        let kept = all().filter(|(_, there)| there.provisioned && !there.retired).count();
+        assert_eq!(kept, self.provisioned_there as usize, "provisioned ones differ from a recount");
+        if !self.shutting_down {
+            assert_eq!(self.provisioned_there, self.provisioned, "provisioned ones are missing");
+        }
+        let waited_for = all().any(|(_, there)| there.is_waited_for());
+        if self.config.late_binding && waited_for {
+            assert_eq!(idle.len(), 0, "an invoke waits although one is idle");
         }
 
-        let timers = self.environments.values().filter(|there| there.timer.is_some()).count();
-        assert_eq!(timers, self.timers.len(), "a timer is left over or lost");
-        for (id, there) in &self.environments {
-            assert_eq!(there.timer.is_some(), there.stage != Stage::Killed, "timer of {id}");
+        for (id, there) in all() {
+            let timer = self.environments.timer(id).is_some();
+            let woken = match there.stage {
+                Stage::Killed => false,
+                Stage::Idle => !there.provisioned,
+                Stage::Creating | Stage::Initialising | Stage::Invoking | Stage::Stopping => true,
+            };
+            assert_eq!(timer, woken, "timer of {id}, {}", there.stage);
             assert_eq!(there.frozen, there.stage == Stage::Idle, "{id} must be frozen when idle");
             match there.stage {
                 Stage::Invoking => assert!(there.held.is_some(), "{id} invokes nothing"),
@@ -41,6 +51,7 @@ impl Model {
                 }
                 Stage::Creating | Stage::Initialising => {}
             }
+            assert!(!(there.retired && there.stage == Stage::Idle), "{id} is retired and idle");
         }
         if let Some(at) = self.poll_timeout() {
             assert!(at > self.now, "a timer of {at} is still due at {}", self.now);

@@ -6,13 +6,11 @@ use dispatch_model::Time;
 use dispatch_model::time::nanos;
 
 use super::environment::{Environment, Held};
-use super::{Answer, EnvironmentId, InitFailure, Model, Output, Stage};
+use super::{Answer, Bill, EnvironmentId, InitFailure, Model, Output, Stage, whole_ms};
 
 impl Model {
     pub(super) fn create(&mut self, held: Option<Held>) -> EnvironmentId {
-        self.created += 1;
-        let id = EnvironmentId::new(self.created);
-        self.environments.insert(id, Environment::new());
+        let id = self.environments.add(Environment::new());
         if let Some(held) = held {
             self.hold(id, held);
         }
@@ -28,9 +26,9 @@ impl Model {
     }
 
     /// Runs the processes. Their limit is the init limit, or inside an invoke its time-out.
-    fn start(&mut self, id: EnvironmentId) {
+    pub(super) fn start(&mut self, id: EnvironmentId) {
         let now = self.now;
-        let Some(there) = self.environments.get_mut(&id) else { return };
+        let Some(there) = self.environments.get_mut(id) else { return };
         there.stage = Stage::Initialising;
         there.init_since = now;
         let limit = match there.held.as_ref().and_then(|held| held.since) {
@@ -44,7 +42,7 @@ impl Model {
     /// Moves on if the runtime and every extension of `id` wait for what comes next.
     pub(super) fn settle(&mut self, id: EnvironmentId) {
         let now = self.now;
-        let Some(there) = self.environments.get_mut(&id) else { return };
+        let Some(there) = self.environments.get_mut(id) else { return };
         if !there.all_wait() {
             return;
         }
@@ -53,7 +51,11 @@ impl Model {
                 let init = now.saturating_since(there.init_since);
                 let invoked = there.held.as_mut().map(|held| held.initialised(init)).is_some();
                 self.order(Output::Initialised { environment: id, init });
-                if invoked { self.deliver(id) } else { self.rest(id) }
+                if invoked {
+                    return self.deliver(id);
+                }
+                self.bill_init(id, init);
+                self.rest(id);
             }
             Stage::Invoking if there.held.as_ref().is_some_and(|held| held.answered) => {
                 self.end_invoke(id, Answer::Exited { environment: id });
@@ -63,23 +65,46 @@ impl Model {
         }
     }
 
-    /// Freezes `id` until the next invoke, or until it has been idle for too long.
-    pub(super) fn rest(&mut self, id: EnvironmentId) {
+    /// Bills an initialisation that nobody waited for, if AWS does.
+    fn bill_init(&mut self, id: EnvironmentId, init: Duration) {
+        let Some(there) = self.environments.get(id) else { return };
+        if there.init_is_billed {
+            self.order(Output::Bill(Bill {
+                environment: id,
+                invoke: None,
+                cold: false,
+                provisioned: there.provisioned,
+                init_ms: whole_ms(init),
+                duration_ms: 0,
+                memory_mb: self.config.memory_mb,
+            }));
+        }
+    }
+
+    /// Lets `id` take the invoke that has waited longest, or freezes it until the next, or until it
+    /// has been idle for too long.
+    fn rest(&mut self, id: EnvironmentId) {
+        let Some(there) = self.environments.get(id) else { return };
+        let (retired, provisioned) = (there.retired, there.provisioned);
+        if retired {
+            return self.stop(id);
+        }
+        if let Some(invoke) = self.take_waiting() {
+            self.hold(id, Held::warm(invoke));
+            return self.deliver(id);
+        }
         let jitter = Duration::from_nanos(self.chance.below(nanos(self.config.idle_jitter)));
-        let span = self.config.idle_timeout + jitter;
-        self.idle_count += 1;
-        let place = self.idle_count;
-        let Some(there) = self.environments.get_mut(&id) else { return };
+        let reap = self.now + self.config.idle_timeout + jitter;
+        let Some(there) = self.environments.get_mut(id) else { return };
         there.stage = Stage::Idle;
-        there.idle_place = place;
         there.frozen = true;
-        self.idle.insert(place, id);
-        self.set_timer(id, Some(self.now + span));
+        self.idle.push(id, provisioned);
+        self.set_timer(id, (!provisioned).then_some(reap));
         self.order(Output::Freeze { environment: id });
     }
 
     pub(super) fn timer_fired(&mut self, id: EnvironmentId) {
-        let Some(there) = self.environments.get(&id) else { return };
+        let Some(there) = self.environments.get(id) else { return };
         let timed_out = Answer::TimedOut { after: self.config.function_timeout };
         match there.stage {
             Stage::Creating => self.start(id),
@@ -98,12 +123,9 @@ impl Model {
     pub(super) fn init_failed(&mut self, id: EnvironmentId, cause: InitFailure) {
         let now = self.now;
         self.order(Output::InitFailed { environment: id, cause });
-        let Some(there) = self.environments.get_mut(&id) else { return };
+        let Some(there) = self.environments.get_mut(id) else { return };
         let spent = now.saturating_since(there.init_since);
-        let retry = match &there.held {
-            Some(held) if held.since.is_none() => there.held.take(),
-            Some(_) | None => None,
-        };
+        let retry = if there.is_waited_for() { there.held.take() } else { None };
         if let Some(mut held) = retry {
             self.concurrency -= 1;
             held.init = spent;
@@ -112,6 +134,7 @@ impl Model {
             let fresh = self.create(Some(held));
             return self.start(fresh);
         }
+        self.bill_init(id, spent);
         self.end_invoke(
             id,
             match cause {
@@ -136,12 +159,11 @@ impl Model {
     }
 
     /// Ends `id` as AWS does: extensions are told and have a moment, without any it is killed.
-    fn stop(&mut self, id: EnvironmentId) {
-        let Some(there) = self.environments.get_mut(&id) else { return };
+    pub(super) fn stop(&mut self, id: EnvironmentId) {
+        let Some(there) = self.environments.get_mut(id) else { return };
         if !there.has_extensions() {
             return self.kill(id);
         }
-        self.idle.remove(&there.idle_place);
         there.stage = Stage::Stopping;
         let thaw = std::mem::take(&mut there.frozen);
         let deadline = self.now + self.config.shutdown_budget;
@@ -150,32 +172,32 @@ impl Model {
             self.order(Output::Thaw { environment: id });
         }
         self.order(Output::Stop { environment: id, deadline });
+        self.retire(id);
     }
 
     fn kill(&mut self, id: EnvironmentId) {
-        let Some(there) = self.environments.get_mut(&id) else { return };
-        self.idle.remove(&there.idle_place);
+        let Some(there) = self.environments.get_mut(id) else { return };
         let started = there.stage != Stage::Creating;
         there.stage = Stage::Killed;
         there.frozen = false;
         self.set_timer(id, None);
+        self.retire(id);
         if started {
             self.order(Output::Kill { environment: id });
         } else {
-            self.environments.remove(&id);
+            self.environments.remove(id);
         }
     }
 
     pub(super) fn emptied(&mut self, id: EnvironmentId) {
         if let Some(Stage::Killed | Stage::Stopping) = self.stage(id) {
-            self.set_timer(id, None);
-            self.environments.remove(&id);
+            self.environments.remove(id);
         }
     }
 
     pub(super) fn shut_down(&mut self) {
         self.shutting_down = true;
-        for id in self.environments.keys().copied().collect::<Vec<_>>() {
+        for id in self.all() {
             match self.stage(id) {
                 Some(Stage::Idle) => self.stop(id),
                 Some(Stage::Creating | Stage::Initialising | Stage::Invoking) => {
@@ -188,13 +210,11 @@ impl Model {
     }
 
     pub(super) fn set_timer(&mut self, id: EnvironmentId, at: Option<Time>) {
-        if let Some(there) = self.environments.get_mut(&id) {
-            if let Some(old) = std::mem::replace(&mut there.timer, at) {
-                self.timers.remove(&(old, id));
-            }
-            if let Some(at) = at {
-                self.timers.insert((at, id));
-            }
-        }
+        self.environments.set_timer(id, at);
+    }
+
+    /// Every environment that is not gone, to go through while they change.
+    pub(super) fn all(&self) -> Vec<EnvironmentId> {
+        self.environments.iter().map(|(id, _)| id).collect()
     }
 }

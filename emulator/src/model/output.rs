@@ -18,7 +18,8 @@ pub enum Output {
         /// With what.
         answer: Answer,
     },
-    /// An invoke is over and costs this much. Comes once for each invoke that an environment held.
+    /// An invoke is over and costs this much, once for each that an environment held; or an
+    /// environment has initialised without one.
     Bill(Bill),
     /// Give the invoke to the runtime, and to the extensions that want to hear of it.
     Deliver {
@@ -123,16 +124,19 @@ pub enum InitFailure {
     TimedOut,
 }
 
-/// What an invoke costs.
+/// What an invoke costs, or an initialisation that no invoke waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bill {
     /// Who served it.
     pub environment: EnvironmentId,
-    /// Which.
-    pub invoke: InvokeId,
+    /// Which; none for an initialisation alone: of a provisioned environment, or of one whose
+    /// invoke went elsewhere.
+    pub invoke: Option<InvokeId>,
     /// Whether it waited for a new environment.
     pub cold: bool,
-    /// Initialisation, in milliseconds rounded up; 0 unless cold.
+    /// Whether a provisioned environment served it.
+    pub provisioned: bool,
+    /// Initialisation, in milliseconds rounded up; 0 for an invoke that is not cold.
     pub init_ms: u64,
     /// From its delivery until the runtime and the extensions were done, in milliseconds rounded
     /// up.
@@ -154,13 +158,17 @@ impl fmt::Display for Output {
         match self {
             Self::Answer { invoke, answer } => write!(f, "answer {invoke}: {answer}"),
             Self::Bill(bill) => {
-                let Bill { environment, invoke, cold, init_ms, duration_ms, memory_mb } = bill;
-                let cold = if *cold { "cold" } else { "warm" };
-                write!(
-                    f,
-                    "bill {invoke} on {environment}: {cold}, init {init_ms} ms, \
-                     duration {duration_ms} ms, {memory_mb} MB"
-                )
+                let Bill { environment, init_ms, duration_ms, memory_mb, .. } = bill;
+                let how = match (bill.provisioned, bill.cold) {
+                    (true, _) => "provisioned",
+                    (false, true) => "cold",
+                    (false, false) => "warm",
+                };
+                match bill.invoke {
+                    Some(invoke) => write!(f, "bill {invoke} on {environment}: {how}, ")?,
+                    None => write!(f, "bill {environment}: ")?,
+                }
+                write!(f, "init {init_ms} ms, duration {duration_ms} ms, {memory_mb} MB")
             }
             Self::Deliver { environment, invoke, deadline } => {
                 write!(f, "deliver {invoke} to {environment} until {deadline}")

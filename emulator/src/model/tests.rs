@@ -1,6 +1,7 @@
 //! The rules of the service, each as a short story in virtual time, and the driving contract under
 //! random inputs.
 
+mod choices;
 mod contract;
 
 use std::time::Duration;

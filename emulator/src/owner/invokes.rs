@@ -129,7 +129,8 @@ impl Invokes {
 
     /// The invoke is over, for its environment too.
     pub(super) fn billed(&mut self, bill: Bill, sandbox: Option<&mut Sandbox>) {
-        let Some(mut pending) = self.pending.remove(&bill.invoke) else { return };
+        let Some(invoke) = bill.invoke else { return };
+        let Some(mut pending) = self.pending.remove(&invoke) else { return };
         let mut log_tail = String::new();
         if let Some(sandbox) = sandbox {
             sandbox.log.push(&bodies::report_lines(&pending.request.request_id, &bill));

@@ -162,7 +162,7 @@ impl World<'_> {
         if let Some((invoke, ..)) = there.holding.take() {
             let held = now.saturating_since(there.since).as_nanos().div_ceil(1_000_000);
             // What was spent on a first try at initialisation is on the bill as well.
-            if invoke != bill.invoke || u128::from(bill.duration_ms) < held {
+            if Some(invoke) != bill.invoke || u128::from(bill.duration_ms) < held {
                 self.breaks(|| format!("(11) {bill:?} for {held} ms of {invoke}"));
             }
         }

@@ -121,7 +121,8 @@ impl State {
             model::Output::Answer { invoke, answer } => self.answer(invoke, answer),
             model::Output::Bill(bill) => {
                 self.report.billed_ms += bill.billed_ms();
-                self.invokes.remove(&bill.invoke);
+                let Some(invoke) = bill.invoke else { return };
+                self.invokes.remove(&invoke);
                 if let Some(there) = self.environments.get_mut(&bill.environment) {
                     there.holding = None;
                 }

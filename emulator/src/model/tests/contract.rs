@@ -27,6 +27,8 @@ impl History {
             idle_jitter: span(1_000),
             idle_timeout: span(20_000),
             init_timeout: span(4_000),
+            late_binding: seed % 2 == 0,
+            provisioned: u32::from(seed % 3 == 0),
             ramp_environments: 5,
             shutdown_budget: span(2_000),
             ..Config::default()
@@ -48,14 +50,14 @@ impl History {
 
     fn step(&mut self) {
         self.now = self.now + Duration::from_millis(self.pick(700));
-        let environment = EnvironmentId::new(1 + self.pick(self.model.created + 1));
+        let environment = EnvironmentId::new(1 + self.pick(self.model.created() + 1));
         let extension = ExtensionId::new(self.pick(2));
-        let held = self.model.environments.get(&environment).and_then(|there| there.held.as_ref());
+        let held = self.model.environments.get(environment).and_then(|there| there.held.as_ref());
         let invoke = match held.map(|held| held.invoke) {
             Some(held) if self.pick(8) > 0 => held,
             _ => InvokeId::new(self.pick(self.invokes + 1)),
         };
-        let input = match self.pick(16) {
+        let input = match self.pick(17) {
             0..=3 => {
                 self.invokes += 1;
                 self.ends.insert(InvokeId::new(self.invokes), (0, 0));
@@ -74,6 +76,8 @@ impl History {
             12 => Input::ProcessExited { environment },
             13 => Input::PrewarmRequested,
             14 => Input::InitErrorPosted { environment },
+            15 if self.pick(4) == 0 => Input::CodeUpdated,
+            15 if self.pick(4) == 0 => Input::ProvisionedChanged { count: self.pick(4) as u32 },
             _ => Input::ThrottleChanged { on: self.pick(3) == 0 },
         };
         self.say(input);
@@ -90,14 +94,17 @@ impl History {
             self.trace.push(output.to_string());
             match output {
                 Output::Answer { invoke, .. } => self.ends.get_mut(&invoke).unwrap().0 += 1,
-                Output::Bill(bill) => self.ends.get_mut(&bill.invoke).unwrap().1 += 1,
+                Output::Bill(Bill { invoke: Some(invoke), .. }) => {
+                    self.ends.get_mut(&invoke).unwrap().1 += 1;
+                }
                 Output::Kill { environment } => self.killed.push(environment),
                 Output::Deliver { environment, invoke, deadline } => {
                     assert!(deadline >= self.now || self.model.stage(environment).is_some());
                     let done = self.ends[&invoke];
                     assert!(done.1 == 0, "{invoke} is delivered after its bill");
                 }
-                Output::Freeze { .. }
+                Output::Bill(Bill { invoke: None, .. })
+                | Output::Freeze { .. }
                 | Output::InitFailed { .. }
                 | Output::Initialised { .. }
                 | Output::Start { .. }
