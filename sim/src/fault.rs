@@ -115,6 +115,9 @@ kinds! {
     CrashOnRequest "crash-on-request" Zone true,
     /// An environment dies while it starts.
     CrashStarting "crash-starting" Someone true,
+    /// The function's code is replaced: what has begun is finished, and no environment is used
+    /// again.
+    Deploy "deploy" Moment true,
     /// An instance that is attached attaches once more.
     DuplicateAttach "duplicate-attach" Someone true,
     /// AWS answers that the function may not be invoked.

@@ -118,17 +118,20 @@ impl World<'_> {
         }
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "few kinds are over in a moment")]
     fn befall_world(&mut self, fault: Fault, until: Time) {
         self.fired(fault.kind);
-        if fault.kind == FaultKind::RouterStall {
-            self.faults.stall = self.faults.stall.max(until);
-            return;
+        match fault.kind {
+            FaultKind::Deploy => self.tell_lambda(model::Input::CodeUpdated),
+            FaultKind::RouterStall => self.faults.stall = self.faults.stall.max(until),
+            _ => {
+                let model = self.plan.traffic.first().copied();
+                let service = model.map_or(Duration::from_millis(50), |it| it.service);
+                let now = self.now.saturating_since(Time::ZERO);
+                let burst = crate::Traffic::burst(fault.size, now, service);
+                burst.arrivals(0).for_each(|arrival| self.arrive(arrival));
+            }
         }
-        let model = self.plan.traffic.first().copied();
-        let service = model.map_or(Duration::from_millis(50), |it| it.service);
-        let now = self.now.saturating_since(Time::ZERO);
-        let burst = crate::Traffic::burst(fault.size, now, service);
-        burst.arrivals(0).for_each(|arrival| self.arrive(arrival));
     }
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "most kinds are looked up when they matter")]

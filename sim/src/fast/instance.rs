@@ -8,6 +8,7 @@ use dispatch_model::{InstanceId, InvokeOutcome, RequestId, Time};
 use emulator::model::{self, Answer, EnvironmentId, ExtensionId, InvokeId};
 
 use crate::fault::FaultKind;
+use crate::traffic::stretched;
 
 use super::World;
 use super::events::Event;
@@ -423,6 +424,8 @@ impl World<'_> {
         let refuses = self.faults.is_on(FaultKind::Refuse, zone);
         let Some(there) = self.environment(id) else { return };
         let (draining, gone) = (there.draining, there.app == App::Gone);
+        let others = u32::try_from(there.running.len()).expect("as many as slots");
+        let vcpus = f64::from(self.plan.lambda.memory_mb) / MB_PER_VCPU;
         if draining || refuses {
             if refuses {
                 self.fired(FaultKind::Refuse);
@@ -442,7 +445,7 @@ impl World<'_> {
         };
         entry.seen += 1;
         let (arrival, attempt) = (entry.arrival, entry.attempt);
-        let mut service = arrival.service;
+        let mut service = stretched(arrival.service, arrival.cpu, others, vcpus);
         if let Some(times) = self.faults.size(FaultKind::AppSlow, zone) {
             self.fired(FaultKind::AppSlow);
             service *= times.max(1);
@@ -635,3 +638,5 @@ pub(crate) const fn outcome(answer: Answer) -> InvokeOutcome {
 
 /// How long the router's offer to attach is good for.
 const OFFER_LASTS_S: u64 = 60;
+/// Lambda gives processors in proportion to memory.
+const MB_PER_VCPU: f64 = 1_769.0;

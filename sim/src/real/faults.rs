@@ -137,6 +137,10 @@ impl State {
             return;
         }
         match fault.kind.reach() {
+            Reach::Moment if fault.kind == FaultKind::Deploy => {
+                self.fired(FaultKind::Deploy);
+                self.tell_lambda(model::Input::CodeUpdated);
+            }
             Reach::Moment => self.burst(world, fault),
             Reach::Someone => self.faults.armed.push(fault),
             Reach::Zone | Reach::Everyone => self.turn_on(world, fault),
