@@ -164,7 +164,6 @@ enum Link {
         retry: Option<u32>,
     },
     Draining {
-        in_flight: u32,
         pulse: Pulse,
         reason: ExitReason,
     },

@@ -66,6 +66,7 @@ scenarios! {
     "goaways-cross",
     "leaves-when-idle",
     "lost-after-unknown",
+    "lost-link-frees-lambda",
     "partition",
     "partition-one-way",
     "poisson",

@@ -83,8 +83,8 @@ impl Lifecycle {
     }
 
     pub(super) fn drain(&mut self, reason: ExitReason) {
-        if let State::Linked(invoke, Link::Serving { in_flight, pulse, .. }) = self.state {
-            self.state = State::Linked(invoke, Link::Draining { in_flight, pulse, reason });
+        if let State::Linked(invoke, Link::Serving { pulse, .. }) = self.state {
+            self.state = State::Linked(invoke, Link::Draining { pulse, reason });
             self.outputs.push_back(Output::Goaway);
         }
     }
@@ -119,15 +119,20 @@ impl Lifecycle {
     }
 
     pub(super) fn request_started(&mut self) {
-        if let State::Linked(
-            invoke,
-            Link::Serving { in_flight, .. } | Link::Draining { in_flight, .. },
-        ) = &mut self.state
-        {
-            *in_flight += 1;
-            invoke.requests += 1;
-        } else {
-            self.stale_inputs += 1;
+        match &mut self.state {
+            State::Linked(invoke, Link::Serving { in_flight, .. }) => {
+                *in_flight += 1;
+                invoke.requests += 1;
+            }
+            State::Linked(invoke, Link::Draining { .. }) => invoke.requests += 1,
+            State::Linked(
+                _,
+                Link::BackingOff { .. } | Link::Connecting { .. } | Link::Cutting { .. },
+            )
+            | State::Booting { .. }
+            | State::Exited
+            | State::Frozen
+            | State::Waiting { .. } => self.stale_inputs += 1,
         }
     }
 
@@ -138,9 +143,8 @@ impl Lifecycle {
                 *in_flight -= 1;
                 *idle_since = now;
             }
-            State::Linked(_, Link::Draining { in_flight, .. }) if *in_flight > 0 => {
-                *in_flight -= 1;
-            }
+            // The last one closes the link, and that is told.
+            State::Linked(_, Link::Draining { .. }) => {}
             State::Linked(..)
             | State::Booting { .. }
             | State::Exited
