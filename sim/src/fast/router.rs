@@ -326,8 +326,8 @@ impl World<'_> {
         // Nothing is promised to who may not wait as long, nor where all that may run is of no use:
         // it hangs until Lambda ends it, or may be hanging, or has no slot for this router.
         let gauges = self.router.dispatcher.gauges();
-        let taken = gauges.detached >= self.plan.pool.instances_max
-            || gauges.slots == 0 && gauges.ready >= self.plan.pool.instances_max
+        let useless = gauges.slots == 0;
+        let taken = useless && gauges.ready + gauges.detached >= self.plan.pool.instances_max
             || gauges.ready == 0 && self.lambda.concurrency() >= self.plan.lambda.concurrency;
         let ends_well = matches!(end, End::Served | End::Cancelled);
         // Where the account gives less than is wanted, throttles keep the router away.
