@@ -226,6 +226,12 @@ impl Model {
         self.environments.get(environment).map(|there| there.stage)
     }
 
+    /// Whether `environment` is one of those that are provisioned.
+    #[must_use]
+    pub fn is_provisioned(&self, environment: EnvironmentId) -> bool {
+        self.environments.get(environment).is_some_and(|there| there.provisioned)
+    }
+
     /// Every environment that is not gone, by number, with its stage.
     pub fn environments(&self) -> impl Iterator<Item = (EnvironmentId, Stage)> + '_ {
         self.environments.iter().map(|(id, there)| (id, there.stage))

@@ -12,10 +12,32 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `money`, `prices` | bills, and what AWS charges, which is data in `prices/*.toml` |
+//! | `lambda` | plain Lambda, reuse of environments, provisioned concurrency |
+//! | `fleet`, `managed` | containers and Lambda Managed Instances, over one engine, `pool` |
+//! | `events`, `requests`, `tracking` | what these have in common |
+//! | `money`, `usage`, `prices` | what was used, and what AWS charges: data in `prices/*.toml` |
+//! | `theory` | what queueing theory says of them |
 //! | `report` | what a report says |
 
+mod events;
+pub mod fleet;
+pub mod lambda;
+pub mod managed;
 mod money;
+mod pool;
+mod prices;
 pub mod report;
+mod requests;
+#[cfg(test)]
+mod tally;
+pub mod theory;
+mod tracking;
+mod usage;
 
-pub use money::{Bill, Dollars, LAMBDA_ARM, LAMBDA_X86, Prices, price};
+pub use fleet::FleetPlan;
+pub use lambda::LambdaPlan;
+pub use managed::ManagedPlan;
+pub use money::{Bill, Dollars};
+pub use prices::{Arch, Prices, PricesError};
+pub use tracking::Tracking;
+pub use usage::{Containers, MONTH, Managed, Provisioned, SnapStart, Usage, cost};

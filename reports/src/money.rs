@@ -1,18 +1,21 @@
-//! What a run costs on AWS Lambda, in integers.
+//! What a run is billed for on AWS Lambda, and money, both in integers.
 //!
 //! Lambda charges each invocation for its memory and its time, rounded up to a whole millisecond,
 //! and a fee for the request. Initialisation is part of the time, for every kind of function since
-//! 2025-08-01. A [`Bill`] adds that up; [`price`] turns it into [`Dollars`], exact to a millionth
-//! of a millionth: the price of a megabyte and a millisecond is 16 picodollars and a bit.
+//! 2025-08-01. A [`Bill`] adds that up; [`Prices`](crate::Prices) turn it into [`Dollars`], exact to
+//! a millionth of a millionth: the price of a megabyte and a millisecond is 16 picodollars and a
+//! bit.
 //!
 //! ```
 //! use std::time::Duration;
-//! use reports::{Bill, LAMBDA_X86, price};
+//! use reports::{Arch, Bill, Prices};
 //!
 //! let mut bill = Bill::new(1_024);
 //! bill.add(Duration::from_micros(99_100));
 //! assert_eq!((bill.requests(), bill.billed_ms()), (1, 100));
-//! assert_eq!(price(&bill, &LAMBDA_X86).to_string(), "$0.000001866670");
+//! let prices = Prices::builtin("us-east-1")?;
+//! assert_eq!(prices.lambda(&bill, Arch::X86).to_string(), "$0.000001866670");
+//! # Ok::<_, reports::PricesError>(())
 //! ```
 
 use std::fmt;
@@ -22,26 +25,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-/// What Lambda charges. Volume discounts, which begin at six thousand million GB-seconds a month,
-/// and the free tier are left out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Prices {
-    /// One GB (1,024 MB) of memory for one second, in picodollars.
-    pub picodollars_per_gb_second: u64,
-    /// One request, in picodollars.
-    pub picodollars_per_request: u64,
-}
-
-/// Lambda on x86 in us-east-1, as of 2026-11: $0.0000166667 per GB-second, $0.20 per million.
-pub const LAMBDA_X86: Prices =
-    Prices { picodollars_per_gb_second: 16_666_700, picodollars_per_request: 200_000 };
-
-/// Lambda on ARM in us-east-1, as of 2026-11: $0.0000133334 per GB-second, $0.20 per million.
-pub const LAMBDA_ARM: Prices =
-    Prices { picodollars_per_gb_second: 13_333_400, picodollars_per_request: 200_000 };
-
 /// What invocations of one function used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Bill {
     memory_mb: u32,
     requests: u64,
@@ -64,6 +49,11 @@ impl Bill {
     /// Adds one invocation of this many milliseconds, which were rounded up before.
     pub const fn add_ms(&mut self, billed_ms: u64) {
         self.requests += 1;
+        self.billed_ms = self.billed_ms.saturating_add(billed_ms);
+    }
+
+    /// Adds an initialisation of this many milliseconds that no invocation waited for.
+    pub const fn add_init_ms(&mut self, billed_ms: u64) {
         self.billed_ms = self.billed_ms.saturating_add(billed_ms);
     }
 
@@ -91,18 +81,11 @@ impl Bill {
         u64::try_from(self.mb_ms() / 1_024).unwrap_or(u64::MAX)
     }
 
-    fn mb_ms(&self) -> u128 {
+    /// Memory times time, in MB and milliseconds.
+    #[must_use]
+    pub fn mb_ms(&self) -> u128 {
         u128::from(self.memory_mb) * u128::from(self.billed_ms)
     }
-}
-
-/// What `bill` costs, rounded up to a picodollar.
-#[must_use]
-pub fn price(bill: &Bill, prices: &Prices) -> Dollars {
-    let time = bill.mb_ms().saturating_mul(u128::from(prices.picodollars_per_gb_second));
-    let requests = u128::from(bill.requests) * u128::from(prices.picodollars_per_request);
-    let pico = time.div_ceil(1_024 * 1_000).saturating_add(requests);
-    Dollars::from_picodollars(u64::try_from(pico).unwrap_or(u64::MAX))
 }
 
 /// Money, in millionths of a millionth of a dollar; at most 18 million dollars.
@@ -153,6 +136,7 @@ impl fmt::Display for Dollars {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Arch, Prices};
 
     fn bill(memory_mb: u32, requests: u64, ms: u64) -> Bill {
         let mut bill = Bill::new(memory_mb);
@@ -160,12 +144,16 @@ mod tests {
         bill
     }
 
+    fn price(bill: &Bill, arch: Arch) -> Dollars {
+        Prices::builtin("us-east-1").unwrap().lambda(bill, arch)
+    }
+
     #[test]
     fn million_requests_of_a_tenth_of_a_second_cost_what_the_price_list_says() {
         // 1,000,000 x 0.1 s x 1 GB = 100,000 GB-s x $0.0000166667 = $1.66667, and $0.20.
         let bill = Bill { memory_mb: 1_024, requests: 1_000_000, billed_ms: 100_000_000 };
-        assert_eq!(price(&bill, &LAMBDA_X86).to_string(), "$1.866670000000");
-        assert_eq!(price(&bill, &LAMBDA_ARM).to_string(), "$1.533340000000");
+        assert_eq!(price(&bill, Arch::X86).to_string(), "$1.866670000000");
+        assert_eq!(price(&bill, Arch::Arm).to_string(), "$1.533340000000");
         assert_eq!(bill.gb_milliseconds(), 100_000_000);
     }
 
@@ -173,7 +161,7 @@ mod tests {
     fn smallest_function_for_the_shortest_time_is_not_free() {
         // 128 MB x 1 ms = 1/8000 GB-s x 16,666,700 = 2083.3 picodollars, up.
         let bill = bill(128, 1, 1);
-        assert_eq!(price(&bill, &LAMBDA_X86).picodollars(), 2_084 + 200_000);
+        assert_eq!(price(&bill, Arch::X86).picodollars(), 2_084 + 200_000);
     }
 
     #[test]
@@ -188,7 +176,7 @@ mod tests {
     #[test]
     fn instance_for_a_minute_beats_a_hundred_environments_for_a_cold_start_each() {
         let (one, many) = (bill(1_024, 1, 60_000), bill(1_024, 100, 3_050));
-        assert!(price(&one, &LAMBDA_X86) < price(&many, &LAMBDA_X86));
+        assert!(price(&one, Arch::X86) < price(&many, Arch::X86));
     }
 
     #[test]
@@ -202,9 +190,9 @@ mod tests {
     #[test]
     fn sums_do_not_overflow() {
         let most = Bill { memory_mb: u32::MAX, requests: u64::MAX, billed_ms: u64::MAX };
-        let dear = Prices { picodollars_per_gb_second: u64::MAX, ..LAMBDA_X86 };
-        assert_eq!(price(&most, &dear).picodollars(), u64::MAX);
-        let all: Dollars = [price(&most, &dear), Dollars::from_picodollars(1)].into_iter().sum();
+        assert_eq!(price(&most, Arch::X86).picodollars(), u64::MAX);
+        let all = [price(&most, Arch::X86), Dollars::from_picodollars(1)];
+        let all: Dollars = all.into_iter().sum();
         assert_eq!(all.picodollars(), u64::MAX);
     }
 }

@@ -228,7 +228,8 @@ fn outcome(demo: &Demo, waits: &Waits, bills: &[Bill]) -> Outcome {
     let paid = served.iter().filter(|wait| **wait >= demo.cold_start).count();
     let mut used = reports::Bill::new(demo.memory_mb);
     bills.iter().for_each(|bill| used.add_ms(bill.billed_ms()));
-    let cost = reports::price(&used, &reports::LAMBDA_X86);
+    let prices = reports::Prices::builtin("us-east-1").expect("they are tested");
+    let cost = prices.lambda(&used, reports::Arch::X86);
     Outcome {
         served: count(served.len()),
         failed: count(waits.len() - served.len()),

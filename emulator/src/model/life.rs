@@ -33,6 +33,7 @@ impl Model {
         there.init_since = now;
         let limit = match there.held.as_ref().and_then(|held| held.since) {
             Some(since) => since + self.config.function_timeout,
+            None if there.provisioned => now + self.config.function_timeout.max(PROVISIONED_INIT),
             None => now + self.config.init_timeout,
         };
         self.set_timer(id, Some(limit));
@@ -218,3 +219,7 @@ impl Model {
         self.environments.iter().map(|(id, _)| id).collect()
     }
 }
+
+/// What AWS lets a provisioned environment take to initialise where the function's time-out is
+/// less.
+const PROVISIONED_INIT: Duration = Duration::from_secs(130);

@@ -123,6 +123,21 @@ fn provisioned_environments_are_allocated_one_after_the_other_and_billed_for_the
 }
 
 #[test]
+fn provisioned_environment_may_initialise_for_longer_than_others() {
+    let mut service = service(provisioned(1));
+    assert_eq!(service.until(129_999), ["start env-1"]);
+    assert_eq!(
+        service.until(130_000),
+        [
+            "init failed in env-1: it was not ready in time",
+            "bill env-1: init 130000 ms, duration 0 ms, 128 MB",
+            "start env-2",
+            "kill env-1"
+        ]
+    );
+}
+
+#[test]
 fn provisioned_environment_is_taken_before_others_and_never_reaped() {
     let mut service = service(provisioned(1));
     drop(service.until(0));

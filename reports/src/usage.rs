@@ -1,0 +1,209 @@
+//! What a run used of AWS, and what that costs a month.
+//!
+//! Whoever serves adds up amounts and knows no prices; [`cost`] scales the amounts to a month as
+//! long as the one on a bill, 730 hours, and applies prices to them, so that volume discounts are
+//! those of a month.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::money::{Bill, Dollars};
+use crate::prices::{Arch, Prices, PricesError};
+use crate::report::Cost;
+
+/// A month, as AWS counts when it gives examples: 730 hours.
+pub const MONTH: Duration = Duration::from_secs(730 * 3_600);
+
+/// What a run used.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Usage {
+    /// From the start of the traffic until its last request was over.
+    pub span: Duration,
+    /// Invocations of Lambda on demand. Initialisations without one are in their time.
+    pub on_demand: Bill,
+    /// Provisioned concurrency.
+    pub provisioned: Provisioned,
+    /// Snapshots, of runtimes that pay for them.
+    pub snapstart: SnapStart,
+    /// Lambda Managed Instances.
+    pub managed: Managed,
+    /// Containers.
+    pub containers: Containers,
+    /// Time of slots that were paid for: of an environment one, of a container as many as it has.
+    pub paid_slot_time: Duration,
+    /// Requests that AWS refused with 429 at least once.
+    pub throttled: u64,
+}
+
+/// What was used of Lambda's provisioned concurrency.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Provisioned {
+    /// Memory that was kept, times the time, in MB·ms. What was released within the run is rounded
+    /// up to five minutes.
+    pub held_mb_ms: u128,
+    /// Memory of invocations that were served by it, times their time, in MB·ms.
+    pub used_mb_ms: u128,
+    /// Those invocations.
+    pub requests: u64,
+}
+
+/// What was used of SnapStart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct SnapStart {
+    /// Memory of the snapshot times the time for which it was kept, in MB·ms.
+    pub cached_mb_ms: u128,
+    /// Memory of all environments that were restored, in MB.
+    pub restored_mb: u64,
+}
+
+/// What was used of Lambda Managed Instances.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Managed {
+    /// Which type of EC2 instances.
+    pub instance_type: String,
+    /// Their time in sum.
+    pub time: Duration,
+    /// Requests.
+    pub requests: u64,
+}
+
+/// What containers of one size were used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Containers {
+    /// Processor of each: 1,024 units are one vCPU.
+    pub cpu_units: u32,
+    /// Memory of each, in MB.
+    pub memory_mb: u32,
+    /// Their time in sum.
+    pub time: Duration,
+}
+
+impl Usage {
+    /// GB-seconds of Lambda that a month comes to.
+    #[must_use]
+    pub fn gb_seconds_month(&self) -> f64 {
+        let mb_ms = self.month(self.on_demand.mb_ms() + self.provisioned.used_mb_ms);
+        mb_ms as f64 / (1_024.0 * 1_000.0)
+    }
+
+    /// Requests that Lambda charges for in a month.
+    #[must_use]
+    pub fn lambda_requests_month(&self) -> u64 {
+        let requests =
+            self.on_demand.requests() + self.provisioned.requests + self.managed.requests;
+        u64::try_from(self.month(requests.into())).unwrap_or(u64::MAX)
+    }
+
+    /// What `amount` in the run is in a month, rounded down.
+    fn month(&self, amount: u128) -> u128 {
+        let span = self.span.as_nanos().max(1);
+        let (whole, part) = (amount / span, amount % span);
+        whole.saturating_mul(MONTH.as_nanos()).saturating_add(part * MONTH.as_nanos() / span)
+    }
+
+    fn month_time(&self, time: Duration) -> Duration {
+        Duration::from_nanos_u128(self.month(time.as_nanos()))
+    }
+}
+
+/// What a month of `usage` costs, line by line; lines of nothing are left out.
+///
+/// # Errors
+/// There is no price for the type of its managed instances.
+pub fn cost(usage: &Usage, prices: &Prices, arch: Arch) -> Result<Vec<Cost>, PricesError> {
+    let Provisioned { held_mb_ms, used_mb_ms, .. } = usage.provisioned;
+    let SnapStart { cached_mb_ms, restored_mb } = usage.snapstart;
+    let restored = u64::try_from(usage.month(restored_mb.into())).unwrap_or(u64::MAX);
+    let Containers { cpu_units, memory_mb, time } = usage.containers;
+    let ec2 = if usage.managed.time.is_zero() {
+        Dollars::default()
+    } else {
+        prices.ec2(&usage.managed.instance_type, usage.month_time(usage.managed.time))?
+    };
+    let time_of = |mb_ms| usage.month(mb_ms);
+    let lines = [
+        ("Lambda time", prices.lambda_time(time_of(usage.on_demand.mb_ms()), arch)),
+        ("Lambda requests", prices.lambda_requests(usage.lambda_requests_month())),
+        ("provisioned concurrency", prices.provisioned_held(time_of(held_mb_ms), arch)),
+        ("time on provisioned", prices.provisioned_used(time_of(used_mb_ms), arch)),
+        ("SnapStart", prices.snapstart(time_of(cached_mb_ms), restored)),
+        ("EC2 instances", ec2),
+        ("fee for managing them", prices.managed_fee(ec2)),
+        ("containers", prices.fargate(arch, cpu_units, memory_mb, usage.month_time(time))),
+    ];
+    let lines = lines.into_iter().filter(|(_, month)| *month > Dollars::default());
+    Ok(lines.map(|(what, month)| Cost { what: what.to_owned(), month }).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(usage: &Usage) -> Vec<String> {
+        let prices = Prices::builtin("us-east-1").unwrap();
+        let lines = cost(usage, &prices, Arch::X86).unwrap();
+        lines.iter().map(|line| format!("{} {:.4}", line.what, line.month)).collect()
+    }
+
+    #[test]
+    fn hour_is_scaled_to_the_hours_of_a_month() {
+        let mut bill = Bill::new(1_024);
+        (0..1_000).for_each(|_| bill.add_ms(100));
+        let hour = Duration::from_secs(3_600);
+        let usage = Usage { span: hour, on_demand: bill, ..Usage::default() };
+        // 73,000 GB-s and 730,000 requests.
+        assert_eq!(lines(&usage), ["Lambda time $1.2167", "Lambda requests $0.1460"]);
+        assert_eq!(usage.lambda_requests_month(), 730_000);
+        assert!((usage.gb_seconds_month() - 73_000.0).abs() < 1.0);
+    }
+
+    #[test]
+    fn discounts_are_those_of_a_month_although_the_run_was_short() {
+        let mut bill = Bill::new(10_240);
+        // A thousand environments of 10 GB for an hour: 36 M GB-s, in a month 26,280 M.
+        bill.add_ms(3_600_000 * 1_000);
+        let span = Duration::from_secs(3_600);
+        let usage = Usage { span, on_demand: bill, ..Usage::default() };
+        // 6,000 M at 16.6667, 9,000 M at 15, 11,280 M at 13.3334 dollars a million.
+        assert_eq!(lines(&usage), ["Lambda time $385400.9520", "Lambda requests $0.0001"]);
+    }
+
+    #[test]
+    fn each_way_to_serve_has_its_lines() {
+        let span = Duration::from_secs(3_600);
+        let usage = Usage {
+            span,
+            provisioned: Provisioned {
+                held_mb_ms: 1_024 * 3_600_000,
+                used_mb_ms: 1_024 * 1_000_000,
+                requests: 1_000,
+            },
+            snapstart: SnapStart { cached_mb_ms: 1_024 * 3_600_000, restored_mb: 1_024 },
+            managed: Managed {
+                instance_type: "m7g.xlarge".to_owned(),
+                time: span * 3,
+                requests: 1_000,
+            },
+            containers: Containers { cpu_units: 1_024, memory_mb: 2_048, time: span * 2 },
+            ..Usage::default()
+        };
+        assert_eq!(
+            lines(&usage),
+            [
+                "Lambda requests $0.2920",
+                "provisioned concurrency $10.9501",
+                "time on provisioned $7.0972",
+                "SnapStart $4.0561",
+                "EC2 instances $357.4080",
+                "fee for managing them $53.6112",
+                "containers $72.0802",
+            ]
+        );
+    }
+
+    #[test]
+    fn nothing_costs_nothing() {
+        assert_eq!(lines(&Usage::default()), [""; 0]);
+    }
+}
