@@ -8,7 +8,7 @@ use sim::traffic::Arrival;
 
 use super::*;
 use crate::prices::{Arch, Prices};
-use crate::tally::{Tally, request};
+use crate::naive::{Tally, request};
 use crate::theory::Queue;
 use crate::usage::{MONTH, cost};
 

@@ -6,7 +6,7 @@ use sim::Traffic;
 use sim::traffic::Arrival;
 
 use super::*;
-use crate::tally::{Tally, request};
+use crate::naive::{Tally, request};
 
 const MS: Duration = Duration::from_millis(1);
 

@@ -3,7 +3,7 @@
 use sim::traffic::Arrival;
 
 use super::*;
-use crate::tally::{Tally, request};
+use crate::naive::{Tally, request};
 
 fn play(plan: &ManagedPlan, requests: Vec<Arrival>) -> (Tally, Usage) {
     let mut tally = Tally::default();
