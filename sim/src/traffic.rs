@@ -58,6 +58,8 @@ pub struct Arrival {
     pub at: Time,
     /// How long it takes on an instance.
     pub service: Duration,
+    /// The part of `service` that needs a CPU; the rest waits for others.
+    pub cpu: Duration,
     /// When its client gives up.
     pub gives_up: Option<Time>,
     /// Bytes of its body.
@@ -111,6 +113,7 @@ impl Traffic {
             let arrival = Arrival {
                 at: Time::from_nanos(at),
                 service: Duration::from_nanos(service),
+                cpu: Duration::ZERO,
                 gives_up: this.patience.map(|patience| Time::from_nanos(at) + patience),
                 upload: this.upload,
                 download: this.download,
