@@ -17,5 +17,7 @@
 
 mod money;
 pub mod report;
+mod spread;
 
 pub use money::{Bill, Dollars, LAMBDA_ARM, LAMBDA_X86, Prices, price};
+pub use spread::{Spread, SpreadError};
