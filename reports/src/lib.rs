@@ -14,10 +14,14 @@
 //! |---|---|
 //! | `money`, `prices` | bills, and what AWS charges, which is data in `prices/*.toml` |
 //! | `report` | what a report says |
+//! | `spread` | how times are distributed |
+//! | `traffic` | who sends requests, and what each needs |
 
 mod money;
 pub mod report;
 mod spread;
+pub mod traffic;
 
 pub use money::{Bill, Dollars, LAMBDA_ARM, LAMBDA_X86, Prices, price};
 pub use spread::{Spread, SpreadError};
+pub use traffic::{Service, Traffic, TrafficError};
