@@ -40,6 +40,10 @@ pub(super) fn line(
     let number = functions.number(function);
     for (minute, count) in (0..).zip(counts) {
         let count = moment::whole(count).unwrap_or_default();
+        // Of the many zeros, those at the ends say how long a day is.
+        if count == 0 && !matches!(minute, 0 | 1_439) {
+            continue;
+        }
         book.count(day * DAY + minute * MINUTE, count, number)?;
     }
     Ok(())

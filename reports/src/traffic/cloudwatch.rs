@@ -83,10 +83,11 @@ pub(super) fn line(
     };
     at.ok_or("it does not begin with a moment")?;
     for (field, _) in fields.zip(columns).filter(|(_, wanted)| **wanted) {
-        let text = str::from_utf8(field.trim_ascii()).unwrap_or("?");
-        if !text.is_empty() {
-            point(book, at, text.parse().unwrap_or(f64::NAN))?;
-        }
+        let value = match field.trim_ascii() {
+            b"" => 0.0,
+            text => str::from_utf8(text).unwrap_or("?").parse().unwrap_or(f64::NAN),
+        };
+        point(book, at, value)?;
     }
     Ok(())
 }

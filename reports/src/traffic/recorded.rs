@@ -41,14 +41,12 @@ impl<'a> Book<'a> {
         Ok(self.pile.push((at, (time << 16) | u64::from(route)))?)
     }
 
-    /// So many requests came in the period that began `at` so many nanoseconds.
+    /// So many requests came in the period that began `at` so many nanoseconds. Periods without any
+    /// are worth writing: the traffic is as long as what was written of it.
     pub(super) fn count(&mut self, at: u64, count: u64, function: u32) -> Result<(), Wrong> {
         let Ok(number) = u32::try_from(count) else {
             return Err(Wrong::Line(format!("{count} requests, must be below 2^32")));
         };
-        if number == 0 {
-            return Ok(());
-        }
         self.requests += count;
         Ok(self.pile.push((at, (u64::from(number) << 32) | u64::from(function)))?)
     }

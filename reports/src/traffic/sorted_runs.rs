@@ -28,15 +28,7 @@ pub(super) struct Pile {
     file: Option<File>,
     /// Bytes of each run in the file, which stand one after the other.
     runs: Vec<u64>,
-    sorted: Bounds,
-}
-
-/// What is known of all pairs.
-#[derive(Clone, Copy, Debug, Default)]
-struct Bounds {
-    len: u64,
-    first: u64,
-    last: u64,
+    bounds: Option<(u64, u64)>,
 }
 
 impl Pile {
@@ -45,8 +37,7 @@ impl Pile {
     }
 
     const fn with_chunks(chunk_max: usize) -> Self {
-        let sorted = Bounds { len: 0, first: u64::MAX, last: 0 };
-        Self { chunk: Vec::new(), chunk_max, file: None, runs: Vec::new(), sorted }
+        Self { chunk: Vec::new(), chunk_max, file: None, runs: Vec::new(), bounds: None }
     }
 
     /// Adds a pair.
@@ -58,8 +49,8 @@ impl Pile {
         if self.chunk.len() == self.chunk_max {
             self.write_chunk()?;
         }
-        let Bounds { len, first, last } = self.sorted;
-        self.sorted = Bounds { len: len + 1, first: first.min(pair.0), last: last.max(pair.0) };
+        let (first, last) = self.bounds.unwrap_or((pair.0, pair.0));
+        self.bounds = Some((first.min(pair.0), last.max(pair.0)));
         self.chunk.push(pair);
         Ok(())
     }
@@ -87,8 +78,8 @@ impl Pile {
     pub(super) fn sorted(mut self) -> Arc<SortedRuns> {
         self.chunk.sort_unstable();
         self.chunk.shrink_to_fit();
-        let Self { chunk, file, runs, sorted, .. } = self;
-        Arc::new(SortedRuns { memory: chunk, file, runs, bounds: sorted })
+        let Self { chunk, file, runs, bounds, .. } = self;
+        Arc::new(SortedRuns { memory: chunk, file, runs, bounds })
     }
 }
 
@@ -98,18 +89,13 @@ pub(super) struct SortedRuns {
     memory: Vec<Pair>,
     file: Option<File>,
     runs: Vec<u64>,
-    bounds: Bounds,
+    bounds: Option<(u64, u64)>,
 }
 
 impl SortedRuns {
-    /// How many there are.
-    pub(super) const fn len(&self) -> u64 {
-        self.bounds.len
-    }
-
     /// The smallest and the largest first number.
-    pub(super) fn bounds(&self) -> Option<(u64, u64)> {
-        (self.bounds.len > 0).then_some((self.bounds.first, self.bounds.last))
+    pub(super) const fn bounds(&self) -> Option<(u64, u64)> {
+        self.bounds
     }
 
     /// All pairs, in order.
@@ -236,7 +222,6 @@ mod tests {
             let sorted = pile.sorted();
             let mut expected = pairs;
             expected.sort_unstable();
-            prop_assert_eq!(sorted.len(), expected.len() as u64);
             let ends = expected.first().zip(expected.last());
             prop_assert_eq!(sorted.bounds(), ends.map(|(first, last)| (first.0, last.0)));
             let (mut one, mut other) = (sorted.merge(), sorted.merge());
