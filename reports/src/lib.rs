@@ -12,32 +12,62 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `plan`, `slo` | what is asked, as people write it |
+//! | `run`, `solve` | all alternatives and seeds on all cores; the cheapest settings |
+//! | `alternative` | who might serve, and with which settings |
+//! | `dispatch` | this system, over the engine of `cargo sim fast` |
 //! | `lambda` | plain Lambda, reuse of environments, provisioned concurrency |
 //! | `fleet`, `managed` | containers and Lambda Managed Instances, over one engine, `pool` |
 //! | `events`, `requests`, `tracking` | what these have in common |
 //! | `money`, `usage`, `prices` | what was used, and what AWS charges: data in `prices/*.toml` |
 //! | `theory` | what queueing theory says of them |
+//! | `tally`, `estimate`, `verdict` | what is counted, how sure it is, and what it means |
 //! | `report` | what a report says |
+//! | `spread` | how times are distributed |
+//! | `traffic` | who sends requests, and what each needs |
 
+pub mod alternative;
+mod dispatch;
+mod estimate;
 mod events;
 pub mod fleet;
 pub mod lambda;
 pub mod managed;
 mod money;
+#[cfg(test)]
+mod naive;
+mod plan;
 mod pool;
 mod prices;
+mod progress;
 pub mod report;
 mod requests;
-#[cfg(test)]
+mod run;
+mod slo;
+mod solve;
+pub mod spread;
 mod tally;
 pub mod theory;
 mod tracking;
-mod usage;
+pub mod traffic;
+pub mod usage;
+mod verdict;
 
+pub use alternative::Alternative;
+pub use dispatch::{Dispatch, RunError};
 pub use fleet::FleetPlan;
 pub use lambda::LambdaPlan;
 pub use managed::ManagedPlan;
 pub use money::{Bill, Dollars};
+pub use plan::{Balancer, ColdStart, Function, Plan};
 pub use prices::{Arch, Prices, PricesError};
+pub use progress::Progress;
+pub use report::Report;
+pub use run::{ReportError, Scene};
+pub use slo::Slo;
+pub use solve::{Solved, solve};
+pub use spread::Spread;
+pub use tally::Tally;
 pub use tracking::Tracking;
-pub use usage::{Containers, MONTH, Managed, Provisioned, SnapStart, Usage, cost};
+pub use traffic::{Service, Traffic};
+pub use usage::{MONTH, Usage, cost};

@@ -40,6 +40,12 @@ impl Bill {
         Self { memory_mb, requests: 0, billed_ms: 0 }
     }
 
+    /// This many invocations, of this billed time together.
+    #[must_use]
+    pub const fn of(memory_mb: u32, requests: u64, billed_ms: u64) -> Self {
+        Self { memory_mb, requests, billed_ms }
+    }
+
     /// Adds one invocation that took `span`, its initialisation included.
     pub fn add(&mut self, span: Duration) {
         let ms = span.as_nanos().div_ceil(1_000_000);

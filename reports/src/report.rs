@@ -97,6 +97,18 @@ pub enum Kind {
     Containers,
 }
 
+impl Kind {
+    /// Every way.
+    pub const ALL: [Self; 6] = [
+        Self::Dispatch,
+        Self::Lambda,
+        Self::LambdaReuse,
+        Self::Provisioned,
+        Self::Managed,
+        Self::Containers,
+    ];
+}
+
 /// What one alternative came to.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Measured {
@@ -149,6 +161,8 @@ pub struct Measured {
 pub struct Cost {
     /// What for: "Lambda duration", "router", "load balancer".
     pub what: String,
+    /// It costs the same whatever comes.
+    pub is_fixed: bool,
     /// A month of it.
     pub month: Dollars,
 }

@@ -133,8 +133,16 @@ pub fn cost(usage: &Usage, prices: &Prices, arch: Arch) -> Result<Vec<Cost>, Pri
         ("containers", prices.fargate(arch, cpu_units, memory_mb, usage.month_time(time))),
     ];
     let lines = lines.into_iter().filter(|(_, month)| *month > Dollars::default());
-    Ok(lines.map(|(what, month)| Cost { what: what.to_owned(), month }).collect())
+    let cost = |(what, month): (&str, Dollars)| {
+        let is_fixed = FIXED.iter().any(|fixed| *fixed == what);
+        Cost { what: what.to_owned(), is_fixed, month }
+    };
+    Ok(lines.map(cost).collect())
 }
+
+/// What is paid for whatever comes, as far as it is not made to follow.
+const FIXED: [&str; 4] =
+    ["provisioned concurrency", "EC2 instances", "fee for managing them", "containers"];
 
 #[cfg(test)]
 mod tests {

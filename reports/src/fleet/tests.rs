@@ -7,8 +7,8 @@ use sim::outside::End;
 use sim::traffic::Arrival;
 
 use super::*;
-use crate::prices::{Arch, Prices};
 use crate::naive::{Tally, request};
+use crate::prices::{Arch, Prices};
 use crate::theory::Queue;
 use crate::usage::{MONTH, cost};
 

@@ -1,0 +1,360 @@
+//! Who might serve: the ways that a plan can name, with the settings that matter to whoever decides.
+//! Each is carried out elsewhere; here is what they have in common.
+
+use std::time::Duration;
+
+use dispatch_model::{Prng, Time};
+use serde::{Deserialize, Serialize};
+use sim::outside::Source;
+use sim::span;
+
+use crate::dispatch::{Dispatch, RunError};
+use crate::fleet::{self, FleetPlan};
+use crate::lambda::{self, LambdaPlan};
+use crate::managed::{self, ManagedPlan};
+use crate::plan::{Function, Plan};
+use crate::report::Kind;
+use crate::tally::Tally;
+use crate::tracking::Tracking;
+use crate::usage::Usage;
+
+/// One way to serve, as `[[alternative]]` of a plan says it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Alternative {
+    /// This system.
+    Dispatch(Dispatch),
+    /// Lambda by itself, bound at arrival.
+    Lambda(Alone),
+    /// Lambda by itself, where who waits takes what falls free first.
+    LambdaReuse(Alone),
+    /// Lambda with provisioned concurrency.
+    Provisioned(Provisioned),
+    /// Lambda Managed Instances.
+    Managed(Managed),
+    /// Containers.
+    Containers(Containers),
+}
+
+/// Lambda by itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Alone {
+    /// What it is called in the report; none: what it is.
+    pub name: Option<String>,
+    /// How often a throttled request is sent again by its client. Default 0.
+    pub retries: u32,
+}
+
+/// Lambda with provisioned concurrency.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Provisioned {
+    /// What it is called in the report; none: what is set.
+    pub name: Option<String>,
+    /// Environments that are kept. Default 10.
+    pub environments: u32,
+    /// Their number follows their use; none (default): it stays.
+    pub tracking: Option<Tracking>,
+    /// How often a throttled request is sent again by its client. Default 0.
+    pub retries: u32,
+}
+
+/// Lambda Managed Instances.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Managed {
+    /// What it is called in the report; none: what it is.
+    pub name: Option<String>,
+    /// Environments that are always there. Default 3, which is the least.
+    pub environments_min: u32,
+    /// Most environments. Default 1,000.
+    pub environments_max: u32,
+    /// Requests that one serves at once. Default 16.
+    pub slots: u32,
+    /// Processors of each. Default 1.
+    pub vcpus: f64,
+    /// The type of EC2 instances. Default `m7g.xlarge`.
+    pub instance_type: String,
+    /// Environments that share an instance. Default 1.
+    pub environments_per_instance: u32,
+}
+
+/// A fleet of containers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Containers {
+    /// What it is called in the report; none: what is set.
+    pub name: Option<String>,
+    /// Containers at the start. Default 2.
+    pub count: u32,
+    /// Requests that one serves at once. Default 10.
+    pub slots: u32,
+    /// Processors of each, in thousandths of a vCPU as AWS counts: 1,024 are one. Default 1,024.
+    pub cpu_units: u32,
+    /// Memory of each, in MB. Default 2,048.
+    pub memory_mb: u32,
+    /// Their number follows their use; none (default): it stays.
+    pub tracking: Option<Tracking>,
+    /// How long a new one takes to start. Default 60 s.
+    #[serde(with = "span")]
+    pub start: Duration,
+}
+
+impl Default for Provisioned {
+    fn default() -> Self {
+        Self { name: None, environments: 10, tracking: None, retries: 0 }
+    }
+}
+
+impl Default for Managed {
+    fn default() -> Self {
+        let plan = ManagedPlan::default();
+        Self {
+            name: None,
+            environments_min: plan.environments_min,
+            environments_max: plan.environments_max,
+            slots: plan.concurrency,
+            vcpus: plan.vcpus,
+            instance_type: plan.instance_type,
+            environments_per_instance: plan.environments_per_instance,
+        }
+    }
+}
+
+impl Default for Containers {
+    fn default() -> Self {
+        let plan = FleetPlan::default();
+        Self {
+            name: None,
+            count: plan.containers,
+            slots: plan.slots,
+            cpu_units: plan.cpu_units,
+            memory_mb: plan.memory_mb,
+            tracking: plan.tracking,
+            start: plan.start,
+        }
+    }
+}
+
+impl Alternative {
+    /// Which way it is.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Dispatch(_) => Kind::Dispatch,
+            Self::Lambda(_) => Kind::Lambda,
+            Self::LambdaReuse(_) => Kind::LambdaReuse,
+            Self::Provisioned(_) => Kind::Provisioned,
+            Self::Managed(_) => Kind::Managed,
+            Self::Containers(_) => Kind::Containers,
+        }
+    }
+
+    /// What it is called in the report.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let (given, made) = match self {
+            Self::Dispatch(it) => (&it.name, format!("lambda-dispatch, {} slots", it.slots)),
+            Self::Lambda(it) => (&it.name, "Lambda alone".to_owned()),
+            Self::LambdaReuse(it) => (&it.name, "Lambda alone, if it reuses".to_owned()),
+            Self::Provisioned(it) => (&it.name, format!("Lambda, {} provisioned", it.environments)),
+            Self::Managed(it) => (&it.name, "Managed Instances".to_owned()),
+            Self::Containers(it) => (&it.name, format!("{} containers", it.count)),
+        };
+        given.clone().unwrap_or(made)
+    }
+
+    /// Processors and memory of an instance, its slots, and what else is set, to be read.
+    #[must_use]
+    pub fn settings(&self, function: &Function) -> Vec<(String, String)> {
+        let memory = |mb: u32| ("memory".to_owned(), format!("{mb} MB"));
+        let set = |name: &str, value: String| (name.to_owned(), value);
+        match self {
+            Self::Dispatch(it) => {
+                let mut all = vec![
+                    set("slots", it.slots.to_string()),
+                    memory(it.memory_mb(function)),
+                    set("scaling", format!("{:?}", it.scaling).to_lowercase()),
+                    set("linger", span::write(it.linger)),
+                    set("instances", format!("{} to {}", it.instances_min, it.instances_max)),
+                ];
+                if it.routers != 1 {
+                    all.push(set("routers", it.routers.to_string()));
+                }
+                all
+            }
+            Self::Lambda(_) | Self::LambdaReuse(_) => vec![memory(function.memory_mb)],
+            Self::Provisioned(it) => {
+                let mut all = vec![
+                    set("provisioned", it.environments.to_string()),
+                    memory(function.memory_mb),
+                ];
+                all.extend(it.tracking.map(tracked));
+                all
+            }
+            Self::Managed(it) => vec![
+                set("slots", it.slots.to_string()),
+                set("environments", format!("{} to {}", it.environments_min, it.environments_max)),
+                set("instance", it.instance_type.clone()),
+            ],
+            Self::Containers(it) => {
+                let mut all = vec![
+                    set("containers", it.count.to_string()),
+                    set("slots", it.slots.to_string()),
+                    set("vCPU", format!("{}", f64::from(it.cpu_units) / 1_024.0)),
+                    memory(it.memory_mb),
+                ];
+                all.extend(it.tracking.map(tracked));
+                all
+            }
+        }
+    }
+
+    /// Whether it can be run.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, and what is allowed.
+    pub fn check(&self) -> Result<(), String> {
+        let least = |name: &str, value: u32| {
+            if value == 0 { Err(format!("{name} is 0, must be at least 1")) } else { Ok(()) }
+        };
+        match self {
+            Self::Dispatch(it) => it.check(),
+            Self::Lambda(_) | Self::LambdaReuse(_) => Ok(()),
+            Self::Provisioned(it) => least("environments", it.environments),
+            Self::Managed(it) => {
+                least("slots", it.slots)?;
+                least("environments_per_instance", it.environments_per_instance)?;
+                least("environments_min", it.environments_min)?;
+                if it.vcpus.is_finite() && it.vcpus > 0.0 {
+                    Ok(())
+                } else {
+                    Err(format!("vcpus is {}, must be more than 0", it.vcpus))
+                }
+            }
+            Self::Containers(it) => {
+                least("count", it.count)?;
+                least("slots", it.slots)?;
+                least("cpu_units", it.cpu_units)
+            }
+        }
+        .map_err(|why| format!("alternative `{}`: {why}", self.name()))
+    }
+
+    /// Serves all that `open` gives.
+    pub(crate) fn run<S: Source>(
+        &self,
+        plan: &Plan,
+        cold_start: Duration,
+        seed: u64,
+        tally: &mut Tally,
+        mut open: impl FnMut() -> S,
+    ) -> Result<Usage, RunError> {
+        if let Self::Dispatch(dispatch) = self {
+            return dispatch.run(plan, cold_start, seed, tally, open);
+        }
+        let mut source = open();
+        let usage = match self {
+            Self::Dispatch(_) => Usage::default(),
+            Self::Lambda(it) => {
+                let plan = on_demand(plan, cold_start, seed, it.retries);
+                lambda::run(&plan, &mut source, tally)
+            }
+            Self::LambdaReuse(it) => {
+                let mut plan = on_demand(plan, cold_start, seed, it.retries);
+                plan.service.late_binding = true;
+                lambda::run(&plan, &mut source, tally)
+            }
+            Self::Provisioned(it) => {
+                let mut plan = on_demand(plan, cold_start, seed, it.retries);
+                plan.service.provisioned = it.environments;
+                plan.tracking = it.tracking;
+                lambda::run(&plan, &mut source, tally)
+            }
+            Self::Managed(it) => {
+                let plan = ManagedPlan {
+                    environments_min: it.environments_min,
+                    environments_max: it.environments_max,
+                    concurrency: it.slots,
+                    vcpus: it.vcpus,
+                    instance_type: it.instance_type.clone(),
+                    environments_per_instance: it.environments_per_instance,
+                    ..ManagedPlan::default()
+                };
+                managed::run(&plan, &mut source, tally)
+            }
+            Self::Containers(it) => {
+                let plan = FleetPlan {
+                    containers: it.count,
+                    slots: it.slots,
+                    cpu_units: it.cpu_units,
+                    memory_mb: it.memory_mb,
+                    tracking: it.tracking,
+                    start: it.start,
+                    ..FleetPlan::default()
+                };
+                fleet::run(&plan, &mut source, tally)
+            }
+        };
+        tally.finish(Time::ZERO + usage.span)?;
+        Ok(usage)
+    }
+
+    /// What each other way to serve would take for a load of `peak` requests at once: from too
+    /// little to plenty.
+    pub(crate) fn scaled_to(peak: u32) -> Vec<Self> {
+        let alone = Alone::default();
+        let mut all = vec![Self::Lambda(alone.clone()), Self::LambdaReuse(alone)];
+        let mut counts: Vec<_> =
+            [10, 25, 50, 75, 100, 125].map(|percent| (peak * percent / 100).max(1)).to_vec();
+        counts.dedup();
+        for environments in counts {
+            all.push(Self::Provisioned(Provisioned { environments, ..Provisioned::default() }));
+        }
+        let slots = Containers::default().slots;
+        let mut counts: Vec<_> = [25, 50, 75, 100, 150, 200]
+            .map(|percent| (peak * percent).div_ceil(100 * slots).max(1))
+            .to_vec();
+        counts.dedup();
+        for count in counts {
+            all.push(Self::Containers(Containers { count, ..Containers::default() }));
+        }
+        let slots = Managed::default().slots;
+        let mut counts: Vec<_> =
+            [50, 100, 200].map(|percent| (peak * percent).div_ceil(100 * slots).max(3)).to_vec();
+        counts.dedup();
+        for environments_min in counts {
+            let name = Some(format!("Managed Instances, at least {environments_min}"));
+            all.push(Self::Managed(Managed { environments_min, name, ..Managed::default() }));
+        }
+        all
+    }
+}
+
+fn tracked(tracking: Tracking) -> (String, String) {
+    let Tracking { target, min, max, .. } = tracking;
+    ("follows".to_owned(), format!("{:.0} % busy, {min} to {max}", target * 100.0))
+}
+
+fn on_demand(plan: &Plan, cold_start: Duration, seed: u64, retries: u32) -> LambdaPlan {
+    let function = &plan.function;
+    let service = emulator::model::Config {
+        account_concurrency: function.concurrency,
+        cold_start: function.placing,
+        function_timeout: function.timeout,
+        idle_timeout: function.idle_timeout,
+        memory_mb: function.memory_mb,
+        ramp_environments: function.ramp,
+        ..emulator::model::Config::default()
+    };
+    LambdaPlan {
+        service,
+        init: cold_start.saturating_sub(function.placing),
+        retries,
+        deploys: plan.traffic.deploys().iter().map(|at| Time::ZERO + *at).collect(),
+        seed: Prng::new(seed).next_u64(),
+        ..LambdaPlan::default()
+    }
+}

@@ -1,0 +1,268 @@
+//! A plan of a report, as people write it in TOML: what comes, what the function is like, and who
+//! might serve.
+//!
+//! ```toml
+//! title = "A shop with spikes"
+//!
+//! [traffic]
+//! kind = "poisson"
+//! rate = 250
+//! for = "1h"
+//!
+//! [service]
+//! time = { kind = "log-normal", median = "40ms", p99 = "400ms" }
+//!
+//! [cold_start]
+//! time = "3s"
+//!
+//! [[alternative]]
+//! kind = "dispatch"
+//! slots = 10
+//!
+//! [[alternative]]
+//! kind = "lambda"
+//! ```
+//!
+//! Everything but `title`, `traffic` and `service` has a default. Without an `[[alternative]]` the
+//! usual ones are compared.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use sim::span;
+
+use crate::alternative::{Alone, Alternative, Containers, Managed, Provisioned};
+use crate::dispatch::Dispatch;
+use crate::prices::Arch;
+use crate::spread::Spread;
+use crate::traffic::{Format, Opened, Service, Traffic, TrafficError};
+
+/// What a report is to be made of.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// What it is about, in a few words.
+    pub title: String,
+    /// The first seed; decides all that is left to chance. Default 1.
+    #[serde(default = "one")]
+    pub seed: u64,
+    /// How many seeds, for confidence intervals. Default 5.
+    #[serde(default = "five")]
+    pub seeds: u32,
+    /// Whose prices. Default `us-east-1`.
+    #[serde(default = "usual_region")]
+    pub region: String,
+    /// What comes.
+    pub traffic: Traffic,
+    /// What each request needs.
+    pub service: Service,
+    /// How long new environments take.
+    #[serde(default)]
+    pub cold_start: ColdStart,
+    /// The Lambda function.
+    #[serde(default)]
+    pub function: Function,
+    /// The load balancer in front of everything.
+    #[serde(default)]
+    pub balancer: Balancer,
+    /// What the answer has to meet, as in `p99<300ms, cold<0.1%`; none: see the verdict.
+    #[serde(default)]
+    pub slo: Option<String>,
+    /// Whether each of t, T and the slots is also tried 20 % lower and higher, and other numbers of
+    /// slots are tried. Default true.
+    #[serde(default = "yes")]
+    pub sweep: bool,
+    /// Who might serve; none: the usual ones.
+    #[serde(default, rename = "alternative")]
+    pub alternatives: Vec<Alternative>,
+}
+
+/// How long new environments take.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ColdStart {
+    /// T: from an invoke to the first request on its new environment. Default 1 s. With SnapStart
+    /// it is the time of a restore.
+    pub time: Spread,
+}
+
+impl Default for ColdStart {
+    fn default() -> Self {
+        Self { time: Spread::fixed(Duration::from_secs(1)) }
+    }
+}
+
+/// The Lambda function and its account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Function {
+    /// Memory, in MB. Default 1,024. 1,769 MB come with one processor.
+    pub memory_mb: u32,
+    /// `arm` (default) or `x86`.
+    pub processors: Arch,
+    /// Invokes that may be in flight: the account's limit, or what is reserved. Default 1,000.
+    pub concurrency: u32,
+    /// New environments allowed in 10 s. Default 1,000.
+    pub ramp: u32,
+    /// How long an environment is kept without an invoke. Default 7 min.
+    #[serde(with = "span")]
+    pub idle_timeout: Duration,
+    /// How long an invoke may take. Default 15 min.
+    #[serde(with = "span")]
+    pub timeout: Duration,
+    /// The part of a cold start that is AWS's own and not billed. Default 200 ms.
+    #[serde(with = "span")]
+    pub placing: Duration,
+}
+
+impl Default for Function {
+    fn default() -> Self {
+        Self {
+            memory_mb: 1_024,
+            processors: Arch::Arm,
+            concurrency: 1_000,
+            ramp: 1_000,
+            idle_timeout: Duration::from_secs(7 * 60),
+            timeout: Duration::from_secs(15 * 60),
+            placing: Duration::from_millis(200),
+        }
+    }
+}
+
+/// An Application Load Balancer, which is paid for by the hour and by what passes.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Balancer {
+    /// Whether there is one. Default true: in front of every alternative, as all need a way in.
+    pub used: bool,
+    /// Bytes of a request and its response. Default 20,000.
+    pub bytes: u64,
+    /// Requests of one connection. Default 10.
+    pub requests_per_connection: u64,
+}
+
+impl Default for Balancer {
+    fn default() -> Self {
+        Self { used: true, bytes: 20_000, requests_per_connection: 10 }
+    }
+}
+
+impl Balancer {
+    /// Capacity units that `rate` requests a second take: one is 25 new connections a second, or a
+    /// GB an hour, whichever is more.
+    pub(crate) fn lcus(&self, rate: f64) -> f64 {
+        let connections = rate / self.requests_per_connection.max(1) as f64 / 25.0;
+        let gigabytes = rate * self.bytes as f64 * 3_600.0 / 1e9;
+        connections.max(gigabytes)
+    }
+}
+
+impl Plan {
+    /// Reads the plan that `text` says.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be read, and why.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let plan: Self = toml::from_str(text).map_err(|error| error.to_string())?;
+        let names: Vec<_> = plan.alternatives.iter().map(Alternative::name).collect();
+        let twice = names.iter().enumerate().find(|(at, name)| names[..*at].contains(name));
+        if let Some((_, name)) = twice {
+            return Err(format!(
+                "two alternatives are called `{name}`; give one of them another `name`"
+            ));
+        }
+        Ok(plan)
+    }
+
+    /// A plan for what stands in recordings, of a function with this service time where they have
+    /// none, this cold start and this memory.
+    ///
+    /// # Errors
+    ///
+    /// `format` is none.
+    pub fn recorded(
+        format: &str,
+        files: &[PathBuf],
+        service: Duration,
+        cold_start: Duration,
+        memory_mb: u32,
+    ) -> Result<Self, String> {
+        let format: Format = format.parse()?;
+        let names: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
+        let title = match &names[..] {
+            [only] => format!("What stands in {only}"),
+            many => format!("What stands in {} files", many.len()),
+        };
+        Ok(Self {
+            title,
+            seed: one(),
+            seeds: five(),
+            region: usual_region(),
+            traffic: Traffic::recorded(format, names),
+            service: Service::new(Spread::fixed(service)),
+            cold_start: ColdStart { time: Spread::fixed(cold_start) },
+            function: Function { memory_mb, ..Function::default() },
+            balancer: Balancer::default(),
+            slo: None,
+            sweep: true,
+            alternatives: Vec::new(),
+        })
+    }
+
+    /// Opens its traffic; paths are relative to `folder`.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be used.
+    pub fn open(&mut self, folder: &Path) -> Result<Opened, TrafficError> {
+        self.cold_start.time.read(folder)?;
+        self.traffic.open(&self.service, folder)
+    }
+
+    /// The first alternative that is this system's, or the usual one.
+    pub(crate) fn first_dispatch(&self) -> Dispatch {
+        let ours = self.alternatives.iter().find_map(|alternative| match alternative {
+            Alternative::Dispatch(dispatch) => Some(dispatch.clone()),
+            Alternative::Lambda(_)
+            | Alternative::LambdaReuse(_)
+            | Alternative::Provisioned(_)
+            | Alternative::Managed(_)
+            | Alternative::Containers(_) => None,
+        });
+        ours.unwrap_or_default()
+    }
+
+    /// What is compared where nothing is said, for a load that Lambda by itself would meet with
+    /// `peak` environments at once.
+    pub(crate) fn usual(peak: u32) -> Vec<Alternative> {
+        let containers = Containers::default();
+        let count = peak.div_ceil(containers.slots).max(2);
+        let environments = (peak - peak / 5).max(1);
+        vec![
+            Alternative::Dispatch(Dispatch::default()),
+            Alternative::Lambda(Alone::default()),
+            Alternative::LambdaReuse(Alone::default()),
+            Alternative::Provisioned(Provisioned { environments, ..Provisioned::default() }),
+            Alternative::Managed(Managed::default()),
+            Alternative::Containers(Containers { count, ..containers }),
+        ]
+    }
+}
+
+const fn one() -> u64 {
+    1
+}
+
+const fn five() -> u32 {
+    5
+}
+
+const fn yes() -> bool {
+    true
+}
+
+fn usual_region() -> String {
+    "us-east-1".to_owned()
+}

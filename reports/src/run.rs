@@ -1,0 +1,495 @@
+//! Runs every alternative with every seed over the same arrivals, on all cores, and puts together
+//! what a report says.
+
+use std::fmt;
+use std::io::Write;
+use std::num::NonZero;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use dispatch_model::Prng;
+
+use crate::alternative::{Alone, Alternative};
+use crate::dispatch::{Dispatch, RunError};
+use crate::money::Dollars;
+use crate::plan::Plan;
+use crate::prices::{Arch, Prices, PricesError};
+use crate::progress::{Outside, Progress, Survey};
+use crate::report::{
+    Arrived, Changed, Cost, Estimate, Kind, Measured, Method, Quantiles, Report, Theory, Tried,
+};
+use crate::slo::Slo;
+use crate::tally::Tally;
+use crate::theory::Queue;
+use crate::traffic::{Opened, TrafficError};
+use crate::usage::{self, MONTH, Usage};
+use crate::verdict;
+
+/// What a report is made with, beside its plan.
+pub struct Scene<'a> {
+    /// The plan.
+    pub plan: &'a Plan,
+    /// Its traffic, read.
+    pub traffic: &'a Opened,
+    /// What AWS charges.
+    pub prices: &'a Prices,
+    /// Who is told how far it is, and says when to stop.
+    pub progress: &'a Progress,
+}
+
+impl fmt::Debug for Scene<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scene").field("plan", &self.plan.title).finish_non_exhaustive()
+    }
+}
+
+/// Why there is no report.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// Something of the plan is not as it may be.
+    #[error("{0}")]
+    Plan(String),
+    /// The traffic cannot be read.
+    #[error(transparent)]
+    Traffic(#[from] TrafficError),
+    /// An alternative cannot be run.
+    #[error("{name}: {error}")]
+    Run {
+        /// Which.
+        name: String,
+        /// Why.
+        error: RunError,
+    },
+    /// Nobody wanted it any more.
+    #[error("stopped")]
+    Stopped,
+}
+
+/// One run of one alternative.
+#[derive(Clone, Copy, Debug)]
+struct Job<'a> {
+    alternative: &'a Alternative,
+    seed: u64,
+    /// Service times and cold starts are so many times as long.
+    factors: (f64, f64),
+    /// Where to leave what can be said of the traffic.
+    survey: Option<&'a Mutex<Survey>>,
+}
+
+impl<'a> Job<'a> {
+    const fn new(alternative: &'a Alternative, seed: u64) -> Self {
+        Self { alternative, seed, factors: (1.0, 1.0), survey: None }
+    }
+}
+
+struct Done {
+    tally: Tally,
+    usage: Usage,
+}
+
+impl<'a> Scene<'a> {
+    /// The report. `command` is how to make it again, `version` the program's.
+    ///
+    /// # Errors
+    ///
+    /// See [`ReportError`].
+    pub fn report(&self, command: &str, version: &str) -> Result<Report, ReportError> {
+        let plan = self.plan;
+        let slo: Option<Slo> =
+            plan.slo.as_ref().map(|text| text.parse()).transpose().map_err(ReportError::Plan)?;
+        let slo = slo.unwrap_or_else(Slo::usual);
+        let alternatives = self.alternatives()?;
+        for alternative in &alternatives {
+            alternative.check().map_err(ReportError::Plan)?;
+        }
+        let changes = if plan.sweep { changes(&alternatives) } else { Vec::new() };
+        let swept = if plan.sweep { swept(&alternatives) } else { Vec::new() };
+        let seeds = 0..u64::from(plan.seeds.max(1));
+        let mut jobs: Vec<_> = alternatives
+            .iter()
+            .flat_map(|alternative| seeds.clone().map(move |seed| (alternative, seed)))
+            .map(|(alternative, seed)| Job::new(alternative, seed))
+            .collect();
+        let survey = Mutex::new(Survey::new());
+        jobs[0].survey = Some(&survey);
+        jobs.extend(changes.iter().map(|change| {
+            let factors = change.factors;
+            Job { factors, ..Job::new(&change.alternative, 0) }
+        }));
+        jobs.extend(swept.iter().map(|alternative| Job::new(alternative, 0)));
+        self.progress.expect(self.traffic.expected() * jobs.len() as u64);
+        let mut done = self.run_all(&jobs)?.into_iter();
+
+        let mut digest = 0_u64;
+        let mut take = |count: usize| done.by_ref().take(count).collect::<Vec<_>>();
+        let mut measured = Vec::new();
+        for alternative in &alternatives {
+            let runs = take(seeds.clone().count());
+            for run in &runs {
+                digest = digest.rotate_left(7) ^ run.tally.digest();
+            }
+            measured.push(self.measured(alternative, &runs)?);
+        }
+        let sensitivity = changes.iter().zip(take(changes.len()));
+        let sensitivity: Result<_, _> =
+            sensitivity.map(|(change, run)| self.changed(change, run)).collect();
+        let swept = swept.iter().zip(take(swept.len()));
+        let swept: Result<Vec<_>, _> =
+            swept.map(|(alternative, run)| self.measured(alternative, &[run])).collect();
+        let (sensitivity, swept) = (sensitivity?, swept?);
+        drop(jobs);
+        let arrived = self.arrived(&survey.into_inner().expect("nobody panics with it"));
+        let best = verdict::best(&measured, &slo).expect("there is an alternative");
+        measured[best].is_best = true;
+        Ok(Report {
+            title: plan.title.clone(),
+            verdict: verdict::sentence(&arrived, &measured, best, &slo),
+            findings: verdict::findings(&arrived, &measured, &slo),
+            traffic: arrived,
+            tried: tried(&measured, &swept),
+            alternatives: measured,
+            sensitivity,
+            method: Method {
+                seed: plan.seed,
+                seeds: plan.seeds.max(1),
+                digest: format!("{digest:016x}"),
+                version: version.to_owned(),
+                prices: self.prices.about(),
+                command: command.to_owned(),
+                assumptions: self.assumptions(),
+            },
+        })
+    }
+
+    /// Runs one alternative with the first seed, and writes a line for each request into `file`.
+    ///
+    /// # Errors
+    ///
+    /// See [`ReportError`].
+    pub fn per_request(&self, name: &str, file: Box<dyn Write + Send>) -> Result<(), ReportError> {
+        let all = self.alternatives()?;
+        let names = || all.iter().map(|it| it.name()).collect::<Vec<_>>().join("`, `");
+        let alternative = all.iter().find(|it| it.name() == name).ok_or_else(|| {
+            ReportError::Plan(format!("no alternative is called `{name}`; there are `{}`", names()))
+        })?;
+        let job = Job::new(alternative, 0);
+        let tally = Tally::with_requests(self.traffic.span(), file);
+        self.run(&job, tally).map(drop)
+    }
+
+    /// What alternatives come to, each over one seed.
+    pub(crate) fn measure(
+        &self,
+        alternatives: &[Alternative],
+    ) -> Result<Vec<Measured>, ReportError> {
+        let jobs: Vec<_> = alternatives.iter().map(|it| Job::new(it, 0)).collect();
+        self.progress.expect(self.traffic.expected() * jobs.len() as u64);
+        let done = self.run_all(&jobs)?;
+        let pairs = alternatives.iter().zip(done);
+        pairs.map(|(alternative, run)| self.measured(alternative, &[run])).collect()
+    }
+
+    /// What is compared: the plan's, or the usual ones, as large as the traffic needs them.
+    fn alternatives(&self) -> Result<Vec<Alternative>, ReportError> {
+        if self.plan.alternatives.is_empty() {
+            return Ok(Plan::usual(self.peak_concurrency()?));
+        }
+        Ok(self.plan.alternatives.clone())
+    }
+
+    /// Environments that Lambda by itself would have at once: how large everything else must be.
+    pub(crate) fn peak_concurrency(&self) -> Result<u32, ReportError> {
+        let alone = [Alternative::Lambda(Alone::default())];
+        Ok(self.measure(&alone)?[0].instances_peak.mean.max(1.0) as u32)
+    }
+
+    fn measured(&self, alternative: &Alternative, runs: &[Done]) -> Result<Measured, ReportError> {
+        let plan = self.plan;
+        let each = |value: &dyn Fn(&Done) -> f64| {
+            Estimate::not_below_zero(&runs.iter().map(value).collect::<Vec<_>>())
+        };
+        let share = |count: &dyn Fn(&Done) -> u64| {
+            each(&|run| count(run) as f64 / (run.tally.requests as f64).max(1.0))
+        };
+        let tallies = runs.iter().map(|run| &run.tally);
+        let first = &runs[0];
+        let mut bills = Vec::new();
+        for run in runs {
+            let bill = self.bill(alternative, run);
+            bills.push(bill.map_err(|why| ReportError::Plan(why.to_string()))?);
+        }
+        let costs = mean_costs(&bills);
+        let month: Dollars = costs.iter().map(|cost| cost.month).sum();
+        let requests = first.tally.requests as f64 / self.span_s() * verdict::MONTH_S;
+        let per_million = month.picodollars() as f64 / (requests / 1e6).max(1e-9);
+        Ok(Measured {
+            name: alternative.name(),
+            kind: alternative.kind(),
+            settings: alternative.settings(&plan.function),
+            wait: Quantiles::of(tallies.clone(), |tally, at| tally.wait(at).as_secs_f64()),
+            total: Quantiles::of(tallies, |tally, at| tally.total(at).as_secs_f64()),
+            cold: share(&|run| run.tally.cold),
+            refused: share(&|run| run.tally.refused),
+            throttled: share(&|run| run.usage.throttled),
+            instances_mean: each(&|run| run.tally.instances_mean()),
+            instances_peak: each(&|run| f64::from(run.tally.instances_peak)),
+            utilisation: each(&|run| {
+                run.tally.busy_seconds() / run.usage.paid_slot_time.as_secs_f64().max(1e-9)
+            }),
+            gb_seconds_month: first.usage.gb_seconds_month(),
+            invokes_month: first.usage.lambda_requests_month() as f64,
+            costs,
+            month,
+            per_million: Dollars::from_picodollars(per_million as u64),
+            is_best: false,
+            nines: first.tally.nines(),
+            timeline: first.tally.timeline(),
+            gantt: first.tally.bars(),
+            theory: self.theory(alternative, runs),
+        })
+    }
+
+    /// What a month of `run` costs.
+    fn bill(&self, alternative: &Alternative, run: &Done) -> Result<Vec<Cost>, PricesError> {
+        let (plan, prices) = (self.plan, self.prices);
+        let arch = plan.function.processors;
+        let mut costs = usage::cost(&run.usage, prices, arch)?;
+        if let Alternative::Dispatch(it) = alternative {
+            let router = prices.fargate(Arch::Arm, it.router_cpu_units, it.router_memory_mb, MONTH);
+            let month = (0..it.routers.max(1)).map(|_| router).sum();
+            costs.push(Cost { what: "routers".to_owned(), is_fixed: true, month });
+        }
+        let balancer = &plan.balancer;
+        if balancer.used {
+            let rate = run.tally.requests as f64 / self.span_s();
+            let lcus = balancer.lcus(rate);
+            let hours = prices.alb(MONTH, Duration::ZERO);
+            let units = prices.alb(Duration::ZERO, MONTH.mul_f64(lcus));
+            costs.push(Cost { what: "load balancer".to_owned(), is_fixed: true, month: hours });
+            costs.push(Cost {
+                what: "its capacity units".to_owned(),
+                is_fixed: false,
+                month: units,
+            });
+        }
+        Ok(costs)
+    }
+
+    /// Erlang's formula, where it holds: a fleet that neither grows nor shrinks, and times and
+    /// arrivals without a memory.
+    fn theory(&self, alternative: &Alternative, runs: &[Done]) -> Option<Theory> {
+        let Alternative::Containers(fleet) = alternative else { return None };
+        let (rate, service) = self.traffic.memoryless()?;
+        let slots = fleet.count * fleet.slots;
+        let wait = Queue { rate, service, slots }.wait().filter(|_| fleet.tracking.is_none())?;
+        let simulated = runs.iter().map(|run| run.tally.wait_mean()).sum::<f64>();
+        Some(Theory {
+            formula: format!("Erlang C, M/M/{slots}"),
+            wait,
+            simulated: simulated / runs.len() as f64,
+        })
+    }
+
+    fn changed(&self, change: &Change, run: Done) -> Result<Changed, ReportError> {
+        let measured = self.measured(&change.alternative, &[run])?;
+        Ok(Changed {
+            what: change.what.to_owned(),
+            factor: change.factor,
+            wait_p99: measured.wait.p99.mean,
+            cold: measured.cold.mean,
+            month: measured.month,
+        })
+    }
+
+    fn arrived(&self, survey: &Survey) -> Arrived {
+        Arrived {
+            about: self.traffic.about(),
+            requests: survey.requests,
+            span: self.traffic.span(),
+            rate_mean: survey.requests as f64 / self.span_s(),
+            rate_peak: survey.most_in_a_second as f64,
+            service_mean: survey.service_mean(),
+            service_p99: survey.service_p99(),
+            cold_start: self.plan.cold_start.time.mean(),
+            bad_lines: self.traffic.bad().lines,
+        }
+    }
+
+    /// What was assumed, a sentence each.
+    fn assumptions(&self) -> Vec<String> {
+        let mut all = vec![
+            "This system: the dispatcher and the extension's machine that production runs, over \
+             discrete events; network delays as set, no losses."
+                .to_owned(),
+            "Lambda: the emulator's model of it; environments are reaped some minutes after their \
+             last invoke, which AWS does not promise."
+                .to_owned(),
+            "A month is 730 hours of traffic like this.".to_owned(),
+            "Left out: data transfer, logs, NAT gateways, free tiers, savings plans.".to_owned(),
+        ];
+        if self.traffic.service().needs_processor() {
+            all.push(
+                "Requests on one instance share its processors as they stand at the start of each; \
+                 what begins or ends later is not looked at."
+                    .to_owned(),
+            );
+        }
+        if let Some(recording) = self.traffic.recording()
+            && recording.untimed() > 0
+        {
+            all.push(format!(
+                "{} recorded requests had no service time; they take what the plan says.",
+                recording.untimed()
+            ));
+        }
+        all
+    }
+
+    fn span_s(&self) -> f64 {
+        self.traffic.span().as_secs_f64().max(1e-9)
+    }
+
+    fn run(&self, job: &Job<'_>, mut tally: Tally) -> Result<Done, ReportError> {
+        let plan = self.plan;
+        let seed = plan.seed.wrapping_add(job.seed);
+        let (service_factor, cold_factor) = job.factors;
+        let cold_start = plan.cold_start.time.mean().mul_f64(cold_factor);
+        let open = || Outside {
+            traffic: self.traffic.stream(seed),
+            cold_start: &plan.cold_start.time,
+            placing: plan.function.placing,
+            chance: Prng::new(seed ^ STARTS),
+            service_factor,
+            cold_factor,
+            progress: self.progress,
+            count: 0,
+            stopped: false,
+            survey: job.survey.map(|place| (Survey::new(), place)),
+        };
+        let failed = |error| ReportError::Run { name: job.alternative.name(), error };
+        let usage =
+            job.alternative.run(plan, cold_start, seed, &mut tally, open).map_err(failed)?;
+        if self.progress.is_stopped() {
+            return Err(ReportError::Stopped);
+        }
+        Ok(Done { tally, usage })
+    }
+
+    /// All of `jobs`, on all cores, in their order.
+    fn run_all(&self, jobs: &[Job<'_>]) -> Result<Vec<Done>, ReportError> {
+        let next = AtomicUsize::new(0);
+        let results: Vec<_> = jobs.iter().map(|_| Mutex::new(None)).collect();
+        let work = || {
+            loop {
+                let place = next.fetch_add(1, Ordering::Relaxed);
+                let Some(job) = jobs.get(place) else { break };
+                let done = self.run(job, Tally::new(self.traffic.span()));
+                if done.is_err() {
+                    self.progress.stop();
+                }
+                *results[place].lock().expect("nobody panics with it") = Some(done);
+            }
+        };
+        let cores = thread::available_parallelism().map_or(1, NonZero::get);
+        thread::scope(|scope| {
+            for _ in 1..cores.min(jobs.len().max(1)) {
+                scope.spawn(work);
+            }
+            work();
+        });
+        let mut all = Vec::with_capacity(jobs.len());
+        let mut stopped = false;
+        for result in results {
+            match result.into_inner().expect("nobody panics with it") {
+                Some(Ok(done)) => all.push(done),
+                Some(Err(ReportError::Stopped)) | None => stopped = true,
+                // One that failed stops the rest, and is the one to tell of.
+                Some(Err(error)) => return Err(error),
+            }
+        }
+        if stopped { Err(ReportError::Stopped) } else { Ok(all) }
+    }
+}
+
+/// What was tried, for the picture of cost against wait.
+pub(crate) fn tried(alternatives: &[Measured], others: &[Measured]) -> Vec<Tried> {
+    let all: Vec<_> = alternatives.iter().chain(others).collect();
+    let beats = |one: &Measured, other: &Measured| {
+        let (mine, theirs) = (one.total.p99.mean, other.total.p99.mean);
+        one.month <= other.month && mine <= theirs && (one.month < other.month || mine < theirs)
+    };
+    all.iter()
+        .map(|it| Tried {
+            name: it.name.clone(),
+            kind: it.kind,
+            total_p99: it.total.p99.mean,
+            month: it.month,
+            is_best_for_its_price: !all.iter().any(|other| beats(other, it)),
+        })
+        .collect()
+}
+
+/// One thing that is otherwise.
+struct Change {
+    alternative: Alternative,
+    what: &'static str,
+    factor: f64,
+    factors: (f64, f64),
+}
+
+/// t, T and the slots of the first alternative of ours, 20 % lower and higher.
+fn changes(alternatives: &[Alternative]) -> Vec<Change> {
+    let Some(Alternative::Dispatch(ours)) =
+        alternatives.iter().find(|it| it.kind() == Kind::Dispatch)
+    else {
+        return Vec::new();
+    };
+    let mut all = Vec::new();
+    for factor in [0.8, 1.2] {
+        let same = || Alternative::Dispatch(ours.clone());
+        all.push(Change { alternative: same(), what: "t", factor, factors: (factor, 1.0) });
+        all.push(Change { alternative: same(), what: "T", factor, factors: (1.0, factor) });
+        let slots = (f64::from(ours.slots) * factor).round().max(1.0) as u32;
+        if slots != ours.slots {
+            let alternative = Alternative::Dispatch(Dispatch { slots, ..ours.clone() });
+            all.push(Change { alternative, what: "slots", factor, factors: (1.0, 1.0) });
+        }
+    }
+    all
+}
+
+/// The first alternative of ours with other numbers of slots.
+fn swept(alternatives: &[Alternative]) -> Vec<Alternative> {
+    let Some(Alternative::Dispatch(ours)) =
+        alternatives.iter().find(|it| it.kind() == Kind::Dispatch)
+    else {
+        return Vec::new();
+    };
+    let other = |slots: &u32| *slots != ours.slots;
+    let with = |slots| {
+        let name = Some(format!("lambda-dispatch, {slots} slots"));
+        Alternative::Dispatch(Dispatch { slots, name, ..ours.clone() })
+    };
+    [1, 2, 5, 10, 20, 40].into_iter().filter(other).map(with).collect()
+}
+
+/// Keeps the chance of cold starts apart from everybody else's.
+const STARTS: u64 = 0x7374_6172_7473_5f5f;
+
+/// The lines of several bills, each with its mean.
+fn mean_costs(bills: &[Vec<Cost>]) -> Vec<Cost> {
+    let mut all: Vec<(Cost, u128)> = Vec::new();
+    for cost in bills.iter().flatten() {
+        let amount = u128::from(cost.month.picodollars());
+        match all.iter_mut().find(|(known, _)| known.what == cost.what) {
+            Some((_, sum)) => *sum += amount,
+            None => all.push((cost.clone(), amount)),
+        }
+    }
+    let mean = |sum: u128| u64::try_from(sum / bills.len().max(1) as u128).unwrap_or(u64::MAX);
+    all.into_iter()
+        .map(|(cost, sum)| Cost { month: Dollars::from_picodollars(mean(sum)), ..cost })
+        .collect()
+}

@@ -1,0 +1,112 @@
+//! Which settings are the cheapest that meet a limit, and what keeps them from being cheaper.
+//!
+//! Every way to serve has one setting that buys speed for money: slots, provisioned environments,
+//! containers. Those are tried from few to many; of this system's best number of slots, the other
+//! settings are tried too. What is found is the best of what was tried, no less and no more.
+
+use serde::Serialize;
+
+use crate::alternative::Alternative;
+use crate::dispatch::Dispatch;
+use crate::report::{Kind, Measured, Tried};
+use crate::run::{ReportError, Scene, tried};
+use crate::slo::Slo;
+
+/// What was found.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Solved {
+    /// What had to be met.
+    pub slo: String,
+    /// The cheapest that meets it; none if nothing does.
+    pub best: Option<Measured>,
+    /// Which limit is nearest to being broken by it.
+    pub binds: Option<String>,
+    /// Why not the next cheaper one of the same kind: its name, and what it breaks.
+    pub cheaper: Option<(String, String)>,
+    /// The cheapest of every kind that meets it, or the nearest to it, with what that breaks.
+    pub kinds: Vec<(Measured, Option<String>)>,
+    /// Everything that was tried.
+    pub tried: Vec<Tried>,
+}
+
+/// Finds the cheapest settings that meet `slo`.
+///
+/// # Errors
+///
+/// See [`ReportError`].
+pub fn solve(scene: &Scene<'_>, slo: &Slo) -> Result<Solved, ReportError> {
+    let peak = scene.peak_concurrency()?;
+    let mut tries = first_tries(scene, peak);
+    let mut all = scene.measure(&tries)?;
+    let ours = cheapest(&all, slo, |kind| kind == Kind::Dispatch).map(|index| tries[index].clone());
+    if let Some(Alternative::Dispatch(ours)) = ours {
+        let more = refined(&ours);
+        all.extend(scene.measure(&more)?);
+        tries.extend(more);
+    }
+    let best = cheapest(&all, slo, |_| true);
+    let kinds = Kind::ALL.into_iter().filter_map(|kind| {
+        let index = cheapest(&all, slo, |other| other == kind).or_else(|| nearest(&all, slo, kind));
+        index.map(|index| (all[index].clone(), slo.broken(&all[index])))
+    });
+    let cheaper = best.and_then(|best| {
+        let like = all.iter().filter(|it| it.kind == all[best].kind && it.month < all[best].month);
+        let next = like.max_by_key(|it| it.month)?;
+        Some((next.name.clone(), slo.broken(next)?))
+    });
+    Ok(Solved {
+        slo: slo.to_string(),
+        binds: best.map(|best| slo.binding(&all[best])),
+        best: best.map(|best| all[best].clone()),
+        cheaper,
+        kinds: kinds.collect(),
+        tried: tried(&[], &all),
+    })
+}
+
+fn first_tries(scene: &Scene<'_>, peak: u32) -> Vec<Alternative> {
+    let mut tries = Vec::new();
+    let like = scene.plan.first_dispatch();
+    for slots in [1, 2, 4, 6, 8, 10, 15, 20, 30, 50, 80] {
+        let name = Some(format!("lambda-dispatch, {slots} slots"));
+        tries.push(Alternative::Dispatch(Dispatch { slots, name, ..like.clone() }));
+    }
+    tries.extend(Alternative::scaled_to(peak));
+    tries
+}
+
+/// Like `ours`, with one or two other settings.
+fn refined(ours: &Dispatch) -> Vec<Alternative> {
+    use std::time::Duration;
+
+    use sim::plan::{MatchingName, ScalingName};
+    let mut all = Vec::new();
+    let mut add = |what: &str, changed: Dispatch| {
+        let name = Some(format!("lambda-dispatch, {} slots, {what}", ours.slots));
+        all.push(Alternative::Dispatch(Dispatch { name, ..changed }));
+    };
+    for seconds in [1, 5, 20, 60, 300] {
+        let linger = Duration::from_secs(seconds);
+        add(&format!("linger {seconds} s"), Dispatch { linger, ..ours.clone() });
+    }
+    add("pack", Dispatch { matching: MatchingName::Pack, ..ours.clone() });
+    add("simple", Dispatch { scaling: ScalingName::Simple, ..ours.clone() });
+    add("ewma", Dispatch { scaling: ScalingName::Ewma, ..ours.clone() });
+    for instances_min in [1, 2, 5] {
+        let least = format!("at least {instances_min}");
+        add(&least, Dispatch { instances_min, ..ours.clone() });
+    }
+    all
+}
+
+fn cheapest(all: &[Measured], slo: &Slo, is: impl Fn(Kind) -> bool) -> Option<usize> {
+    let meets = all.iter().enumerate().filter(|(_, it)| is(it.kind) && slo.broken(it).is_none());
+    meets.min_by_key(|(_, it)| it.month).map(|(index, _)| index)
+}
+
+fn nearest(all: &[Measured], slo: &Slo, kind: Kind) -> Option<usize> {
+    let like = all.iter().enumerate().filter(|(_, it)| it.kind == kind);
+    let strain = |it: &Measured| slo.strain(it);
+    like.min_by(|(_, one), (_, other)| strain(one).total_cmp(&strain(other)))
+        .map(|(index, _)| index)
+}

@@ -1,0 +1,154 @@
+//! What CloudWatch exports: how many requests came in each minute, as a table from its console or as
+//! JSON from `aws cloudwatch get-metric-data` or `get-metric-statistics`.
+//!
+//! Taken are the series named RequestCount or Invocations, which are added up, or the only one
+//! there is. CloudWatch writes nothing for a minute without requests, so the length of a period is
+//! the longest that fits between all points, unless the plan says it.
+
+use std::io::BufRead;
+
+use serde::Deserialize;
+
+use super::TrafficError;
+use super::lines::{Bad, Wrong, fields};
+use super::moment;
+use super::recorded::{Book, UNKNOWN};
+use crate::spread::whole;
+
+pub(super) const SHAPE: &str = "below its header, a line begins with a moment and goes on with \
+     one number for each series, which are separated by commas, such as \
+     `2026/11/25 06:13:00,1412`";
+
+/// Takes a file of JSON.
+pub(super) fn json(
+    book: &mut Book<'_>,
+    bad: &mut Bad,
+    file: &str,
+    input: impl BufRead,
+) -> Result<(), TrafficError> {
+    let foreign = |what| TrafficError::Foreign { file: file.to_owned(), line: 1, what };
+    let export: Export = serde_json::from_reader(input)
+        .map_err(|error| foreign(format!("it is no export of CloudWatch: {error}")))?;
+    let Export { results, points } = export;
+    let mut points: Vec<_> =
+        points.into_iter().map(|point| (point.timestamp, point.sum.unwrap_or(f64::NAN))).collect();
+    let labels: Vec<_> = results.iter().map(|result| result.label.clone()).collect();
+    if points.is_empty() {
+        let wanted = wanted(&labels).map_err(foreign)?;
+        for (result, _) in results.into_iter().zip(wanted).filter(|(_, wanted)| *wanted) {
+            points.extend(result.timestamps.into_iter().zip(result.values));
+        }
+    }
+    if points.iter().all(|(_, value)| value.is_nan()) {
+        return Err(foreign("no point has a sum; export it with `--statistics Sum`".to_owned()));
+    }
+    for (number, (at, value)) in (1..).zip(points) {
+        let at = match at {
+            Stamp::Number(seconds) => Some(whole(seconds * 1e9)),
+            Stamp::Text(text) => moment::iso(text.as_bytes()),
+        };
+        match point(book, at, value) {
+            Ok(()) => {}
+            Err(Wrong::File(what) | Wrong::Line(what)) => bad.add(file, number, &what),
+            Err(Wrong::Place(source)) => return Err(TrafficError::Place { source }),
+        }
+    }
+    Ok(())
+}
+
+/// Takes one line of a table. What stands above the first moment names the columns, each of which
+/// is in `names` once it is known, and whether it is wanted in `columns`.
+pub(super) fn line(
+    book: &mut Book<'_>,
+    names: &mut Vec<String>,
+    columns: &mut Option<Vec<bool>>,
+    line: &[u8],
+) -> Result<(), Wrong> {
+    let mut fields = fields(line, b',');
+    let first = fields.next().unwrap_or_default();
+    let at = moment::iso(first.trim_ascii());
+    if at.is_none() && columns.is_none() {
+        for (index, field) in fields.enumerate() {
+            if index == names.len() {
+                names.push(String::new());
+            }
+            names[index].push_str(&String::from_utf8_lossy(field));
+            names[index].push(' ');
+        }
+        return Ok(());
+    }
+    let columns = match columns {
+        Some(columns) => columns,
+        None => columns.insert(wanted(names).map_err(Wrong::File)?),
+    };
+    at.ok_or("it does not begin with a moment")?;
+    for (field, _) in fields.zip(columns).filter(|(_, wanted)| **wanted) {
+        let value = match field.trim_ascii() {
+            b"" => 0.0,
+            text => str::from_utf8(text).unwrap_or("?").parse().unwrap_or(f64::NAN),
+        };
+        point(book, at, value)?;
+    }
+    Ok(())
+}
+
+fn point(book: &mut Book<'_>, at: Option<u64>, value: f64) -> Result<(), Wrong> {
+    let at = at.ok_or("its time is no moment")?;
+    if !(value >= 0.0 && value.is_finite()) {
+        return Err(Wrong::Line(format!("its value is {value}, must be a number of requests")));
+    }
+    book.count(at, whole(value), UNKNOWN)
+}
+
+/// Which series are about requests.
+fn wanted(labels: &[String]) -> Result<Vec<bool>, String> {
+    let names = ["RequestCount", "Invocations"];
+    let is_wanted = |label: &String| names.iter().any(|name| label.contains(name));
+    let wanted: Vec<_> = labels.iter().map(is_wanted).collect();
+    if wanted.contains(&true) {
+        return Ok(wanted);
+    }
+    match labels {
+        [_] => Ok(vec![true]),
+        [] => Err("there is no series in it; export RequestCount of the load balancer, or \
+                   Invocations of the function"
+            .to_owned()),
+        _ => Err(format!(
+            "its series are {}; one must be named RequestCount or Invocations, or be the only one",
+            labels.iter().map(|label| label.trim()).collect::<Vec<_>>().join(", ")
+        )),
+    }
+}
+
+/// What `get-metric-data` prints, or `get-metric-statistics`.
+#[derive(Deserialize)]
+struct Export {
+    #[serde(default, rename = "MetricDataResults")]
+    results: Vec<Series>,
+    #[serde(default, rename = "Datapoints")]
+    points: Vec<Point>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Series {
+    #[serde(default)]
+    label: String,
+    timestamps: Vec<Stamp>,
+    values: Vec<f64>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Point {
+    timestamp: Stamp,
+    sum: Option<f64>,
+}
+
+/// A moment: the first version of the command-line tool printed seconds since 1970.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Stamp {
+    Number(f64),
+    Text(String),
+}

@@ -1,0 +1,178 @@
+//! From files to a recording.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use dispatch_model::time::nanos;
+
+use super::kind::Files;
+use super::lines::{Bad, each_line, unpack};
+use super::recorded::{Book, Functions, MINUTE, Recording};
+use super::service::Service;
+use super::{TrafficError, alb, azure, cloudwatch, csv, flight};
+use crate::spread::Spread;
+
+/// How recorded traffic is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Access logs of an Application Load Balancer.
+    Alb,
+    /// Azure's trace of 2019.
+    Azure2019,
+    /// Exports of CloudWatch: counts.
+    Cloudwatch,
+    /// A table with a header.
+    Csv,
+    /// Our own flight recorder's.
+    Flight,
+}
+
+impl std::str::FromStr for Format {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "alb" => Ok(Self::Alb),
+            "azure-2019" => Ok(Self::Azure2019),
+            "cloudwatch" => Ok(Self::Cloudwatch),
+            "csv" => Ok(Self::Csv),
+            "flight" => Ok(Self::Flight),
+            _ => Err(format!(
+                "traffic is not recorded as `{name}`; choose alb, azure-2019, cloudwatch, csv or \
+                 flight"
+            )),
+        }
+    }
+}
+
+/// Reads `bytes` as a file of this format, compressed or not, for programs that have no files. As
+/// Azure's, they are read both as times and as invocations.
+///
+/// # Errors
+///
+/// They are something else.
+pub fn import(format: Format, bytes: &[u8]) -> Result<Recording, TrafficError> {
+    let service = Service::new(Spread::fixed(Duration::ZERO));
+    let mut importer = Importer::new(&service, format, None);
+    if format == Format::Azure2019 {
+        let mut times = Importer::new(&service, format, None);
+        // What is no table of times may well be one of invocations.
+        times.durations("bytes", bytes).ok();
+        importer.functions = times.functions;
+    }
+    importer.file("bytes", bytes, 0)?;
+    Ok(importer.close(None))
+}
+
+/// Reads files.
+pub(super) fn files(
+    files: Files<'_>,
+    service: &Service,
+    folder: &Path,
+) -> Result<Recording, TrafficError> {
+    let mut importer = Importer::new(service, files.format, files.function);
+    for path in paths(files.durations, folder)? {
+        importer.durations(&path.display().to_string(), open(&path)?)?;
+    }
+    for (day, path) in (0..).zip(paths(files.files, folder)?) {
+        importer.file(&path.display().to_string(), open(&path)?, day)?;
+    }
+    let recording = importer.close(files.period.map(nanos));
+    if recording.requests() == 0 {
+        return Err(TrafficError::Nothing { files: files.files.join(" ") });
+    }
+    Ok(recording)
+}
+
+/// What the patterns fit, each in the order of names. A path that is there is taken as it is,
+/// whatever characters it has.
+fn paths(patterns: &[String], folder: &Path) -> Result<Vec<PathBuf>, TrafficError> {
+    let mut all = Vec::new();
+    for pattern in patterns {
+        let path = folder.join(pattern);
+        let name = path.to_string_lossy().into_owned();
+        let before = all.len();
+        if path.is_file() {
+            all.push(path);
+        } else if let Ok(found) = glob::glob(&name) {
+            all.extend(found.filter_map(Result::ok).filter(|path| path.is_file()));
+        }
+        if all.len() == before {
+            return Err(TrafficError::NoFile { pattern: name });
+        }
+    }
+    Ok(all)
+}
+
+fn open(path: &Path) -> Result<impl BufRead + use<>, TrafficError> {
+    let unreadable =
+        |source| TrafficError::Read { file: path.display().to_string(), line: 1, source };
+    Ok(BufReader::with_capacity(64 << 10, File::open(path).map_err(unreadable)?))
+}
+
+/// What has been read of several files of one format.
+struct Importer<'a> {
+    book: Book<'a>,
+    bad: Bad,
+    format: Format,
+    only: Option<&'a str>,
+    functions: Functions,
+}
+
+impl<'a> Importer<'a> {
+    fn new(service: &'a Service, format: Format, only: Option<&'a str>) -> Self {
+        let (book, bad, functions) = (Book::new(service), Bad::default(), Functions::default());
+        Self { book, bad, format, only, functions }
+    }
+
+    /// Reads a file of requests, or of counts.
+    fn file(&mut self, name: &str, input: impl BufRead, day: u64) -> Result<(), TrafficError> {
+        let unreadable = |source| TrafficError::Read { file: name.to_owned(), line: 1, source };
+        let mut input = unpack(input).map_err(unreadable)?;
+        let (book, bad) = (&mut self.book, &mut self.bad);
+        match self.format {
+            Format::Alb => each_line(name, input, alb::SHAPE, bad, |line| alb::line(book, line)),
+            Format::Azure2019 => {
+                let (functions, only) = (&self.functions, self.only);
+                each_line(name, input, azure::SHAPE, bad, |line| {
+                    azure::line(book, functions, only, day, line)
+                })
+            }
+            Format::Cloudwatch => {
+                if input.fill_buf().map_err(unreadable)?.trim_ascii_start().starts_with(b"{") {
+                    cloudwatch::json(book, bad, name, input)
+                } else {
+                    let (mut names, mut columns) = (Vec::new(), None);
+                    each_line(name, input, cloudwatch::SHAPE, bad, |line| {
+                        cloudwatch::line(book, &mut names, &mut columns, line)
+                    })
+                }
+            }
+            Format::Csv => {
+                let mut columns = None;
+                each_line(name, input, csv::SHAPE, bad, |line| csv::line(book, &mut columns, line))
+            }
+            Format::Flight => flight::read(book, bad, name, input),
+        }
+    }
+
+    /// Reads a file of Azure's functions' times.
+    fn durations(&mut self, name: &str, input: impl BufRead) -> Result<(), TrafficError> {
+        let unreadable = |source| TrafficError::Read { file: name.to_owned(), line: 1, source };
+        let input = unpack(input).map_err(unreadable)?;
+        let (functions, mut columns) = (&mut self.functions, None);
+        each_line(name, input, azure::DURATIONS_SHAPE, &mut self.bad, |line| {
+            azure::durations_line(functions, &mut columns, line)
+        })
+    }
+
+    fn close(self, period: Option<u64>) -> Recording {
+        match self.format {
+            Format::Alb | Format::Csv | Format::Flight => self.book.requests(self.bad),
+            Format::Azure2019 => self.book.counts(self.bad, Some(MINUTE), self.functions.times),
+            Format::Cloudwatch => self.book.counts(self.bad, period, Vec::new()),
+        }
+    }
+}

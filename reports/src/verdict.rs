@@ -1,0 +1,206 @@
+//! The answer in one sentence, and what else follows from the numbers. It is for whoever must
+//! decide, so it says as readily that Lambda by itself, or a fleet of containers, is the better
+//! choice.
+
+use crate::money::Dollars;
+use crate::report::{Arrived, Kind, Measured};
+use crate::slo::Slo;
+
+/// Which alternative is the answer: the cheapest that meets `slo`, or if none does, the one that is
+/// nearest to it.
+pub(crate) fn best(alternatives: &[Measured], slo: &Slo) -> Option<usize> {
+    let meets = |measured: &Measured| slo.broken(measured).is_none();
+    let numbered = || alternatives.iter().enumerate();
+    let cheapest = numbered().filter(|(_, it)| meets(it)).min_by_key(|(_, it)| it.month);
+    let nearest =
+        || numbered().min_by(|(_, one), (_, other)| slo.strain(one).total_cmp(&slo.strain(other)));
+    cheapest.or_else(nearest).map(|(index, _)| index)
+}
+
+/// The answer in one sentence.
+pub(crate) fn sentence(
+    traffic: &Arrived,
+    alternatives: &[Measured],
+    best: usize,
+    slo: &Slo,
+) -> String {
+    let winner = &alternatives[best];
+    let rate = rate(traffic.rate_mean);
+    let month = dollars(winner.month);
+    if let Some(why) = slo.broken(winner) {
+        return format!(
+            "At {rate}, nothing here meets {slo}. {} comes nearest: {why}, for {month} a month.",
+            winner.name
+        );
+    }
+    let mut text = format!(
+        "At {rate}, {} is the cheapest that meets {slo}: {month} a month, 99 in 100 requests are \
+         answered within {}, {} pay a cold start.",
+        winner.name,
+        span(winner.total.p99.mean),
+        share(winner.cold.mean),
+    );
+    let rival = alternatives.iter().filter(|other| other.kind != winner.kind);
+    let rival = rival.min_by_key(|other| (slo.broken(other).is_some(), other.month));
+    if let Some(rival) = rival {
+        let (name, price) = (&rival.name, dollars(rival.month));
+        text += &match slo.broken(rival) {
+            Some(why) => format!(" {name} would cost {price}, and {why}."),
+            None => format!(" {name} would cost {price}."),
+        };
+    }
+    text
+}
+
+/// What else follows, a sentence each.
+pub(crate) fn findings(traffic: &Arrived, alternatives: &[Measured], slo: &Slo) -> Vec<String> {
+    let mut all = Vec::new();
+    let cheapest =
+        |kind: Kind| alternatives.iter().filter(|it| it.kind == kind).min_by_key(|it| it.month);
+    let ours = cheapest(Kind::Dispatch);
+    if let (Some(ours), Some(plain)) = (ours, cheapest(Kind::Lambda)) {
+        all.extend(against(traffic, ours, plain, slo));
+    }
+    for kind in [Kind::Provisioned, Kind::Managed, Kind::Containers] {
+        let (Some(ours), Some(other)) = (ours, cheapest(kind)) else { continue };
+        if other.month < ours.month && slo.broken(other).is_none() {
+            all.push(format!(
+                "{} costs {} a month less than {} and meets {slo}: traffic that is as even as this \
+                 may not need Lambda.",
+                other.name,
+                dollars(less(ours.month, other.month)),
+                ours.name
+            ));
+        }
+    }
+    for measured in alternatives {
+        all.extend(danger(traffic, measured));
+        if measured.throttled.mean > 0.0 {
+            all.push(format!(
+                "{}: AWS throttled {} of the requests; the account's concurrency or the ramp of new \
+                 environments is the limit.",
+                measured.name,
+                share(measured.throttled.mean)
+            ));
+        }
+    }
+    all
+}
+
+/// What this system saves or costs against Lambda by itself, and from which traffic on it pays.
+fn against(traffic: &Arrived, ours: &Measured, plain: &Measured, slo: &Slo) -> Vec<String> {
+    let mut all = Vec::new();
+    let (fixed, varying) = split(ours);
+    let (plain_fixed, plain_varying) = split(plain);
+    let requests = requests_a_month(traffic);
+    let (mine, theirs) = (varying / requests, plain_varying / requests);
+    let extra = fixed - plain_fixed;
+    if ours.month < plain.month {
+        let saved = less(plain.month, ours.month);
+        let part = saved.picodollars() as f64 / plain.month.picodollars().max(1) as f64;
+        all.push(format!(
+            "{} saves {} a month against {}, {:.0} % of it.",
+            ours.name,
+            dollars(saved),
+            plain.name,
+            part * 100.0
+        ));
+    } else {
+        let why = if mine >= theirs {
+            "instances are kept longer than requests need them"
+        } else {
+            "the router costs more than the instances save"
+        };
+        let as_good = if slo.broken(plain).is_none() { ", which meets the limits too" } else { "" };
+        all.push(format!(
+            "{} is cheaper by {} a month{as_good}: {why}.",
+            plain.name,
+            dollars(less(ours.month, plain.month)),
+        ));
+    }
+    if mine < theirs && extra > 0.0 {
+        let break_even = extra / (theirs - mine);
+        all.push(format!(
+            "With traffic of this shape, {} costs less than {} from {:.1} million requests a month \
+             on, which is {}.",
+            ours.name,
+            plain.name,
+            break_even / 1e6,
+            rate(break_even / MONTH_S)
+        ));
+    }
+    all
+}
+
+/// What an alternative costs a month whatever comes, and with what comes; in dollars.
+fn split(measured: &Measured) -> (f64, f64) {
+    let mut parts = (0.0, 0.0);
+    for cost in &measured.costs {
+        let dollars = cost.month.picodollars() as f64 / 1e12;
+        if cost.is_fixed { parts.0 += dollars } else { parts.1 += dollars }
+    }
+    parts
+}
+
+/// For how much of the time the next request might have paid a cold start.
+fn danger(traffic: &Arrived, measured: &Measured) -> Option<String> {
+    let danger = &measured.timeline.danger;
+    let fired = danger.iter().filter(|value| **value >= 1.0).count();
+    if fired == 0 || measured.kind != Kind::Dispatch {
+        return None;
+    }
+    let part = fired as f64 / danger.len() as f64;
+    let of = traffic.span.as_secs_f64();
+    Some(format!(
+        "{}: the queue was longer than Q/C·t < T allows in {} of {} of the time; {} waited as long \
+         as a cold start.",
+        measured.name,
+        share(part),
+        span(of),
+        share(measured.cold.mean)
+    ))
+}
+
+pub(crate) fn requests_a_month(traffic: &Arrived) -> f64 {
+    (traffic.requests as f64 / traffic.span.as_secs_f64().max(1e-9) * MONTH_S).max(1e-9)
+}
+
+fn less(more: Dollars, less: Dollars) -> Dollars {
+    Dollars::from_picodollars(more.picodollars().saturating_sub(less.picodollars()))
+}
+
+fn dollars(amount: Dollars) -> String {
+    let whole = amount.picodollars() / 1_000_000_000_000;
+    if whole >= 100 { format!("{amount:.0}") } else { format!("{amount:.2}") }
+}
+
+fn rate(per_second: f64) -> String {
+    if per_second >= 10.0 {
+        format!("{per_second:.0} requests/s")
+    } else if per_second >= 0.1 {
+        format!("{per_second:.1} requests/s")
+    } else {
+        format!("{:.1} requests/h", per_second * 3_600.0)
+    }
+}
+
+fn share(share: f64) -> String {
+    match share * 100.0 {
+        0.0 => "none".to_owned(),
+        percent if percent < 0.01 => "fewer than 1 in 10,000".to_owned(),
+        percent if percent < 1.0 => format!("{percent:.2} %"),
+        percent => format!("{percent:.1} %"),
+    }
+}
+
+fn span(seconds: f64) -> String {
+    match seconds {
+        s if s < 1.0 => format!("{:.0} ms", s * 1_000.0),
+        s if s < 120.0 => format!("{s:.1} s"),
+        s if s < 7_200.0 => format!("{:.0} min", s / 60.0),
+        s => format!("{:.1} h", s / 3_600.0),
+    }
+}
+
+/// A month as AWS's price lists have it: 730 h.
+pub(crate) const MONTH_S: f64 = 730.0 * 3_600.0;

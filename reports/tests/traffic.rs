@@ -1,0 +1,367 @@
+//! Recordings on disk, as people have them: several files, compressed or not, in any order, and some
+//! of them broken.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use dispatch_model::{
+    Config, Ending, Input, InstanceId, Limits, Output, RefuseReason, RequestId, Time,
+};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use io_tokio::recording::{Origin, Step, Writer};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use reports::traffic::{Format, Opened, import};
+use reports::{Service, Traffic, TrafficError};
+use sim::outside::Source;
+use sim::traffic::Arrival;
+
+const FORMATS: [Format; 5] =
+    [Format::Alb, Format::Azure2019, Format::Cloudwatch, Format::Csv, Format::Flight];
+
+fn recordings() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recordings")
+}
+
+/// What nobody knows takes 7 ms, and everything under `/cart` needs a CPU all the time.
+fn open(toml: &str, folder: &Path) -> Result<Opened, TrafficError> {
+    let traffic: Traffic = toml::from_str(toml).unwrap_or_else(|error| panic!("{toml}: {error}"));
+    let service: Service = toml::from_str(
+        "time = '7ms'
+        route = [{ path = '/cart', time = '9ms', cpu = 1 }]",
+    )
+    .unwrap();
+    traffic.open(&service, folder)
+}
+
+fn arrivals(opened: &Opened, seed: u64) -> Vec<Arrival> {
+    let mut stream = opened.stream(seed);
+    let all: Vec<_> = std::iter::from_fn(|| stream.next()).collect();
+    assert!(all.is_sorted_by_key(|arrival| arrival.at));
+    assert!(all.iter().all(|arrival| arrival.at < Time::ZERO + opened.span()));
+    all
+}
+
+fn per_minute(arrivals: &[Arrival]) -> Vec<usize> {
+    let minute = |arrival: &Arrival| arrival.at.as_nanos() / 60_000_000_000;
+    let last = arrivals.last().map_or(0, minute);
+    (0..=last)
+        .map(|this| arrivals.iter().filter(|arrival| minute(arrival) == this).count())
+        .collect()
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn access_logs_are_merged_from_unordered_files_of_which_some_are_compressed() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = fs::read(recordings().join("alb.log")).unwrap();
+    fs::create_dir(folder.path().join("25")).unwrap();
+    // Two members, as of files that were joined.
+    let (one, other) = first.split_at(700);
+    fs::write(folder.path().join("25/b.log.gz"), [gzip(one), gzip(other)].concat()).unwrap();
+    fs::copy(recordings().join("alb-second.log"), folder.path().join("25/a.log")).unwrap();
+
+    let opened = open("kind = 'alb'\nfiles = ['*/*.log*']", folder.path()).unwrap();
+    let all = arrivals(&opened, 7);
+    assert_eq!(all.len(), 20);
+    // One request every 250 ms, two of which reached no target.
+    for (number, arrival) in (0..).zip(&all) {
+        assert_eq!(arrival.at, Time::from_millis(250 * number));
+        let untimed = matches!(number, 7 | 13);
+        assert_eq!(arrival.service == Duration::from_millis(7), untimed, "{arrival:?}");
+        let cart = number % 4 == 0;
+        assert_eq!(arrival.cpu, if cart { arrival.service } else { Duration::ZERO });
+    }
+    let recording = opened.recording().unwrap();
+    assert_eq!((recording.requests(), recording.untimed()), (20, 2));
+    let bad = opened.bad();
+    assert_eq!(bad.lines, 2);
+    assert!(bad.first[0].ends_with("25/a.log:4: it has fewer than 7 fields"), "{bad:?}");
+    assert!(bad.first[1].ends_with("25/a.log:7: its 22nd field is no moment"), "{bad:?}");
+}
+
+#[test]
+fn file_of_something_else_stops_with_what_a_line_must_look_like() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a.log"), "hello\nworld\n").unwrap();
+    let error = open("kind = 'alb'\nfiles = ['a.log']", folder.path()).unwrap_err().to_string();
+    for part in ["a.log: 2 of its first 2 lines", "line 1 is `hello`", "the 22nd", "…"] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+}
+
+#[test]
+fn compressed_file_that_was_cut_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = gzip(&fs::read(recordings().join("alb.log")).unwrap());
+    for length in [5, 20, whole.len() / 2, whole.len() - 1] {
+        fs::write(folder.path().join("a.log.gz"), &whole[..length]).unwrap();
+        let error = open("kind = 'alb'\nfiles = ['a.log.gz']", folder.path()).unwrap_err();
+        assert!(matches!(error, TrafficError::Read { .. }), "{length}: {error:?}");
+        assert!(error.to_string().contains("a.log.gz cannot be read"), "{error}");
+    }
+}
+
+#[test]
+fn files_that_are_not_there_or_hold_nothing_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = open("kind = 'csv'\nfiles = ['*.csv']", folder.path()).unwrap_err().to_string();
+    assert!(error.starts_with("no file is called") && error.contains("*.csv"), "{error}");
+    fs::write(folder.path().join("a.csv"), "arrival\n").unwrap();
+    let error = open("kind = 'csv'\nfiles = ['*.csv']", folder.path()).unwrap_err().to_string();
+    assert!(error.starts_with("there is no request in *.csv"), "{error}");
+}
+
+#[test]
+fn path_with_the_characters_of_a_pattern_is_taken_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a[1].csv"), "arrival\n5\n").unwrap();
+    let opened = open("kind = 'csv'\nfiles = ['a[1].csv']", folder.path()).unwrap();
+    assert_eq!(arrivals(&opened, 7).len(), 1);
+}
+
+#[test]
+fn table_may_write_its_times_in_several_ways() {
+    let opened = open("kind = 'csv'\nfiles = ['requests.csv']", &recordings()).unwrap();
+    for (number, arrival) in (0..).zip(arrivals(&opened, 7)) {
+        assert_eq!(arrival.at, Time::from_millis(1_000 * number));
+        let (cart, untimed) = (number % 2 == 1, number % 3 == 2);
+        let ms = if !untimed {
+            40
+        } else if cart {
+            9
+        } else {
+            7
+        };
+        assert_eq!(arrival.service, Duration::from_millis(ms), "{number}");
+    }
+    assert_eq!(opened.bad().lines, 0);
+    assert_eq!(opened.recording().unwrap().requests(), 19);
+}
+
+#[test]
+fn table_without_arrivals_is_refused_with_the_columns_it_needs() {
+    let error = import(Format::Csv, b"time,service\n1,2\n").unwrap_err().to_string();
+    assert!(error.contains("`time,service`; it must name the columns: `arrival`"), "{error}");
+    let error = import(Format::Csv, b"arrival\nnoon\nnight\n").unwrap_err().to_string();
+    assert!(error.contains("ISO 8601, or a number of seconds, or of milliseconds"), "{error}");
+}
+
+#[test]
+fn recording_may_be_cut_short_and_multiplied() {
+    let toml = "kind = 'csv'\nfiles = ['requests.csv']\nfor = '10s'\nscale = 3";
+    let opened = open(toml, &recordings()).unwrap();
+    assert_eq!(opened.span(), Duration::from_secs(10));
+    assert_eq!(arrivals(&opened, 7).len(), 30);
+}
+
+#[test]
+fn counts_of_a_minute_are_kept_exactly_whatever_the_seed() {
+    let opened = open("kind = 'cloudwatch'\nfiles = ['cloudwatch.csv']", &recordings()).unwrap();
+    assert_eq!(opened.span(), Duration::from_mins(18));
+    let expected: Vec<_> = (0..18).map(|m| if m == 5 { 0 } else { m * 3 % 17 }).collect();
+    let last = expected.iter().rposition(|count| *count > 0).unwrap();
+    for seed in [7, 8] {
+        assert_eq!(per_minute(&arrivals(&opened, seed)), expected[..=last]);
+    }
+    assert_ne!(arrivals(&opened, 7), arrivals(&opened, 8));
+}
+
+#[test]
+fn counts_are_read_from_what_the_command_line_prints() {
+    let minutes = |file: &str| {
+        let toml = format!("kind = 'cloudwatch'\nfiles = ['{file}']");
+        let opened = open(&toml, &recordings()).unwrap();
+        (opened.span(), per_minute(&arrivals(&opened, 7)))
+    };
+    let (span, counts) = minutes("cloudwatch-statistics.json");
+    assert_eq!(counts, (0..16).map(|minute| minute * 2).collect::<Vec<_>>());
+    assert_eq!(span, Duration::from_mins(16));
+    // A point every five minutes is about five minutes.
+    let (span, counts) = minutes("cloudwatch-data.json");
+    assert_eq!(counts.iter().sum::<usize>(), 30);
+    assert_eq!(counts[5..10].iter().sum::<usize>(), 5);
+    assert_eq!(span, Duration::from_mins(20));
+}
+
+#[test]
+fn export_of_something_else_says_what_to_export() {
+    for (bytes, what) in [
+        (r#"{"Datapoints":[{"Timestamp":"2026-11-25T06:00:00Z","Average":1.5}]}"#, "Sum`"),
+        (r#"{"Datapoints":"#, "no export of CloudWatch"),
+        ("{}", "RequestCount"),
+        ("Label,a,b\n2026-11-25T06:00:00Z,1,2\n", "a, b; one must be named RequestCount"),
+        ("2026/11/25,1\n", "there is no request"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("export"), bytes).unwrap();
+        let opened = open("kind = 'cloudwatch'\nfiles = ['export']", folder.path());
+        let error = opened.unwrap_err().to_string();
+        assert!(error.contains(what), "{bytes}: {error}");
+    }
+}
+
+#[test]
+fn days_of_azure_follow_each_other_and_functions_take_their_own_times() {
+    let toml =
+        "kind = 'azure-2019'\nfiles = ['azure-d0*.csv']\ndurations = ['azure-durations.csv']";
+    let opened = open(toml, &recordings()).unwrap();
+    let all = arrivals(&opened, 7);
+    let minutes = per_minute(&all);
+    assert_eq!((minutes[..3].to_vec(), minutes[1_000], minutes[1_440]), (vec![1, 2, 3], 6, 20));
+    assert_eq!((all.len(), opened.span()), (32, Duration::from_hours(48)));
+    // The first three minutes are of one function each, and nobody knows the times of the third.
+    assert!((10..=1_000).contains(&all[0].service.as_millis()), "{:?}", all[0]);
+    assert!((20..=2_000).contains(&all[1].service.as_millis()), "{:?}", all[1]);
+    assert!(all[3..6].iter().all(|arrival| arrival.service == Duration::from_millis(7)));
+
+    let one = open(&format!("{toml}\nfunction = 'f02'"), &recordings()).unwrap();
+    assert_eq!(per_minute(&arrivals(&one, 7))[..3], [0, 0, 3]);
+    assert_eq!(one.span(), Duration::from_hours(24));
+    assert_eq!(arrivals(&one, 7).len(), 5);
+}
+
+/// A request every second: served after a wait, refused, cancelled, sent twice, and still running.
+fn flight() -> Vec<u8> {
+    let config = Config::new(Limits::default()).unwrap();
+    let start = Time::from_millis(5_000);
+    let mut writer = Writer::new(&Origin::Fresh { config, seed: 7, start });
+    let request = |number| RequestId::new(number, 0);
+    let instance = InstanceId::new(0, 0);
+    let dispatch = |number| {
+        let (request, waited) = (request(number), Duration::ZERO);
+        Step::Output(Output::Dispatch { request, instance, waited, cold_exposed: false })
+    };
+    let ended =
+        |number, ending| Step::Input(Input::RequestEnded { request: request(number), ending });
+    let arrived =
+        |number| Step::Input(Input::RequestArrived { request: request(number), bytes: 500 });
+    let refuse =
+        Output::Refuse { request: request(1), reason: RefuseReason::QueueLength, retry_after_s: 1 };
+    for (at, step) in [
+        (5_000, arrived(0)),
+        (5_300, dispatch(0)),
+        (5_340, ended(0, Ending::Served)),
+        (6_000, arrived(1)),
+        (6_000, Step::Output(refuse)),
+        (7_000, arrived(2)),
+        (7_100, Step::Input(Input::RequestCancelled { request: request(2) })),
+        (8_000, arrived(3)),
+        (8_000, dispatch(3)),
+        (8_500, ended(3, Ending::Undelivered)),
+        (8_500, dispatch(3)),
+        (8_550, ended(3, Ending::Served)),
+        (9_000, arrived(4)),
+        (9_000, dispatch(4)),
+    ] {
+        writer.step(Time::from_millis(at), step);
+    }
+    writer.take()
+}
+
+#[test]
+fn flight_is_what_arrived_and_how_long_it_had_a_slot() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a.rec"), flight()).unwrap();
+    let opened = open("kind = 'flight'\nfiles = ['a.rec']", folder.path()).unwrap();
+    let all: Vec<_> = arrivals(&opened, 7)
+        .iter()
+        .map(|arrival| (arrival.at.as_nanos() / 1_000_000, arrival.service.as_millis()))
+        .collect();
+    assert_eq!(all, [(0, 40), (1_000, 7), (2_000, 7), (3_000, 50), (4_000, 7)]);
+    assert_eq!(opened.recording().unwrap().untimed(), 3);
+
+    let error = import(Format::Flight, b"no flight").unwrap_err().to_string();
+    assert!(error.contains("this is no recording"), "{error}");
+}
+
+#[test]
+fn every_stream_of_a_recording_is_the_same() {
+    let opened = open("kind = 'alb'\nfiles = ['alb*.log']", &recordings()).unwrap();
+    let (mut one, mut other) = (opened.stream(7), opened.clone().stream(7));
+    while let Some(arrival) = one.next() {
+        assert_eq!(other.next_at(), Some(arrival.at));
+        assert_eq!(other.next(), Some(arrival));
+    }
+    assert_eq!(other.next(), None);
+}
+
+#[test]
+fn damage_anywhere_makes_no_importer_panic() {
+    let files = fs::read_dir(recordings()).unwrap();
+    let mut all: Vec<_> = files.map(|file| fs::read(file.unwrap().path()).unwrap()).collect();
+    all.push(flight());
+    for bytes in all {
+        for byte in (0..bytes.len()).step_by(97) {
+            let mut damaged = bytes.clone();
+            damaged[byte] ^= 0x15;
+            for format in FORMATS {
+                import(format, &damaged).ok();
+                import(format, &damaged[byte / 2..]).ok();
+            }
+        }
+    }
+}
+
+/// How files of each format begin, so that chance gets beyond that.
+const HEADS: [&[u8]; 6] = [
+    b"",
+    b"\x1f\x8b\x08",
+    b"arrival,service\n",
+    b"{\"Datapoints\":[",
+    b"Label,RequestCount\n2026-11-25T06:00:00Z,",
+    b"LDRECORD\x01\0\0\0O",
+];
+
+fn byte() -> impl Strategy<Value = u8> {
+    let special = proptest::sample::select(b",\n\" ".as_slice());
+    prop_oneof![special, b'0'..=b'9', any::<u8>()]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn no_bytes_make_an_importer_panic(bytes in vec(byte(), 0..600), head in 0..HEADS.len()) {
+        let bytes = [HEADS[head], &bytes].concat();
+        for format in FORMATS {
+            if let Ok(recording) = import(format, &bytes) {
+                prop_assert!(recording.untimed() <= recording.requests());
+            }
+        }
+    }
+
+    #[test]
+    fn rows_of_a_table_are_all_there_and_in_order(
+        rows in vec((0_u64..2_000_000, 0_u64..5_000), 1..80),
+        files in 1_usize..4,
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        for (number, part) in rows.chunks(rows.len().div_ceil(files)).enumerate() {
+            let lines = part.iter().map(|(at, ms)| format!("{at},{ms}ms\n"));
+            let text = std::iter::once("arrival,service\n".to_owned()).chain(lines);
+            let text = text.collect::<String>();
+            let bytes = if number % 2 == 0 { text.into_bytes() } else { gzip(text.as_bytes()) };
+            fs::write(folder.path().join(format!("{number}.csv")), bytes).unwrap();
+        }
+        let opened = open("kind = 'csv'\nfiles = ['*.csv']", folder.path()).unwrap();
+        let mut expected = rows;
+        expected.sort_unstable();
+        let first = expected[0].0;
+        let ns = 1_000_000_000;
+        let played: Vec<_> = arrivals(&opened, 7)
+            .iter()
+            .map(|arrival| (arrival.at.as_nanos() / ns + first, arrival.service.as_millis()))
+            .collect();
+        let expected: Vec<_> = expected.iter().map(|(at, ms)| (*at, u128::from(*ms))).collect();
+        prop_assert_eq!(played, expected);
+    }
+}
