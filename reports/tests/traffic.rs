@@ -1,5 +1,7 @@
-//! Recordings on disk, as people have them: several files, compressed or not, in any order, and some
-//! of them broken.
+//! Recordings on disk, as people have them: several files, compressed or not, in any order, and
+//! some of them broken.
+
+#![expect(clippy::unwrap_used, clippy::unwrap_in_result, reason = "helpers of tests")]
 
 use std::fs;
 use std::io::Write;
@@ -286,7 +288,7 @@ fn flight_is_what_arrived_and_how_long_it_had_a_slot() {
 #[test]
 fn every_stream_of_a_recording_is_the_same() {
     let opened = open("kind = 'alb'\nfiles = ['alb*.log']", &recordings()).unwrap();
-    let (mut one, mut other) = (opened.stream(7), opened.clone().stream(7));
+    let (mut one, mut other) = (opened.stream(7), opened.stream(7));
     while let Some(arrival) = one.next() {
         assert_eq!(other.next_at(), Some(arrival.at));
         assert_eq!(other.next(), Some(arrival));

@@ -21,6 +21,7 @@ fn ratio(x: f64, [above, below]: &[[f64; 8]; 2]) -> f64 {
     value(above) / value(below)
 }
 
+#[expect(clippy::excessive_precision, reason = "as they were published")]
 const MIDDLE: [[f64; 8]; 2] = [
     [
         2.509_080_928_730_122_672_7e3,
@@ -44,6 +45,7 @@ const MIDDLE: [[f64; 8]; 2] = [
     ],
 ];
 
+#[expect(clippy::excessive_precision, reason = "as they were published")]
 const TAILS: [[f64; 8]; 2] = [
     [
         7.745_450_142_783_414_076_40e-4,
@@ -67,6 +69,7 @@ const TAILS: [[f64; 8]; 2] = [
     ],
 ];
 
+#[expect(clippy::excessive_precision, reason = "as they were published")]
 const FAR_TAILS: [[f64; 8]; 2] = [
     [
         2.010_334_399_292_288_132_65e-7,

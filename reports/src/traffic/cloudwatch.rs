@@ -1,5 +1,5 @@
-//! What CloudWatch exports: how many requests came in each minute, as a table from its console or as
-//! JSON from `aws cloudwatch get-metric-data` or `get-metric-statistics`.
+//! What CloudWatch exports: how many requests came in each minute, as a table from its console or
+//! as JSON from `aws cloudwatch get-metric-data` or `get-metric-statistics`.
 //!
 //! Taken are the series named RequestCount or Invocations, which are added up, or the only one
 //! there is. CloudWatch writes nothing for a minute without requests, so the length of a period is

@@ -1,7 +1,7 @@
-//! What our own flight recorder wrote: each request as it arrived, and for as long as it had a slot.
+//! What our own flight recorder wrote: when each request arrived, and how long it had a slot.
 //!
-//! Several files are several routers at the same time: each begins at its own beginning, since their
-//! clocks have nothing in common. A request that was not served, or whose end is not in the
+//! Several files are several routers at the same time: each begins at its own beginning, since
+//! their clocks have nothing in common. A request that was not served, or whose end is not in the
 //! recording, takes what the plan says. One that failed and was sent again took what the last
 //! instance needed.
 

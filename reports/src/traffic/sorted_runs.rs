@@ -148,31 +148,42 @@ struct Run {
 
 impl Merge {
     fn next_of(&mut self, run: usize) -> Option<Pair> {
-        let is_memory = run + 1 == self.runs.len();
-        let run = &mut self.runs[run];
-        let pair = if is_memory { self.all.memory.get(run.at) } else { run.pairs.get(run.at) };
-        if let Some(pair) = pair {
+        if run + 1 == self.runs.len() {
+            let run = &mut self.runs[run];
             run.at += 1;
-            return Some(*pair);
+            return self.all.memory.get(run.at - 1).copied();
         }
-        let left = run.end - run.offset;
-        if left == 0 {
-            return None;
+        if self.runs[run].at == self.runs[run].pairs.len() {
+            self.refill(run);
         }
+        let run = &mut self.runs[run];
+        run.at += 1;
+        run.pairs.get(run.at - 1).copied()
+    }
+
+    /// Reads on in the file, if the run goes on there.
+    fn refill(&mut self, run: usize) {
+        let run = &mut self.runs[run];
+        run.pairs.clear();
+        run.at = 0;
+        let left = usize::try_from(run.end - run.offset).unwrap_or(BUFFER).min(BUFFER);
         let mut bytes = [0; BUFFER];
-        let bytes = &mut bytes[..usize::try_from(left).map_or(BUFFER, |left| left.min(BUFFER))];
+        let bytes = &mut bytes[..left];
         let file = self.all.file.as_ref().expect("runs stand in a file");
         if let Err(error) = file.read_exact_at(bytes, run.offset) {
             panic!("the temporary file of a recording can no longer be read: {error}");
         }
         run.offset += bytes.len() as u64;
-        run.pairs.clear();
-        let numbers = bytes.as_chunks().0.iter().map(|bytes| u64::from_le_bytes(*bytes));
-        let numbers: Vec<_> = numbers.collect();
-        run.pairs.extend(numbers.as_chunks().0.iter().map(|[first, second]| (*first, *second)));
-        run.at = 1;
-        run.pairs.first().copied()
+        run.pairs.extend(bytes.as_chunks::<PAIR>().0.iter().map(|pair| {
+            let both = u128::from_le_bytes(*pair);
+            (low(both), low(both >> 64))
+        }));
     }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the lower half is what is wanted")]
+const fn low(both: u128) -> u64 {
+    both as u64
 }
 
 impl Iterator for Merge {
