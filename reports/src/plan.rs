@@ -234,12 +234,12 @@ impl Plan {
         ours.unwrap_or_default()
     }
 
-    /// What is compared where nothing is said, for a load that Lambda by itself would meet with
-    /// `peak` environments at once.
+    /// What is compared where nothing is said, for traffic of which at most `peak` requests would
+    /// run at once.
     pub(crate) fn usual(peak: u32) -> Vec<Alternative> {
         let containers = Containers::default();
         let count = peak.div_ceil(containers.slots).max(2);
-        let environments = (peak - peak / 5).max(1);
+        let environments = peak;
         vec![
             Alternative::Dispatch(Dispatch::default()),
             Alternative::Lambda(Alone::default()),

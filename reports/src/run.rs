@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use dispatch_model::Prng;
 
-use crate::alternative::{Alone, Alternative};
+use crate::alternative::{Alternative, Containers};
 use crate::dispatch::{Dispatch, RunError};
 use crate::money::Dollars;
 use crate::plan::Plan;
@@ -199,10 +199,18 @@ impl<'a> Scene<'a> {
         Ok(self.plan.alternatives.clone())
     }
 
-    /// Environments that Lambda by itself would have at once: how large everything else must be.
+    /// Most requests that would run at once if none had to wait: how large whatever does not grow by
+    /// itself must be.
     pub(crate) fn peak_concurrency(&self) -> Result<u32, ReportError> {
-        let alone = [Alternative::Lambda(Alone::default())];
-        Ok(self.measure(&alone)?[0].instances_peak.mean.max(1.0) as u32)
+        let endless = Alternative::Containers(Containers {
+            count: 1,
+            slots: u32::MAX,
+            cpu_units: u32::MAX,
+            ..Containers::default()
+        });
+        self.progress.expect(self.traffic.expected());
+        let done = self.run(&Job::new(&endless, 0), Tally::new(self.traffic.span()))?;
+        Ok(done.tally.running_peak.max(1))
     }
 
     fn measured(&self, alternative: &Alternative, runs: &[Done]) -> Result<Measured, ReportError> {

@@ -36,6 +36,8 @@ pub struct Tally {
     busy: u128,
     /// Most instances at once, on their way or leaving ones included.
     pub instances_peak: u32,
+    /// Most requests that ran at once.
+    pub running_peak: u32,
     /// Time of instances within the traffic's span, in nanoseconds.
     instances: u128,
     /// Every end of a request, mixed.
@@ -115,6 +117,7 @@ impl Tally {
             total_max: Duration::ZERO,
             busy: 0,
             instances_peak: 0,
+            running_peak: 0,
             instances: 0,
             digest: 0,
             span,
@@ -156,6 +159,7 @@ impl Tally {
         self.total_max = self.total_max.max(other.total_max);
         self.busy += other.busy;
         self.instances_peak += other.instances_peak;
+        self.running_peak += other.running_peak;
         self.instances += other.instances;
         self.digest = self.digest.rotate_left(13) ^ other.digest;
         let (mine, theirs) = (&mut self.timeline, other.timeline);
@@ -353,6 +357,7 @@ impl Watch for Tally {
         if counts != self.counts {
             self.count(now, counts);
         }
+        self.running_peak = self.running_peak.max(gauges.running);
         let Some(bucket) = self.bucket_of(now) else { return };
         self.timeline.desired[bucket] = gauges.desired;
         let queued = &mut self.timeline.queued[bucket];

@@ -7,14 +7,16 @@ use crate::report::{Arrived, Kind, Measured};
 use crate::slo::Slo;
 
 /// Which alternative is the answer: the cheapest that meets `slo`, or if none does, the one that is
-/// nearest to it.
+/// nearest to it. Lambda that reuses is a bound and not an offer: nobody can buy it.
 pub(crate) fn best(alternatives: &[Measured], slo: &Slo) -> Option<usize> {
     let meets = |measured: &Measured| slo.broken(measured).is_none();
-    let numbered = || alternatives.iter().enumerate();
+    let offered = |(_, it): &(usize, &Measured)| it.kind != Kind::LambdaReuse;
+    let numbered = || alternatives.iter().enumerate().filter(offered);
     let cheapest = numbered().filter(|(_, it)| meets(it)).min_by_key(|(_, it)| it.month);
     let nearest =
         || numbered().min_by(|(_, one), (_, other)| slo.strain(one).total_cmp(&slo.strain(other)));
-    cheapest.or_else(nearest).map(|(index, _)| index)
+    let only = alternatives.first().map(|first| (0, first));
+    cheapest.or_else(nearest).or(only).map(|(index, _)| index)
 }
 
 /// The answer in one sentence.
@@ -28,6 +30,7 @@ pub(crate) fn sentence(
     let rate = rate(traffic.rate_mean);
     let month = dollars(winner.month);
     if let Some(why) = slo.broken(winner) {
+        // What a person can do about it is in the table.
         return format!(
             "At {rate}, nothing here meets {slo}. {} comes nearest: {why}, for {month} a month.",
             winner.name
@@ -40,7 +43,9 @@ pub(crate) fn sentence(
         span(winner.total.p99.mean),
         share(winner.cold.mean),
     );
-    let rival = alternatives.iter().filter(|other| other.kind != winner.kind);
+    let rival = alternatives
+        .iter()
+        .filter(|other| other.kind != winner.kind && other.kind != Kind::LambdaReuse);
     let rival = rival.min_by_key(|other| (slo.broken(other).is_some(), other.month));
     if let Some(rival) = rival {
         let (name, price) = (&rival.name, dollars(rival.month));
