@@ -44,7 +44,8 @@ pub fn solve(scene: &Scene<'_>, slo: &Slo) -> Result<Solved, ReportError> {
         all.extend(scene.measure(&more)?);
         tries.extend(more);
     }
-    let best = cheapest(&all, slo, |_| true);
+    // Lambda that reuses is a bound, not an offer.
+    let best = cheapest(&all, slo, |kind| kind != Kind::LambdaReuse);
     let kinds = Kind::ALL.into_iter().filter_map(|kind| {
         let index = cheapest(&all, slo, |other| other == kind).or_else(|| nearest(&all, slo, kind));
         index.map(|index| (all[index].clone(), slo.broken(&all[index])))

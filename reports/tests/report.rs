@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use reports::report::Kind;
 use reports::{Plan, Prices, Progress, Report, Scene, Slo, solve};
 
 fn report(text: &str) -> Report {
@@ -31,21 +32,120 @@ time = "2s"
 
 #[test]
 fn same_plan_gives_the_same_report() {
-    let (one, other) = (report(SMALL), report(SMALL));
-    assert_eq!(one, other);
-    for measured in &one.alternatives {
-        eprintln!(
-            "{:32} p99 {:.3} cold {:.4} refused {:.4} inst {:.1}/{:.0} util {:.2} {} {:?}",
-            measured.name,
-            measured.total.p99.mean,
-            measured.cold.mean,
-            measured.refused.mean,
-            measured.instances_mean.mean,
-            measured.instances_peak.mean,
-            measured.utilisation.mean,
-            measured.month,
-            measured.costs
-        );
+    assert_eq!(report(SMALL), report(SMALL));
+}
+
+#[test]
+fn every_way_to_serve_is_compared_where_nothing_is_said() {
+    let report = report(SMALL);
+    let kinds: Vec<_> = report.alternatives.iter().map(|it| it.kind).collect();
+    assert_eq!(kinds, Kind::ALL);
+    for measured in &report.alternatives {
+        let lines: u64 = measured.costs.iter().map(|cost| cost.month.picodollars()).sum();
+        assert_eq!(lines, measured.month.picodollars(), "{}", measured.name);
+        assert!(measured.total.p50.mean > 0.05, "{}: {:?}", measured.name, measured.total);
+        assert!(measured.nines.len() > 6, "{}", measured.name);
     }
-    eprintln!("{}\n{:#?}\n{:?}", one.verdict, one.findings, one.sensitivity);
+    assert_eq!(report.alternatives.iter().filter(|it| it.is_best).count(), 1);
+    assert_eq!(report.sensitivity.len(), 6);
+}
+
+#[test]
+fn all_alternatives_are_sent_the_same_requests() {
+    let report = report(SMALL);
+    let came: Vec<u64> = report
+        .alternatives
+        .iter()
+        .map(|it| it.timeline.arrivals.iter().map(|count| u64::from(*count)).sum())
+        .collect();
+    assert!(came.iter().all(|count| *count == report.traffic.requests), "{came:?}");
+}
+
+/// One instance of ten slots, warm, is sent 35 requests at once: four waves.
+const WAVES: &str = r#"
+title = "Waves"
+seeds = 1
+sweep = false
+
+[traffic]
+kind = "steps"
+steps = [{ for = "10s", rate = 1 }]
+
+[service]
+time = "50ms"
+
+[balancer]
+used = false
+
+[[alternative]]
+kind = "dispatch"
+slots = 10
+instances_max = 1
+network = "0s"
+"#;
+
+#[test]
+fn bursts_are_exact_to_the_nanosecond() {
+    let burst = WAVES.replace(
+        r#"kind = "steps"
+steps = [{ for = "10s", rate = 1 }]"#,
+        r#"kind = "burst"
+requests = 35
+for = "10s""#,
+    );
+    let report = report(&burst);
+    let ours = &report.alternatives[0];
+    // T, and three waves before the last.
+    let longest = 1.0 + 0.15 + 0.05;
+    assert!((ours.total.max.mean - longest).abs() < 1e-9, "{:?}", ours.total);
+    let [only] = &ours.gantt[..] else { panic!("{:?}", ours.gantt) };
+    assert_eq!((only.ready - only.start).as_nanos(), 1_000_000_000);
+    assert_eq!(only.served, 35);
+}
+
+#[test]
+fn bill_is_the_sum_of_the_instances_lives() {
+    let report = report(&SMALL.replace("seeds = 2", "seeds = 1"));
+    let ours = &report.alternatives[0];
+    let lives: f64 = ours.gantt.iter().map(|bar| (bar.end - bar.start).as_secs_f64()).sum();
+    // AWS's own part of a start is not billed, and each invoke is rounded up to a millisecond.
+    let count = ours.gantt.len() as f64;
+    let run = ours.gb_seconds_month / (730.0 * 3_600.0) * 300.0;
+    assert!(lives - run >= 0.0 && lives - run < count * 0.21 + 1.0, "{lives} and {run}");
+}
+
+#[test]
+fn solving_finds_the_cheapest_that_meets_the_limits_and_says_what_binds() {
+    let mut plan = Plan::parse(SMALL).expect("the plan is right");
+    let traffic = plan.open(Path::new(".")).expect("nothing is read");
+    let prices = Prices::builtin(&plan.region).expect("the region is known");
+    let progress = Progress::default();
+    let scene = Scene { plan: &plan, traffic: &traffic, prices: &prices, progress: &progress };
+    let slo: Slo = "p99<600ms, refused<0.1%".parse().expect("limits");
+    let solved = solve(&scene, &slo).expect("it can be run");
+    let best = solved.best.expect("something meets it");
+    assert!(best.total.p99.mean < 0.6);
+    let cheaper = solved.kinds.iter().filter(|(it, broken)| {
+        broken.is_none() && it.kind != Kind::LambdaReuse && it.month < best.month
+    });
+    assert_eq!(cheaper.count(), 0);
+    assert!(solved.binds.is_some_and(|binds| binds.contains("p99")));
+    let impossible: Slo = "max<1ms".parse().expect("a limit");
+    assert!(solve(&scene, &impossible).expect("it can be run").best.is_none());
+}
+
+#[test]
+fn what_is_wrong_with_a_plan_is_said() {
+    for (from, to, said) in [
+        ("rate = 40", "rate = -1", "rate"),
+        ("title = ", "titel = ", "titel"),
+        ("kind = \"poisson\"", "kind = \"fish\"", "fish"),
+        ("time = \"2s\"", "time = \"2 parsecs\"", "parsecs"),
+    ] {
+        let error = Plan::parse(&SMALL.replace(from, to)).expect_err(to);
+        assert!(error.contains(said), "{to}: {error}");
+    }
+    let twice =
+        format!("{SMALL}[[alternative]]\nkind = \"lambda\"\n[[alternative]]\nkind = \"lambda\"");
+    assert!(Plan::parse(&twice).expect_err("two").contains("Lambda alone"));
 }
