@@ -14,8 +14,15 @@
 //! |---|---|
 //! | `money`, `prices` | bills, and what AWS charges, which is data in `prices/*.toml` |
 //! | `report` | what a report says |
+//! | `page`, `summary`, `json`, `csv` | the same for a browser, a terminal, programs, spreadsheets |
+//! | `words` | numbers as people read them |
 
+pub mod csv;
+pub mod json;
 mod money;
+pub mod page;
 pub mod report;
+pub mod summary;
+mod words;
 
 pub use money::{Bill, Dollars, LAMBDA_ARM, LAMBDA_X86, Prices, price};
