@@ -25,17 +25,22 @@
 //! | `report` | what a report says |
 //! | `spread` | how times are distributed |
 //! | `traffic` | who sends requests, and what each needs |
+//! | `page`, `summary`, `json`, `csv` | the same for a browser, a terminal, programs, spreadsheets |
+//! | `words` | numbers as people read them |
 
 pub mod alternative;
+pub mod csv;
 mod dispatch;
 mod estimate;
 mod events;
 pub mod fleet;
+pub mod json;
 pub mod lambda;
 pub mod managed;
 mod money;
 #[cfg(test)]
 mod naive;
+pub mod page;
 mod plan;
 mod pool;
 mod prices;
@@ -46,12 +51,14 @@ mod run;
 mod slo;
 mod solve;
 pub mod spread;
+pub mod summary;
 mod tally;
 pub mod theory;
 mod tracking;
 pub mod traffic;
 pub mod usage;
 mod verdict;
+mod words;
 
 pub use alternative::Alternative;
 pub use dispatch::{Dispatch, RunError};
@@ -69,5 +76,5 @@ pub use solve::{Solved, solve};
 pub use spread::Spread;
 pub use tally::Tally;
 pub use tracking::Tracking;
-pub use traffic::{Service, Traffic};
+pub use traffic::{Service, Traffic, TrafficError};
 pub use usage::{MONTH, Usage, cost};

@@ -1,6 +1,6 @@
 //! What a report says: plain data, filled once, from which the page, the terminal's summary, the
 //! JSON and the CSV files are written. Durations are whole nanoseconds, money is picodollars,
-//! shares are from 0 to 1.
+//! shares are from 0 to 1. How JSON writes them: see `SCHEMA.md`.
 
 use std::time::Duration;
 
@@ -37,16 +37,20 @@ pub struct Arrived {
     /// Requests.
     pub requests: u64,
     /// From the start to the end of the traffic, in nanoseconds.
+    #[serde(serialize_with = "crate::json::seconds")]
     pub span: Duration,
     /// Requests a second, over all.
     pub rate_mean: f64,
     /// Requests in the busiest second.
     pub rate_peak: f64,
     /// Mean service time.
+    #[serde(serialize_with = "crate::json::seconds")]
     pub service_mean: Duration,
     /// Service time that 99 in 100 do not exceed.
+    #[serde(serialize_with = "crate::json::seconds")]
     pub service_p99: Duration,
     /// Time from an invoke to the first free slot of its new environment: T, its mean.
+    #[serde(serialize_with = "crate::json::seconds")]
     pub cold_start: Duration,
     /// Lines of recordings that could not be used.
     pub bad_lines: u64,
@@ -141,8 +145,10 @@ pub struct Measured {
     /// What it costs a month, line by line.
     pub costs: Vec<Cost>,
     /// All lines together, a month.
+    #[serde(serialize_with = "crate::json::dollars")]
     pub month: Dollars,
     /// The same for a million requests.
+    #[serde(serialize_with = "crate::json::dollars")]
     pub per_million: Dollars,
     /// Whether it is the best answer: see the verdict.
     pub is_best: bool,
@@ -164,6 +170,7 @@ pub struct Cost {
     /// It costs the same whatever comes.
     pub is_fixed: bool,
     /// A month of it.
+    #[serde(serialize_with = "crate::json::dollars")]
     pub month: Dollars,
 }
 
@@ -173,8 +180,10 @@ pub struct Nine {
     /// Share of requests, from 0 to 1.
     pub share: f64,
     /// What they do not exceed, from arrival to the complete response.
+    #[serde(serialize_with = "crate::json::seconds")]
     pub total: Duration,
     /// What they do not exceed, from arrival to a slot.
+    #[serde(serialize_with = "crate::json::seconds")]
     pub wait: Duration,
 }
 
@@ -182,6 +191,7 @@ pub struct Nine {
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Timeline {
     /// Length of a span.
+    #[serde(serialize_with = "crate::json::seconds")]
     pub bucket: Duration,
     /// Requests that arrived.
     pub arrivals: Vec<u32>,
@@ -206,10 +216,13 @@ pub struct Bar {
     /// Counted from 1, in the order of their starts.
     pub instance: u32,
     /// It was asked for.
+    #[serde(serialize_with = "crate::json::seconds")]
     pub start: Duration,
     /// It took work.
+    #[serde(serialize_with = "crate::json::seconds")]
     pub ready: Duration,
     /// It was gone.
+    #[serde(serialize_with = "crate::json::seconds")]
     pub end: Duration,
     /// Requests that it served.
     pub served: u32,
@@ -238,6 +251,7 @@ pub struct Changed {
     /// Share that paid a cold start.
     pub cold: f64,
     /// A month.
+    #[serde(serialize_with = "crate::json::dollars")]
     pub month: Dollars,
 }
 
@@ -251,6 +265,7 @@ pub struct Tried {
     /// Latency that 99 in 100 do not exceed, in seconds.
     pub total_p99: f64,
     /// A month.
+    #[serde(serialize_with = "crate::json::dollars")]
     pub month: Dollars,
     /// Whether nothing that was tried is both cheaper and faster.
     pub is_best_for_its_price: bool,
