@@ -9,22 +9,34 @@ use serde::{Serialize, Serializer};
 
 use crate::money::Dollars;
 use crate::report::Report;
+use crate::solve::Solved;
 
 /// Which shape the JSON has. Fields may be added under the same name, but none changes or goes.
 pub const SCHEMA: &str = "lambda-dispatch-report/1";
+/// The same of solved limits.
+pub const SOLVED_SCHEMA: &str = "lambda-dispatch-solved/1";
 
 #[derive(Serialize)]
-struct Document<'a> {
+struct Document<'a, T> {
     schema: &'static str,
     #[serde(flatten)]
-    report: &'a Report,
+    all: &'a T,
 }
 
 /// All of `report`, indented, with a newline at the end.
 #[must_use]
 pub fn write(report: &Report) -> String {
-    let document = Document { schema: SCHEMA, report };
-    let mut text = serde_json::to_string_pretty(&document).expect("plain data becomes JSON");
+    document(&Document { schema: SCHEMA, all: report })
+}
+
+/// The same of what was found by [`solve`](crate::solve()).
+#[must_use]
+pub fn solved(solved: &Solved) -> String {
+    document(&Document { schema: SOLVED_SCHEMA, all: solved })
+}
+
+fn document(document: &impl Serialize) -> String {
+    let mut text = serde_json::to_string_pretty(document).expect("plain data becomes JSON");
     text.push('\n');
     text
 }

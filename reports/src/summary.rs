@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::report::{Arrived, Measured, Report};
+use crate::solve::Solved;
 use crate::words::{self, Several};
 
 /// No line is wider, but for a command that must stay whole to be copied.
@@ -34,6 +35,47 @@ pub fn write(report: &Report) -> String {
     wrap(&mut out, "  ", &format!("{seeds} from {}, digest {}", method.seed, method.digest));
     wrap(&mut out, "  ", &format!("{}; prices: {}", method.version, printable(&method.prices)));
     _ = writeln!(out, "  {}", printable(&method.command));
+    out
+}
+
+/// The cheapest settings, what binds, and what else was tried.
+#[must_use]
+pub fn solved(solved: &Solved) -> String {
+    let mut out = String::new();
+    match &solved.best {
+        Some(best) => {
+            let month = words::money(best.month);
+            let what =
+                format!("The cheapest that meets {}: {}, {month} a month.", solved.slo, best.name);
+            wrap(&mut out, "", &printable(&what));
+            let settings: Vec<_> =
+                best.settings.iter().map(|(name, value)| format!("{name} {value}")).collect();
+            wrap(&mut out, "  ", &printable(&settings.join(", ")));
+        }
+        None => wrap(&mut out, "", &format!("Nothing that was tried meets {}.", solved.slo)),
+    }
+    if let Some(binds) = &solved.binds {
+        wrap(&mut out, "", &format!("What binds: {binds}."));
+    }
+    if let Some((name, why)) = &solved.cheaper {
+        wrap(&mut out, "", &printable(&format!("The next cheaper, {name}, does not: {why}.")));
+    }
+    out.push_str("\nThe best of each way\n");
+    let head = ["", "$/month", "p99", "p99.9", "cold", "errors", "meets it"];
+    let mut rows = vec![head.map(str::to_owned)];
+    for (measured, broken) in &solved.kinds {
+        rows.push([
+            format!("  {}", printable(&measured.name)),
+            words::money(measured.month),
+            words::duration(measured.total.p99.mean),
+            words::duration(measured.total.p999.mean),
+            words::share(measured.cold.mean),
+            words::share(measured.refused.mean),
+            if broken.is_none() { "yes" } else { "no" }.to_owned(),
+        ]);
+    }
+    table(&mut out, &rows);
+    _ = writeln!(out, "{} settings were tried.", solved.tried.len());
     out
 }
 

@@ -5,6 +5,7 @@
 use crate::money::Dollars;
 use crate::report::{Arrived, Kind, Measured};
 use crate::slo::Slo;
+use crate::words;
 
 /// Which alternative is the answer: the cheapest that meets `slo`, or if none does, the one that is
 /// nearest to it. Lambda that reuses is a bound and not an offer: nobody can buy it.
@@ -27,8 +28,8 @@ pub(crate) fn sentence(
     slo: &Slo,
 ) -> String {
     let winner = &alternatives[best];
-    let rate = rate(traffic.rate_mean);
-    let month = dollars(winner.month);
+    let rate = words::rate(traffic.rate_mean);
+    let month = words::money(winner.month);
     if let Some(why) = slo.broken(winner) {
         // What a person can do about it is in the table.
         return format!(
@@ -40,15 +41,15 @@ pub(crate) fn sentence(
         "At {rate}, {} is the cheapest that meets {slo}: {month} a month, 99 in 100 requests are \
          answered within {}, {} pay a cold start.",
         winner.name,
-        span(winner.total.p99.mean),
-        share(winner.cold.mean),
+        words::duration(winner.total.p99.mean),
+        words::share(winner.cold.mean),
     );
     let rival = alternatives
         .iter()
         .filter(|other| other.kind != winner.kind && other.kind != Kind::LambdaReuse);
     let rival = rival.min_by_key(|other| (slo.broken(other).is_some(), other.month));
     if let Some(rival) = rival {
-        let (name, price) = (&rival.name, dollars(rival.month));
+        let (name, price) = (&rival.name, words::money(rival.month));
         text += &match slo.broken(rival) {
             Some(why) => format!(" {name} would cost {price}, and {why}."),
             None => format!(" {name} would cost {price}."),
@@ -73,7 +74,7 @@ pub(crate) fn findings(traffic: &Arrived, alternatives: &[Measured], slo: &Slo) 
                 "{} costs {} a month less than {} and meets {slo}: traffic that is as even as this \
                  may not need Lambda.",
                 other.name,
-                dollars(less(ours.month, other.month)),
+                words::money(less(ours.month, other.month)),
                 ours.name
             ));
         }
@@ -85,7 +86,7 @@ pub(crate) fn findings(traffic: &Arrived, alternatives: &[Measured], slo: &Slo) 
                 "{}: AWS throttled {} of the requests; the account's concurrency or the ramp of new \
                  environments is the limit.",
                 measured.name,
-                share(measured.throttled.mean)
+                words::share(measured.throttled.mean)
             ));
         }
     }
@@ -106,7 +107,7 @@ fn against(traffic: &Arrived, ours: &Measured, plain: &Measured, slo: &Slo) -> V
         all.push(format!(
             "{} saves {} a month against {}, {:.0} % of it.",
             ours.name,
-            dollars(saved),
+            words::money(saved),
             plain.name,
             part * 100.0
         ));
@@ -120,7 +121,7 @@ fn against(traffic: &Arrived, ours: &Measured, plain: &Measured, slo: &Slo) -> V
         all.push(format!(
             "{} is cheaper by {} a month{as_good}: {why}.",
             plain.name,
-            dollars(less(ours.month, plain.month)),
+            words::money(less(ours.month, plain.month)),
         ));
     }
     if mine < theirs && extra > 0.0 {
@@ -131,7 +132,7 @@ fn against(traffic: &Arrived, ours: &Measured, plain: &Measured, slo: &Slo) -> V
             ours.name,
             plain.name,
             break_even / 1e6,
-            rate(break_even / MONTH_S)
+            words::rate(break_even / MONTH_S)
         ));
     }
     all
@@ -160,9 +161,9 @@ fn danger(traffic: &Arrived, measured: &Measured) -> Option<String> {
         "{}: the queue was longer than Q/C·t < T allows in {} of {} of the time; {} waited as long \
          as a cold start.",
         measured.name,
-        share(part),
-        span(of),
-        share(measured.cold.mean)
+        words::share(part),
+        words::duration(of),
+        words::share(measured.cold.mean)
     ))
 }
 
@@ -172,39 +173,6 @@ pub(crate) fn requests_a_month(traffic: &Arrived) -> f64 {
 
 fn less(more: Dollars, less: Dollars) -> Dollars {
     Dollars::from_picodollars(more.picodollars().saturating_sub(less.picodollars()))
-}
-
-fn dollars(amount: Dollars) -> String {
-    let whole = amount.picodollars() / 1_000_000_000_000;
-    if whole >= 100 { format!("{amount:.0}") } else { format!("{amount:.2}") }
-}
-
-fn rate(per_second: f64) -> String {
-    if per_second >= 10.0 {
-        format!("{per_second:.0} requests/s")
-    } else if per_second >= 0.1 {
-        format!("{per_second:.1} requests/s")
-    } else {
-        format!("{:.1} requests/h", per_second * 3_600.0)
-    }
-}
-
-fn share(share: f64) -> String {
-    match share * 100.0 {
-        0.0 => "none".to_owned(),
-        percent if percent < 0.01 => "fewer than 1 in 10,000".to_owned(),
-        percent if percent < 1.0 => format!("{percent:.2} %"),
-        percent => format!("{percent:.1} %"),
-    }
-}
-
-fn span(seconds: f64) -> String {
-    match seconds {
-        s if s < 1.0 => format!("{:.0} ms", s * 1_000.0),
-        s if s < 120.0 => format!("{s:.1} s"),
-        s if s < 7_200.0 => format!("{:.0} min", s / 60.0),
-        s => format!("{:.1} h", s / 3_600.0),
-    }
 }
 
 /// A month as AWS's price lists have it: 730 h.

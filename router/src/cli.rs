@@ -14,7 +14,7 @@ use crate::demo::{self, Demo};
 use crate::dev::{self, Local};
 use crate::settings::parse_span;
 use crate::{DEMO_APP, DIRECT, EXEC, EXTENSION};
-use crate::{demo_app, direct, serve};
+use crate::{demo_app, direct, report, serve};
 
 /// Serves web requests with AWS Lambda functions that dial back: a request waits for the first free
 /// slot of any instance, never for the cold start that it caused.
@@ -33,6 +33,8 @@ enum Command {
     Demo(DemoArgs),
     /// Run everything on this machine: router, emulated Lambda, and your app or a demo
     Dev(DevArgs),
+    /// What traffic would cost and how long it would wait: here, or with somebody else
+    Report(report::ReportArgs),
     /// Run the router in production
     Serve(Configured),
 }
@@ -133,6 +135,7 @@ pub fn main() -> ExitCode {
             let (Admin(admin), record) = (args.admin, args.record.take());
             run(dev::run(args.into(), admin, record))
         }
+        Command::Report(args) => run(report::run(args)),
         Command::Serve(configured) => serve::run(&configured),
     };
     match done {

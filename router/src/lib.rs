@@ -12,6 +12,7 @@
 //! | [`aws`] | Lambda's API |
 //! | [`admin`], [`metrics`], [`access_log`], [`logging`] | what can be seen from outside |
 //! | `recorder` | what is kept to be replayed |
+//! | `report` | what other settings, or others, would make of traffic |
 
 pub mod access_log;
 pub mod admin;
@@ -25,6 +26,7 @@ pub mod direct;
 pub mod logging;
 pub mod metrics;
 mod recorder;
+mod report;
 mod serve;
 pub mod settings;
 

@@ -137,10 +137,11 @@ pub fn report() -> Report {
 }
 
 fn measured(index: usize, way: &Way) -> Measured {
-    let costs = way
-        .costs
-        .iter()
-        .map(|(what, month)| Cost { what: (*what).to_owned(), month: dollars(*month) });
+    let costs = way.costs.iter().map(|(what, month)| Cost {
+        what: (*what).to_owned(),
+        is_fixed: false,
+        month: dollars(*month),
+    });
     let month = way.costs.iter().map(|(_, month)| dollars(*month)).sum();
     let total = quantiles(way, 0.1);
     Measured {
