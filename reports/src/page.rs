@@ -21,8 +21,8 @@ const STYLE: &str = include_str!("page/style.css");
 const SCRIPT: &str = include_str!("page/point.js");
 
 /// SHA-256 of the style sheet and of the script, as browsers compare it.
-const STYLE_HASH: &str = "sha256-DEolZXwdWKNsBq2lXoIvqdKMq7ARUtNABKBrnh9LIsc=";
-const SCRIPT_HASH: &str = "sha256-8Dy8sCTepUCCaRdiONVlKEZBOed6HpyMdABB4QigJtA=";
+const STYLE_HASH: &str = "sha256-qKFPBZhLZ69ZzWhhIFW6acrcmttSjHpgt32YUwBvU4w=";
+const SCRIPT_HASH: &str = "sha256-jfOgEtiLHa/si+73pAiLoRxJowXMsHSyf29tuL44PHA=";
 
 /// The whole page. Equal reports are equal bytes.
 #[must_use]

@@ -2,7 +2,7 @@
 //! rich as a real one.
 
 mod shown {
-    pub mod fixture;
+    pub(crate) mod fixture;
 }
 
 use std::collections::BTreeSet;

@@ -9,11 +9,11 @@ use crate::report::{Measured, Nine, Report};
 use crate::words;
 
 const TOP: f64 = 34.0;
-const BOTTOM: f64 = 330.0;
-const HEIGHT: f64 = 376.0;
+const BOTTOM: f64 = 380.0;
+const HEIGHT: f64 = 418.0;
 /// Shares with a tick, and what they are called.
 const SHARES: [(f64, &str); 7] = [
-    (0.0, "0"),
+    (0.0, ""),
     (0.5, "50 %"),
     (0.9, "90 %"),
     (0.99, "99 %"),
@@ -22,7 +22,7 @@ const SHARES: [(f64, &str); 7] = [
     (0.999_99, "99.999 %"),
 ];
 /// Letters at the ends of lines are at least so far apart.
-const APART: f64 = 17.0;
+const APART: f64 = 21.0;
 
 /// The figure, or nothing where no request was served.
 pub(super) fn figure(report: &Report) -> Markup {
@@ -97,7 +97,7 @@ fn drawn(index: usize, measured: &Measured, x: &Scale, y: &Scale) -> Markup {
     }
 }
 
-/// A letter at the end of each line, pushed up where it would touch the one below.
+/// A letter at the end of each line, pushed down where it would touch the one above.
 fn letters(alternatives: &[Measured], x: &Scale, y: &Scale) -> Markup {
     let mut ends: Vec<(usize, (f64, f64))> = alternatives
         .iter()
@@ -107,11 +107,11 @@ fn letters(alternatives: &[Measured], x: &Scale, y: &Scale) -> Markup {
             Some((index, point(last, x, y)))
         })
         .collect();
-    ends.sort_by(|one, other| other.1.1.total_cmp(&one.1.1));
-    let mut below = f64::INFINITY;
+    ends.sort_by(|one, other| one.1.1.total_cmp(&other.1.1));
+    let mut above = f64::NEG_INFINITY;
     for (_, (_, at)) in &mut ends {
-        *at = at.min(below - APART);
-        below = *at;
+        *at = at.max(above + APART);
+        above = *at;
     }
     html! {
         @for (index, (x, y)) in ends {
@@ -138,13 +138,13 @@ fn readout(alternatives: &[Measured], x: &Scale) -> Readout {
     let rows = alternatives.iter().map(|measured| &measured.nines).max_by_key(|nines| nines.len());
     let shares = rows.into_iter().flatten().map(|nine| nine.share).filter(|share| *share < 1.0);
     Readout {
-        names: std::iter::once(String::new()).chain(names).collect(),
+        names: std::iter::once("share of requests".to_owned()).chain(names).collect(),
         rows: shares
             .map(|share| {
                 let of = |measured| at_share(measured, share).map(|n| n.total.as_secs_f64());
                 let cells = alternatives.iter().map(|m| of(m).map_or("–".into(), words::duration));
-                let head = format!("{} of requests within", words::share(share));
-                (x.at(nines(share)), std::iter::once(head).chain(cells).collect())
+                let cells = std::iter::once(words::share(share)).chain(cells);
+                (x.at(nines(share)), cells.collect())
             })
             .collect(),
         top: TOP,
