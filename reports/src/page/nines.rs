@@ -21,11 +21,14 @@ const SHARES: [(f64, &str); 7] = [
     (0.999_9, "99.99 %"),
     (0.999_99, "99.999 %"),
 ];
+const READ: &str = "How to read it: at 99 %, a line shows the latency that 99 in 100 requests do \
+                    not exceed. Lower is better. Each step to the right leaves out all but a tenth \
+                    of the rest. Requests that were served, of the first seed.";
 /// Letters at the ends of lines are at least so far apart.
 const APART: f64 = 21.0;
 
-/// The figure, or nothing where no request was served.
-pub(super) fn figure(report: &Report) -> Markup {
+/// The section, or nothing where no request was served.
+pub(super) fn section(report: &Report) -> Markup {
     let served = |nine: &&Nine| nine.share < 1.0 && !nine.total.is_zero();
     let all = || report.alternatives.iter().flat_map(|m| m.nines.iter().filter(served));
     let times = || all().map(|nine| nine.total.as_secs_f64());
@@ -59,13 +62,12 @@ pub(super) fn figure(report: &Report) -> Markup {
         readout: readout(&report.alternatives, &x),
     };
     html! {
-        figure {
-            (legend(&report.alternatives))
-            (picture.around(&inside))
-            figcaption {
-                "How to read it: at 99 %, a line shows the latency that 99 in 100 requests do not \
-                 exceed. Lower is better. Each step to the right leaves out a tenth of the rest. \
-                 Requests that were served, of the first seed."
+        section aria-labelledby="latency" {
+            h2 #latency { "How long requests take" }
+            figure {
+                (legend(&report.alternatives))
+                (picture.around(&inside))
+                figcaption { (READ) }
             }
         }
     }
@@ -142,7 +144,8 @@ fn readout(alternatives: &[Measured], x: &Scale) -> Readout {
         rows: shares
             .map(|share| {
                 let of = |measured| at_share(measured, share).map(|n| n.total.as_secs_f64());
-                let cells = alternatives.iter().map(|m| of(m).map_or("–".into(), words::duration));
+                let cells =
+                    alternatives.iter().map(|m| of(m).map_or_else(|| "–".into(), words::duration));
                 let cells = std::iter::once(words::share(share)).chain(cells);
                 (x.at(nines(share)), cells.collect())
             })

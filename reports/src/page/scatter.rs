@@ -17,6 +17,10 @@ const HEIGHT: f64 = 446.0;
 /// Points that are drawn beside the best ones; more would only hide each other.
 const POINTS: usize = 300;
 
+const READ: &str = " tried. Down and to the left is better. The line joins those for which \
+                    nothing tried is both cheaper and faster; the others are faint. Letters mark \
+                    the alternatives of the table.";
+
 /// Where a letter may stand, from its marker; the first that is free is taken.
 const PLACES: [(f64, f64); 8] = [
     (19.0, 0.0),
@@ -36,8 +40,8 @@ struct Label {
     y: f64,
 }
 
-/// The figure, or nothing where nothing was tried.
-pub(super) fn figure(report: &Report) -> Markup {
+/// The section, or nothing where nothing was tried.
+pub(super) fn section(report: &Report) -> Markup {
     if report.tried.is_empty() {
         return html! {};
     }
@@ -68,15 +72,14 @@ pub(super) fn figure(report: &Report) -> Markup {
         readout: Readout::default(),
     };
     html! {
-        figure {
-            (kinds(report))
-            (picture.around(&inside))
-            figcaption {
-                (words::Several(report.tried.len() as u64, "setting")) " tried. Down and to the \
-                 left is better. The line joins those for which nothing tried is both cheaper and \
-                 faster; the others are faint. Letters mark the alternatives of the table."
+        section aria-labelledby="cost" {
+            h2 #cost { "What a faster answer costs" }
+            figure {
+                (kinds(report))
+                (picture.around(&inside))
+                figcaption { (words::Several(report.tried.len() as u64, "setting")) (READ) }
+                (best(&report.tried))
             }
-            (best(&report.tried))
         }
     }
 }

@@ -310,10 +310,12 @@ fn bill(index: usize, measured: &Measured) -> Markup {
                 }
                 tfoot { tr { th scope="row" { "a month" } td.n { (words::money(measured.month)) } } }
             }
-            @if measured.gb_seconds_month > 0.0 || measured.invokes_month > 0.0 {
+            @if measured.invokes_month > 0.0 {
                 p.note {
-                    (words::number(measured.gb_seconds_month)) " GB-seconds and "
-                    (words::number(measured.invokes_month)) " invokes of Lambda a month"
+                    (words::number(measured.invokes_month)) " requests to Lambda a month"
+                    @if measured.gb_seconds_month > 0.0 {
+                        ", " (words::number(measured.gb_seconds_month)) " GB-seconds"
+                    }
                 }
             }
         }

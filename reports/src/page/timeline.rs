@@ -18,20 +18,27 @@ const AXIS: f64 = 38.0;
 /// Danger beyond is cut: ten colds ahead are as bad as four.
 const DANGER_MOST: f64 = 4.0;
 
-/// One alternative open, the others to be opened.
+/// One alternative open, the others to be opened; nothing where nothing is known.
 pub(super) fn section(report: &Report) -> Markup {
     let shown = || report.alternatives.iter().enumerate().filter(|(_, m)| has_any(&m.timeline));
     let open = shown().find(|(_, measured)| measured.is_best).or_else(|| shown().next());
     let open = open.map(|(index, _)| index);
+    if open.is_none() {
+        return html! {};
+    }
     html! {
-        (legend())
-        @for (index, measured) in shown() {
-            details.one name="timeline" open[open == Some(index)] {
-                summary {
-                    (swatch(index, measured.kind)) b { (letter(index)) } " " (measured.name)
-                    @if measured.is_best { " " (best()) }
+        section aria-labelledby="time" {
+            h2 #time { "What happened over time" }
+            p.lead { "Of the first seed. Open an alternative to see it; one is open at a time." }
+            (legend())
+            @for (index, measured) in shown() {
+                details.one name="timeline" open[open == Some(index)] {
+                    summary {
+                        (swatch(index, measured.kind)) b { (letter(index)) } " " (measured.name)
+                        @if measured.is_best { " " (best()) }
+                    }
+                    (figure(index, measured))
                 }
-                (figure(index, measured))
             }
         }
     }
@@ -178,11 +185,11 @@ fn danger_told(timeline: &Timeline) -> String {
     let worst = wide(&timeline.danger);
     let most = words::number(most(&worst));
     let what = "Danger is how long the queue would take to clear with the slots there are, in \
-                units of a cold start T; from 1 on, waiting is no better than a cold start.";
+                units of a cold start T; from 1 T on, waiting is no better than a cold start.";
     match over().next() {
-        None => format!("{what} Here it stays below 1; its most is {most} T."),
+        None => format!("{what} Here it stays below 1 T; its most is {most} T."),
         Some((_, first)) => format!(
-            "{what} Here it reaches 1 in {} of {} spans of {}, first at {}; its most is {most} T.",
+            "{what} Here it reaches 1 T in {} of {} spans of {}, first at {}; its most is {most} T.",
             over().count(),
             timeline.danger.len(),
             words::duration(timeline.bucket.as_secs_f64()),

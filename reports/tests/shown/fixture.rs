@@ -212,6 +212,11 @@ fn nines(way: &Way) -> Vec<Nine> {
         .collect()
 }
 
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "small numbers, none below zero"
+)]
 fn timeline(way: &Way) -> Timeline {
     let mut timeline = Timeline { bucket: BUCKET, ..Timeline::default() };
     let mut have = way.floor;
@@ -280,13 +285,14 @@ fn tried() -> Vec<Tried> {
                 1 => (Kind::Provisioned, format!("provisioned, {} kept warm", n * 3)),
                 _ => (Kind::Dispatch, format!("{slots} slots, linger {} s", 15 + n / 8 * 15)),
             };
-            let base = 330.0 + f64::from(n * 7_919 % 1_000) * 1.6;
+            let month = 330 + n * 7_919 % 1_000 * 8 / 5;
+            let base = f64::from(month);
             let total_p99 = 0.24 + 2.5e5 / (base * base) * (0.8 + f64::from(n % 9) * 0.5);
             Tried {
                 name,
                 kind,
                 total_p99,
-                month: dollars(base as u64),
+                month: dollars(month.into()),
                 is_best_for_its_price: false,
             }
         })
