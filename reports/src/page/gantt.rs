@@ -64,7 +64,8 @@ fn figure(index: usize, measured: &Measured, end: f64) -> Markup {
                     (bar.instance)
                 }
             }
-            path.touch d=(format!("M{} {}H{}v{}H{0}Z", px(start), px(top), px(end), px(row))) { title { (told(bar)) } }
+            @let whole = format!("M{} {}H{}v{}H{0}Z", px(start), px(top), px(end), px(row));
+            path.touch d=(whole) { title { (told(bar)) } }
         }
     };
     let served: u64 = measured.gantt.iter().map(|bar| u64::from(bar.served)).sum();
