@@ -14,7 +14,7 @@
 //! |---|---|
 //! | `money`, `prices` | bills, and what AWS charges, which is data in `prices/*.toml` |
 //! | `report` | what a report says |
-//! | `page`, `summary`, `json`, `csv` | the same for a browser, a terminal, programs, spreadsheets |
+//! | `page`, `summary`, `json`, `csv` | for a browser, a terminal, programs, spreadsheets |
 //! | `words` | numbers as people read them |
 
 pub mod csv;

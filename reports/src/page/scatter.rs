@@ -121,7 +121,9 @@ fn points(tried: &[Tried], x: &Scale, y: &Scale) -> Markup {
     };
     html! {
         g.faint {
-            @for tried in others { (marker(tried.kind, point(tried, x, y), 8.0, Some(&name(tried)))) }
+            @for tried in others {
+                (marker(tried.kind, point(tried, x, y), 8.0, Some(&name(tried))))
+            }
         }
         @for tried in best_for_price(tried) {
             (marker(tried.kind, point(tried, x, y), 10.0, Some(&name(tried))))
