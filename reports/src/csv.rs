@@ -7,8 +7,11 @@ use crate::json::plain;
 use crate::report::{Estimate, Measured, Report, Timeline};
 use crate::words;
 
+/// A column of three, and how to find its number.
+type Column = (&'static str, fn(&Measured) -> Estimate);
+
 /// The numbers of an alternative that have an interval.
-const ESTIMATES: [(&str, fn(&Measured) -> Estimate); 16] = [
+const ESTIMATES: [Column; 16] = [
     ("wait_p50_s", |measured| measured.wait.p50),
     ("wait_p90_s", |measured| measured.wait.p90),
     ("wait_p99_s", |measured| measured.wait.p99),

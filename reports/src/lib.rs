@@ -2,9 +2,9 @@
 //! else served it, or we with other settings?
 //!
 //! ```text
-//!   Plan (TOML) ─▶ Traffic ─▶ the same arrivals ─▶ each Alternative ─▶ Tally ─▶ Report ─▶ page, JSON,
-//!                  synthetic,                      dispatch: sim::fast                   CSV, terminal
-//!                  or recorded                     the rest: lambda, fleet
+//!   Plan ─▶ Traffic ──▶ the same arrivals ─▶ each Alternative ─▶ Tally ─▶ Report ─▶ page, JSON,
+//!           synthetic                        dispatch: sim::fast                    CSV, terminal
+//!           or recorded                      the rest: lambda, fleet
 //! ```
 //!
 //! What this system would do is computed by the machines that production runs, over the engine of
@@ -25,7 +25,7 @@
 //! | `report` | what a report says |
 //! | `spread` | how times are distributed |
 //! | `traffic` | who sends requests, and what each needs |
-//! | `page`, `summary`, `json`, `csv` | the same for a browser, a terminal, programs, spreadsheets |
+//! | `page`, `summary`, `json`, `csv` | for a browser, a terminal, programs, spreadsheets |
 //! | `words` | numbers as people read them |
 
 pub mod alternative;

@@ -21,8 +21,8 @@ const STYLE: &str = include_str!("page/style.css");
 const SCRIPT: &str = include_str!("page/point.js");
 
 /// SHA-256 of the style sheet and of the script, as browsers compare it.
-const STYLE_HASH: &str = "sha256-DEolZXwdWKNsBq2lXoIvqdKMq7ARUtNABKBrnh9LIsc=";
-const SCRIPT_HASH: &str = "sha256-8Dy8sCTepUCCaRdiONVlKEZBOed6HpyMdABB4QigJtA=";
+const STYLE_HASH: &str = "sha256-2Gnkk4Xv1l4TT3sS9Q38CT4Tynam+f5lwawkTSH+A7U=";
+const SCRIPT_HASH: &str = "sha256-jfOgEtiLHa/si+73pAiLoRxJowXMsHSyf29tuL44PHA=";
 
 /// The whole page. Equal reports are equal bytes.
 #[must_use]
@@ -72,21 +72,9 @@ fn sections(report: &Report) -> Markup {
     html! {
         (tables::alternatives(report))
         (tables::traffic(&report.traffic))
-        section aria-labelledby="latency" {
-            h2 #latency { "How long requests take" }
-            (nines::figure(report))
-        }
-        @if !report.tried.is_empty() {
-            section aria-labelledby="cost" {
-                h2 #cost { "What a faster answer costs" }
-                (scatter::figure(report))
-            }
-        }
-        section aria-labelledby="time" {
-            h2 #time { "What happened over time" }
-            p.lead { "Of the first seed. Open an alternative to see it; one is open at a time." }
-            (timeline::section(report))
-        }
+        (nines::section(report))
+        (scatter::section(report))
+        (timeline::section(report))
         (gantt::section(report))
         (tables::sensitivity(report))
         (tables::bills(report))

@@ -128,7 +128,7 @@ pub struct Measured {
     pub total: Quantiles,
     /// Share of requests that paid a cold start: bound to one, or waited as long as one.
     pub cold: Estimate,
-    /// Share of requests that were answered with an error: queue full, waited too long, no capacity.
+    /// Share of requests that were answered with an error: queue full, waited too long, no room.
     pub refused: Estimate,
     /// Share of requests that AWS throttled; a part of `refused` where nobody retries.
     pub throttled: Estimate,

@@ -118,7 +118,7 @@ pub(crate) fn number(number: f64) -> String {
 #[must_use]
 pub(crate) fn estimate(estimate: Estimate, words: fn(f64) -> String) -> (String, Option<String>) {
     let half = (estimate.high - estimate.low) / 2.0;
-    let off = (half > 0.0).then(|| format!("± {}", words(half)));
+    let off = (half > 0.0).then(|| format!("± {}", words(round2(half))));
     (words(estimate.mean), off)
 }
 

@@ -11,7 +11,7 @@ use maud::{Markup, html};
 /// Width of every view box.
 pub(super) const WIDTH: f64 = 720.0;
 /// Where every plot begins.
-pub(super) const LEFT: f64 = 78.0;
+pub(super) const LEFT: f64 = 90.0;
 /// Where every plot ends.
 pub(super) const RIGHT: f64 = 694.0;
 
@@ -179,22 +179,34 @@ pub(super) fn line(points: impl Iterator<Item = (f64, f64)>) -> String {
 }
 
 /// A line that keeps each value for as long as its span is; equal neighbours are one stroke.
+/// Strokes are relative, which takes fewer letters; they add up exactly, because each is a
+/// difference of rounded coordinates.
 pub(super) fn steps(values: &[f64], x: &Scale, y: &Scale) -> String {
+    let rounded = |coordinate: f64| (coordinate * 10.0).round();
     let mut path = String::new();
-    let mut last = String::new();
+    let mut last = (rounded(x.start), f64::NAN);
     for (value, index) in values.iter().zip(0_u32..) {
-        let height = px(y.at(*value));
+        let next = (rounded(x.at(f64::from(index))), rounded(y.at(*value)));
         if path.is_empty() {
-            _ = write!(path, "M{} {height}", px(x.at(0.0)));
-        } else if height != last {
-            _ = write!(path, "H{}V{height}", px(x.at(f64::from(index))));
+            _ = write!(path, "M{} {}", px(next.0 / 10.0), px(next.1 / 10.0));
+            last = next;
+        } else if next.1 != last.1 {
+            stroke(&mut path, 'h', next.0 - last.0);
+            stroke(&mut path, 'v', next.1 - last.1);
+            last = next;
         }
-        last = height;
     }
     if !path.is_empty() {
         _ = write!(path, "H{}", px(x.end));
     }
     path
+}
+
+fn stroke(path: &mut String, order: char, tenths: f64) {
+    let text = px(tenths / 10.0);
+    let (sign, size) = text.strip_prefix('-').map_or(("", text.as_str()), |size| ("-", size));
+    let size = size.strip_prefix('0').filter(|rest| !rest.is_empty()).unwrap_or(size);
+    _ = write!(path, "{order}{sign}{size}");
 }
 
 /// The same, closed down to the axis.
@@ -281,7 +293,7 @@ impl Picture<'_> {
                 desc id=(format!("{id}-told")) { (told) }
                 (inside)
                 @if has {
-                    line.rule x1="-9" x2="-9" y1=(px(readout.top)) y2=(px(readout.bottom)) {}
+                    line.rule y1=(px(readout.top)) y2=(px(readout.bottom)) {}
                 }
             }
             @if has { p.readout aria-hidden="true" {} }
@@ -334,9 +346,17 @@ mod tests {
     fn equal_neighbours_are_one_stroke() {
         let x = Scale::linear(4.0, 0.0, 40.0);
         let y = Scale::linear(2.0, 100.0, 0.0);
-        assert_eq!(steps(&[1.0, 1.0, 2.0, 0.0], &x, &y), "M0 50H20V0H30V100H40");
+        assert_eq!(steps(&[1.0, 1.0, 2.0, 0.0], &x, &y), "M0 50h20v-50h10v100H40");
         assert_eq!(area(&[1.0], &Scale::linear(1.0, 0.0, 9.0), &y), "M0 50H9V100H0Z");
         assert_eq!(area(&[], &x, &y), "");
+    }
+
+    #[test]
+    fn strokes_add_up_to_where_the_line_ends() {
+        let x = Scale::linear(7.0, 0.0, 10.0);
+        let y = Scale::linear(1.0, 10.0, 0.0);
+        let path = steps(&[0.0, 0.31, 0.0, 0.31, 0.0, 0.31, 0.96], &x, &y);
+        assert_eq!(path, "M0 10h1.4v-3.1h1.5v3.1h1.4v-3.1h1.4v3.1h1.4v-3.1h1.5v-6.5H10");
     }
 
     #[test]

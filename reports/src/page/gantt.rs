@@ -64,12 +64,14 @@ fn figure(index: usize, measured: &Measured, end: f64) -> Markup {
                     (bar.instance)
                 }
             }
-            path.touch d=(format!("M{} {}H{}v{}H{0}Z", px(start), px(top), px(end), px(row))) { title { (told(bar)) } }
+            @let whole = format!("M{} {}H{}v{}H{0}Z", px(start), px(top), px(end), px(row));
+            path.touch d=(whole) { title { (told(bar)) } }
         }
     };
     let served: u64 = measured.gantt.iter().map(|bar| u64::from(bar.served)).sum();
+    let rest = if measured.gantt.len() > BARS { " The first are drawn." } else { "" };
     let all = format!(
-        "{} served {}, of which the first {count} are drawn.",
+        "{} served {}.{rest}",
         Several(measured.gantt.len() as u64, "instance"),
         Several(served, "request"),
     );
@@ -77,7 +79,7 @@ fn figure(index: usize, measured: &Measured, end: f64) -> Markup {
         id: &format!("lives-{index}"),
         title: &format!("{}: each instance's life", measured.name),
         told: &all,
-        height: bottom + 44.0,
+        height: bottom + 38.0,
         readout: Readout::default(),
     };
     html! {
@@ -103,11 +105,11 @@ fn boxes(ends: impl Iterator<Item = (f64, f64)>, row: f64) -> String {
 
 fn told(bar: &Bar) -> String {
     format!(
-        "Instance {}: {}; started at {}, ready at {}, gone at {}",
+        "{}: {}, {} to {}, ready at {}",
         bar.instance,
         Several(u64::from(bar.served), "request"),
         words::duration(bar.start.as_secs_f64()),
-        words::duration(bar.ready.as_secs_f64()),
         words::duration(bar.end.as_secs_f64()),
+        words::duration(bar.ready.as_secs_f64()),
     )
 }

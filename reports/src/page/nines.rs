@@ -9,11 +9,11 @@ use crate::report::{Measured, Nine, Report};
 use crate::words;
 
 const TOP: f64 = 34.0;
-const BOTTOM: f64 = 330.0;
-const HEIGHT: f64 = 376.0;
+const BOTTOM: f64 = 380.0;
+const HEIGHT: f64 = 418.0;
 /// Shares with a tick, and what they are called.
 const SHARES: [(f64, &str); 7] = [
-    (0.0, "0"),
+    (0.0, ""),
     (0.5, "50 %"),
     (0.9, "90 %"),
     (0.99, "99 %"),
@@ -21,11 +21,14 @@ const SHARES: [(f64, &str); 7] = [
     (0.999_9, "99.99 %"),
     (0.999_99, "99.999 %"),
 ];
+const READ: &str = "How to read it: at 99 %, a line shows the latency that 99 in 100 requests do \
+                    not exceed. Lower is better. Each step to the right leaves out all but a tenth \
+                    of the rest. Requests that were served, of the first seed.";
 /// Letters at the ends of lines are at least so far apart.
-const APART: f64 = 17.0;
+const APART: f64 = 21.0;
 
-/// The figure, or nothing where no request was served.
-pub(super) fn figure(report: &Report) -> Markup {
+/// The section, or nothing where no request was served.
+pub(super) fn section(report: &Report) -> Markup {
     let served = |nine: &&Nine| nine.share < 1.0 && !nine.total.is_zero();
     let all = || report.alternatives.iter().flat_map(|m| m.nines.iter().filter(served));
     let times = || all().map(|nine| nine.total.as_secs_f64());
@@ -59,13 +62,12 @@ pub(super) fn figure(report: &Report) -> Markup {
         readout: readout(&report.alternatives, &x),
     };
     html! {
-        figure {
-            (legend(&report.alternatives))
-            (picture.around(&inside))
-            figcaption {
-                "How to read it: at 99 %, a line shows the latency that 99 in 100 requests do not \
-                 exceed. Lower is better. Each step to the right leaves out a tenth of the rest. \
-                 Requests that were served, of the first seed."
+        section aria-labelledby="latency" {
+            h2 #latency { "How long requests take" }
+            figure {
+                (legend(&report.alternatives))
+                (picture.around(&inside))
+                figcaption { (READ) }
             }
         }
     }
@@ -97,7 +99,7 @@ fn drawn(index: usize, measured: &Measured, x: &Scale, y: &Scale) -> Markup {
     }
 }
 
-/// A letter at the end of each line, pushed up where it would touch the one below.
+/// A letter at the end of each line, pushed down where it would touch the one above.
 fn letters(alternatives: &[Measured], x: &Scale, y: &Scale) -> Markup {
     let mut ends: Vec<(usize, (f64, f64))> = alternatives
         .iter()
@@ -107,11 +109,11 @@ fn letters(alternatives: &[Measured], x: &Scale, y: &Scale) -> Markup {
             Some((index, point(last, x, y)))
         })
         .collect();
-    ends.sort_by(|one, other| other.1.1.total_cmp(&one.1.1));
-    let mut below = f64::INFINITY;
+    ends.sort_by(|one, other| one.1.1.total_cmp(&other.1.1));
+    let mut above = f64::NEG_INFINITY;
     for (_, (_, at)) in &mut ends {
-        *at = at.min(below - APART);
-        below = *at;
+        *at = at.max(above + APART);
+        above = *at;
     }
     html! {
         @for (index, (x, y)) in ends {
@@ -138,13 +140,14 @@ fn readout(alternatives: &[Measured], x: &Scale) -> Readout {
     let rows = alternatives.iter().map(|measured| &measured.nines).max_by_key(|nines| nines.len());
     let shares = rows.into_iter().flatten().map(|nine| nine.share).filter(|share| *share < 1.0);
     Readout {
-        names: std::iter::once(String::new()).chain(names).collect(),
+        names: std::iter::once("share of requests".to_owned()).chain(names).collect(),
         rows: shares
             .map(|share| {
                 let of = |measured| at_share(measured, share).map(|n| n.total.as_secs_f64());
-                let cells = alternatives.iter().map(|m| of(m).map_or("–".into(), words::duration));
-                let head = format!("{} of requests within", words::share(share));
-                (x.at(nines(share)), std::iter::once(head).chain(cells).collect())
+                let cells =
+                    alternatives.iter().map(|m| of(m).map_or_else(|| "–".into(), words::duration));
+                let cells = std::iter::once(words::share(share)).chain(cells);
+                (x.at(nines(share)), cells.collect())
             })
             .collect(),
         top: TOP,

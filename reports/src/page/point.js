@@ -10,14 +10,16 @@
     const rows = svg.dataset.rows.split("\n").map(row => row.split("\t"));
     const out = svg.nextElementSibling;
     const rule = svg.querySelector(".rule");
-    const move = x => { rule.setAttribute("x1", x); rule.setAttribute("x2", x); };
+    const show = is => rule.classList.toggle("on", is);
     svg.addEventListener("pointermove", e => {
       const at = new DOMPoint(e.clientX, e.clientY).matrixTransform(svg.getScreenCTM().inverse());
       const far = row => Math.abs(row[0] - at.x);
       const row = rows.reduce((a, b) => far(b) < far(a) ? b : a);
-      move(row[0]);
+      rule.setAttribute("x1", row[0]);
+      rule.setAttribute("x2", row[0]);
+      show(true);
       out.textContent = names.map((name, i) => (name ? name + " " : "") + row[i + 1]).join("   ");
     });
-    svg.addEventListener("pointerleave", () => { move(-9); out.textContent = ""; });
+    svg.addEventListener("pointerleave", () => { show(false); out.textContent = ""; });
   }
 })();

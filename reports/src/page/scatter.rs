@@ -12,10 +12,26 @@ use crate::report::{Kind, Report, Tried};
 use crate::words;
 
 const TOP: f64 = 34.0;
-const BOTTOM: f64 = 330.0;
-const HEIGHT: f64 = 400.0;
+const BOTTOM: f64 = 380.0;
+const HEIGHT: f64 = 446.0;
 /// Points that are drawn beside the best ones; more would only hide each other.
 const POINTS: usize = 300;
+
+const READ: &str = " tried. Down and to the left is better. The line joins those for which \
+                    nothing tried is both cheaper and faster; the others are faint. Letters mark \
+                    the alternatives of the table.";
+
+/// Where a letter may stand, from its marker; the first that is free is taken.
+const PLACES: [(f64, f64); 8] = [
+    (19.0, 0.0),
+    (-19.0, 0.0),
+    (0.0, -21.0),
+    (0.0, 22.0),
+    (18.0, -19.0),
+    (-18.0, -19.0),
+    (18.0, 19.0),
+    (-18.0, 19.0),
+];
 
 /// One letter beside its alternative's marker, and its box to keep others out.
 struct Label {
@@ -24,8 +40,8 @@ struct Label {
     y: f64,
 }
 
-/// The figure, or nothing where nothing was tried.
-pub(super) fn figure(report: &Report) -> Markup {
+/// The section, or nothing where nothing was tried.
+pub(super) fn section(report: &Report) -> Markup {
     if report.tried.is_empty() {
         return html! {};
     }
@@ -56,15 +72,14 @@ pub(super) fn figure(report: &Report) -> Markup {
         readout: Readout::default(),
     };
     html! {
-        figure {
-            (kinds(report))
-            (picture.around(&inside))
-            figcaption {
-                (words::Several(report.tried.len() as u64, "setting")) " tried. Down and to the \
-                 left is better. The line joins those for which nothing tried is both cheaper and \
-                 faster; the others are faint. Letters mark the alternatives of the table."
+        section aria-labelledby="cost" {
+            h2 #cost { "What a faster answer costs" }
+            figure {
+                (kinds(report))
+                (picture.around(&inside))
+                figcaption { (words::Several(report.tried.len() as u64, "setting")) (READ) }
+                (best(&report.tried))
             }
-            (best(&report.tried))
         }
     }
 }
@@ -106,7 +121,9 @@ fn points(tried: &[Tried], x: &Scale, y: &Scale) -> Markup {
     };
     html! {
         g.faint {
-            @for tried in others { (marker(tried.kind, point(tried, x, y), 8.0, Some(&name(tried)))) }
+            @for tried in others {
+                (marker(tried.kind, point(tried, x, y), 8.0, Some(&name(tried))))
+            }
         }
         @for tried in best_for_price(tried) {
             (marker(tried.kind, point(tried, x, y), 10.0, Some(&name(tried))))
@@ -116,22 +133,27 @@ fn points(tried: &[Tried], x: &Scale, y: &Scale) -> Markup {
 
 /// Larger, with a letter where it touches no other letter.
 fn alternatives(report: &Report, x: &Scale, y: &Scale) -> Markup {
+    let marks: Vec<_> = report
+        .alternatives
+        .iter()
+        .map(|measured| (x.at(dollars(measured.month)), y.at(measured.total.p99.mean)))
+        .collect();
     let mut labels: Vec<Label> = Vec::new();
-    for (index, measured) in report.alternatives.iter().enumerate() {
-        let (at, height) = (x.at(dollars(measured.month)), y.at(measured.total.p99.mean));
-        let places = [(15.0, 0.0), (-15.0, 0.0), (0.0, -17.0), (0.0, 17.0), (15.0, -17.0)];
-        let free = places.iter().find(|(right, down)| {
+    for (index, (at, height)) in marks.iter().copied().enumerate() {
+        let free = PLACES.iter().find(|(right, down)| {
             let (x, y) = (at + right, height + down);
             let is_inside = x > LEFT + 8.0 && x < RIGHT - 4.0 && y < BOTTOM - 8.0;
-            let apart = |label: &Label| (label.x - x).abs() > 14.0 || (label.y - y).abs() > 16.0;
-            is_inside && labels.iter().all(apart)
+            let is_apart =
+                |(of_x, of_y): (f64, f64)| (of_x - x).abs() > 17.0 || (of_y - y).abs() > 18.0;
+            let mut others = labels.iter().map(|label| (label.x, label.y));
+            is_inside && others.all(is_apart) && marks.iter().copied().all(is_apart)
         });
-        let (right, down) = free.copied().unwrap_or((15.0, 17.0));
+        let (right, down) = free.copied().unwrap_or(PLACES[0]);
         labels.push(Label { letter: letter(index), x: at + right, y: height + down });
     }
     html! {
         @for (index, measured) in report.alternatives.iter().enumerate() {
-            @let at = (x.at(dollars(measured.month)), y.at(measured.total.p99.mean));
+            @let at = marks[index];
             g data-s=(index) {
                 path.ring d=(format!("M{} {}h.01", px(at.0), px(at.1))) {}
                 (marker(measured.kind, at, 12.0, Some(&measured.name)))

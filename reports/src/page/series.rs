@@ -33,8 +33,8 @@ pub(super) fn marker(kind: Kind, at: (f64, f64), size: f64, name: Option<&str>) 
         }
         Kind::Lambda => format!("v-{half}h{0}v{0}h-{0}Z", px(size)),
         Kind::LambdaReuse => format!("l{half} -{half}l{half} {half}l-{half} {half}Z"),
-        Kind::Provisioned => format!("v{half}h{0}l-{half} -{0}Z", px(size)),
-        Kind::Managed => format!("v-{half}h{0}l-{half} {0}Z", px(size)),
+        Kind::Provisioned => format!("m0 {half}h{0}l-{half} -{0}Z", px(size)),
+        Kind::Managed => format!("m0 -{half}h{0}l-{half} {0}Z", px(size)),
         Kind::Containers => {
             let third = px(size / 3.0);
             let back = px(size / 6.0);

@@ -81,6 +81,7 @@ pub(super) fn alternatives(report: &Report) -> Markup {
                 }
             }
             (terms())
+            (percentiles(report))
             (settings(report))
         }
     }
@@ -92,15 +93,15 @@ fn alternatives_head() -> Markup {
             tr {
                 th scope="col" rowspan="2" { "Alternative" }
                 th scope="colgroup" colspan="2" { "Cost" }
-                th scope="colgroup" colspan="3" { "Latency: 50, 99, 99.9 % within" }
-                th scope="colgroup" colspan="4" { "Wait for a slot: 50, 99, 99.9 % within" }
-                th scope="colgroup" colspan="3" { "Share of requests" }
+                th scope="colgroup" colspan="3" { "Latency" }
+                th scope="colgroup" colspan="2" { "Wait for a slot" }
+                th scope="colgroup" colspan="3" { "Requests that are" }
                 th scope="colgroup" colspan="3" { "Instances" }
             }
             tr {
                 @for name in [
-                    "a month", "a million", "p50", "p99", "p99.9", "p50", "p99", "p99.9",
-                    "longest", "cold-exposed", "failed", "throttled", "mean", "peak", "busy",
+                    "a month", "a million", "p50", "p99", "p99.9", "p99", "longest",
+                    "cold-exposed", "failed", "throttled", "mean", "peak", "busy",
                 ] {
                     th.n scope="col" { (name) }
                 }
@@ -116,16 +117,16 @@ fn alternative(index: usize, measured: &Measured) -> Markup {
             th scope="row" {
                 (swatch(index, measured.kind)) (letter(index)) " " span { (measured.name) }
                 @if measured.is_best { " " (best()) }
-                small { (words::kind(measured.kind)) }
+                @if !measured.name.contains(words::kind(measured.kind)) {
+                    small { (words::kind(measured.kind)) }
+                }
             }
             td.n { b { (words::money(measured.month)) } }
             td.n { (words::money(measured.per_million)) }
             (cell(measured.total.p50, seconds))
             (cell(measured.total.p99, seconds))
             (cell(measured.total.p999, seconds))
-            (cell(measured.wait.p50, seconds))
             (cell(measured.wait.p99, seconds))
-            (cell(measured.wait.p999, seconds))
             (cell(measured.wait.max, seconds))
             (cell(measured.cold, words::share))
             (cell(measured.refused, words::share))
@@ -154,6 +155,41 @@ fn terms() -> Markup {
             dl.terms {
                 @for (term, meaning) in terms { div { dt { (term) } dd { (meaning) } } }
             }
+        }
+    }
+}
+
+/// Latency and wait at every share of requests.
+fn percentiles(report: &Report) -> Markup {
+    let table = html! {
+        table.wide {
+            caption { "Time that a share of requests does not exceed" }
+            thead { tr {
+                th scope="col" { "Alternative" }
+                th scope="col" { "Time" }
+                @for name in ["p50", "p90", "p99", "p99.9", "longest"] {
+                    th.n scope="col" { (name) }
+                }
+            } }
+            tbody {
+                @for (index, measured) in report.alternatives.iter().enumerate() {
+                    @for (name, of) in [("latency", measured.total), ("wait", measured.wait)] {
+                        tr.is-best[measured.is_best] {
+                            th scope="row" { (letter(index)) " " (measured.name) }
+                            td { (name) }
+                            @for estimate in [of.p50, of.p90, of.p99, of.p999, of.max] {
+                                (cell(estimate, words::duration))
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    };
+    html! {
+        details {
+            summary { "All percentiles of latency and wait" }
+            (boxed("All percentiles", &table))
         }
     }
 }
@@ -274,10 +310,12 @@ fn bill(index: usize, measured: &Measured) -> Markup {
                 }
                 tfoot { tr { th scope="row" { "a month" } td.n { (words::money(measured.month)) } } }
             }
-            @if measured.gb_seconds_month > 0.0 || measured.invokes_month > 0.0 {
+            @if measured.invokes_month > 0.0 {
                 p.note {
-                    (words::number(measured.gb_seconds_month)) " GB-seconds and "
-                    (words::number(measured.invokes_month)) " invokes of Lambda a month"
+                    (words::number(measured.invokes_month)) " requests to Lambda a month"
+                    @if measured.gb_seconds_month > 0.0 {
+                        ", " (words::number(measured.gb_seconds_month)) " GB-seconds"
+                    }
                 }
             }
         }

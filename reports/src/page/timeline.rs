@@ -9,29 +9,36 @@ use crate::report::{Measured, Report, Timeline};
 use crate::words;
 
 /// Tops and bottoms of the panels.
-const ARRIVALS: (f64, f64) = (30.0, 110.0);
-const QUEUE: (f64, f64) = (158.0, 238.0);
-const INSTANCES: (f64, f64) = (286.0, 416.0);
-const DANGER: (f64, f64) = (464.0, 524.0);
+const ARRIVALS: (f64, f64) = (38.0, 118.0);
+const QUEUE: (f64, f64) = (174.0, 254.0);
+const INSTANCES: (f64, f64) = (310.0, 450.0);
+const DANGER: (f64, f64) = (506.0, 576.0);
 /// Below the last panel, for the axis.
-const AXIS: f64 = 46.0;
+const AXIS: f64 = 38.0;
 /// Danger beyond is cut: ten colds ahead are as bad as four.
 const DANGER_MOST: f64 = 4.0;
 
-/// One alternative open, the others to be opened.
+/// One alternative open, the others to be opened; nothing where nothing is known.
 pub(super) fn section(report: &Report) -> Markup {
     let shown = || report.alternatives.iter().enumerate().filter(|(_, m)| has_any(&m.timeline));
     let open = shown().find(|(_, measured)| measured.is_best).or_else(|| shown().next());
     let open = open.map(|(index, _)| index);
+    if open.is_none() {
+        return html! {};
+    }
     html! {
-        (legend())
-        @for (index, measured) in shown() {
-            details.one name="timeline" open[open == Some(index)] {
-                summary {
-                    (swatch(index, measured.kind)) b { (letter(index)) } " " (measured.name)
-                    @if measured.is_best { " " (best()) }
+        section aria-labelledby="time" {
+            h2 #time { "What happened over time" }
+            p.lead { "Of the first seed. Open an alternative to see it; one is open at a time." }
+            (legend())
+            @for (index, measured) in shown() {
+                details.one name="timeline" open[open == Some(index)] {
+                    summary {
+                        (swatch(index, measured.kind)) b { (letter(index)) } " " (measured.name)
+                        @if measured.is_best { " " (best()) }
+                    }
+                    (figure(index, measured))
                 }
-                (figure(index, measured))
             }
         }
     }
@@ -116,7 +123,7 @@ fn figure(index: usize, measured: &Measured) -> Markup {
 fn panel(name: &str, (top, bottom): (f64, f64), of: &[f64], x: &Scale, class: &str) -> Markup {
     let (y, ticks) = y_scale(most(of), top, bottom);
     html! {
-        text.name x="4" y=(px(top - 12.0)) { (name) }
+        text.name x="4" y=(px(top - 18.0)) { (name) }
         path class=(class) d=(chart::area(of, x, &y)) {}
         (y_axis(&y, &ticks))
         line.axis x1=(px(LEFT)) x2=(px(RIGHT)) y1=(px(bottom)) y2=(px(bottom)) {}
@@ -124,7 +131,7 @@ fn panel(name: &str, (top, bottom): (f64, f64), of: &[f64], x: &Scale, class: &s
 }
 
 fn y_scale(high: f64, top: f64, bottom: f64) -> (Scale, Vec<Tick>) {
-    let ticks = chart::ticks(high, if bottom - top > 100.0 { 4 } else { 2 });
+    let ticks = chart::ticks(high, if bottom - top > 100.0 { 4 } else { 3 });
     let y = Scale::linear(ticks.last().copied().unwrap_or(1.0), bottom, top);
     let label = |at: &f64| Tick { at: *at, label: words::number(*at) };
     (y, ticks.iter().map(label).collect())
@@ -142,7 +149,7 @@ fn instances(timeline: &Timeline, x: &Scale) -> Markup {
     let desired = floats(&timeline.desired);
     let (y, ticks) = y_scale(most(&draining).max(most(&desired)), top, bottom);
     html! {
-        text.name x="4" y=(px(top - 12.0)) { "Instances, by state" }
+        text.name x="4" y=(px(top - 18.0)) { "Instances, by state" }
         path.draining d=(chart::area(&draining, x, &y)) {}
         path.starting d=(chart::area(&starting, x, &y)) {}
         path.ready d=(chart::area(&ready, x, &y)) {}
@@ -163,7 +170,7 @@ fn danger(timeline: &Timeline, x: &Scale) -> Markup {
     let label = |at: f64, text: &str| Tick { at, label: text.to_owned() };
     let last = if most(&values) > high { format!("≥ {high} T") } else { format!("{high} T") };
     html! {
-        text.name x="4" y=(px(top - 12.0)) { "Danger: wait ahead (Q/C·t) in cold starts (T)" }
+        text.name x="4" y=(px(top - 18.0)) { "Danger: wait ahead (Q/C·t) in cold starts (T)" }
         path.calm d=(chart::area(&values, x, &y)) {}
         path.danger d=(chart::area(&over, x, &y)) {}
         (y_axis(&y, &[label(0.0, "0"), label(high, &last)]))
@@ -178,11 +185,11 @@ fn danger_told(timeline: &Timeline) -> String {
     let worst = wide(&timeline.danger);
     let most = words::number(most(&worst));
     let what = "Danger is how long the queue would take to clear with the slots there are, in \
-                units of a cold start T; from 1 on, waiting is no better than a cold start.";
+                units of a cold start T; from 1 T on, waiting is no better than a cold start.";
     match over().next() {
-        None => format!("{what} Here it stays below 1; its most is {most} T."),
+        None => format!("{what} Here it stays below 1 T; its most is {most} T."),
         Some((_, first)) => format!(
-            "{what} Here it reaches 1 in {} of {} spans of {}, first at {}; its most is {most} T.",
+            "{what} Here it reaches 1 T in {} of {} spans of {}, first at {}; its most is {most} T.",
             over().count(),
             timeline.danger.len(),
             words::duration(timeline.bucket.as_secs_f64()),
