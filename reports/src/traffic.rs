@@ -13,16 +13,27 @@
 //!
 //! ```toml
 //! [traffic]
-//! kind = "poisson"        # or steady, on-off, diurnal, flash-crowd, steps, closed-loop, burst
-//! rate = 250              # requests a second
+//! kind = "poisson"
+//! rate = 250              # requests a second, as all rates are
 //! for = "1h"
 //! scale = 2               # twice as many
 //! deploys = ["20m"]       # moments at which the function's code is replaced
-//!
-//! [traffic]
-//! kind = "alb"            # or cloudwatch, azure-2019, flight, csv
-//! files = ["logs/*.log.gz"]
 //! ```
+//!
+//! | `kind` | what else it has |
+//! |---|---|
+//! | `poisson`, `steady` | `rate` |
+//! | `on-off` | `rate_on`, `rate_off` (0), and the mean spans `on` and `off` |
+//! | `diurnal` | the mean `rate`, `ratio` of peak to trough, `peak_at`, `period` (24h) |
+//! | `flash-crowd` | `base` and `peak` rates, `at`, `rise`, `fall` |
+//! | `steps` | `steps = [{ for = "10m", rate = 50 }, …]`; `for` may end it earlier |
+//! | `closed-loop` | `clients`, and how long they `think` (0s), which is a spread |
+//! | `burst` | `requests`, `at` (0s); `for` is how long one looks on |
+//! | `alb`, `csv`, `flight` | `files = ["logs/*.log.gz"]` |
+//! | `cloudwatch` | `files`, `period` (the longest that fits between all points) |
+//! | `azure-2019` | `files`, files of `durations`, the hash of the only `function` wanted |
+//!
+//! Synthetic traffic needs `for`, recorded traffic may be cut by it.
 //!
 //! | file | what |
 //! |---|---|

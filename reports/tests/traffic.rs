@@ -84,6 +84,11 @@ fn access_logs_are_merged_from_unordered_files_of_which_some_are_compressed() {
     }
     let recording = opened.recording().unwrap();
     assert_eq!((recording.requests(), recording.untimed()), (20, 2));
+    assert_eq!(
+        opened.about(),
+        "access logs of an ALB in */*.log*, over 4750ms: 20 requests, of which 2 take the plan's \
+         service time"
+    );
     let bad = opened.bad();
     assert_eq!(bad.lines, 2);
     assert!(bad.first[0].ends_with("25/a.log:4: it has fewer than 7 fields"), "{bad:?}");

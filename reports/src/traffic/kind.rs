@@ -195,10 +195,11 @@ impl Kind {
             | Self::Steady { .. }
             | Self::Steps { .. } => {}
         }
-        if self.files().is_some() {
-            return Ok(());
+        match self.span(span) {
+            Some(span) => above_zero("for", span),
+            None if self.files().is_some() => Ok(()),
+            None => Err("`for` says how long the traffic lasts, such as \"1h\"".into()),
         }
-        above_zero("for", self.span(span).ok_or("`for` says how long the traffic lasts")?)
     }
 
     fn rates(&self) -> Vec<(&'static str, f64)> {
@@ -330,16 +331,18 @@ impl Kind {
     }
 }
 
-/// A span in the largest unit that shows it whole; plans may have `24h`, not 86400s.
+/// A span to be read: `1h`, `1m30s`, `250ms`.
 fn words(span: Duration) -> String {
-    let (hour, minute) = (Duration::from_hours(1), Duration::from_mins(1));
-    for (unit, name) in [(hour, "h"), (minute, "m")] {
-        let all = nanos(span);
-        if all > 0 && all.is_multiple_of(nanos(unit)) {
-            return format!("{}{name}", all / nanos(unit));
-        }
+    let seconds = whole(span.as_secs_f64());
+    if seconds < 60 {
+        return span::write(Duration::from_millis(nanos(span) / 1_000_000));
     }
-    span::write(Duration::from_millis(nanos(span) / 1_000_000))
+    let parts = [(seconds / 3_600, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];
+    parts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, unit)| format!("{count}{unit}"))
+        .collect()
 }
 
 /// Requests a second.

@@ -61,7 +61,10 @@ impl Opened {
     /// What it is, in words.
     #[must_use]
     pub fn about(&self) -> String {
-        self.kind.about(self.span, self.scale)
+        let about = self.kind.about(self.span, self.scale);
+        let Some(recording) = self.recording() else { return about };
+        let (requests, untimed) = (recording.requests(), recording.untimed());
+        format!("{about}: {requests} requests, of which {untimed} take the plan's service time")
     }
 
     /// What was recorded, if it was.

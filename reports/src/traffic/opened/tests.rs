@@ -130,7 +130,7 @@ fn traffic_is_told_in_words() {
         (
             "kind = 'burst'\nrequests = 100\nfor = '90s'",
             "100 requests at once after 0s, seen for \
-         90s",
+         1m30s",
         ),
         (
             "kind = 'closed-loop'\nclients = 50\nthink = '1s'\nfor = '2m'",
@@ -155,6 +155,7 @@ fn nonsense_is_refused_with_what_is_allowed() {
         ("kind = 'on-off'\nrate_on = 1\non = '1s'\noff = '0s'\nfor = '1s'", "`off` is 0s"),
         ("kind = 'diurnal'\nrate = 1\nratio = 0.5\npeak_at = '1h'\nfor = '1h'", "at least 1"),
         ("kind = 'alb'", "files"),
+        ("kind = 'alb'\nfiles = ['a']\nfor = '0s'", "`for` is 0s"),
     ] {
         let error = toml::from_str::<Traffic>(toml).expect_err(toml).to_string();
         assert!(error.contains(what), "{toml}: {error}");
