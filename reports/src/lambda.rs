@@ -393,7 +393,8 @@ impl<'a> World<'a> {
 
     fn report(&mut self) {
         let Gauges { running, ready, .. } = self.gauges;
-        let gauges = Gauges { slots: ready, slots_busy: running, ..self.gauges };
+        let desired = u32::try_from(self.held.len()).expect("it was a u32");
+        let gauges = Gauges { slots: ready, slots_busy: running, desired, ..self.gauges };
         self.watch.pool(self.outside(), &gauges);
     }
 
