@@ -48,7 +48,9 @@ def main():
         venv.create(VENV, with_pip=True)
     pip = [python, "-m", "pip", "install", "--quiet", "simfaas==0.2.2"]
     subprocess.run(pip, check=True)
-    said = subprocess.run([python, __file__, "theirs"], check=True, capture_output=True, text=True)
+    # Isolated, or this file is taken for the module of its name.
+    theirs = [python, "-I", __file__, "theirs"]
+    said = subprocess.run(theirs, check=True, stdout=subprocess.PIPE, text=True)
     requests, spent, about = said.stdout.strip().split("\t")
     their_rate = int(requests) / float(spent)
     print(f"SimFaaS:     {their_rate:>12,.0f} requests/s ({requests} requests, {about})")
@@ -61,7 +63,7 @@ def main():
     said = subprocess.run(
         [serve, "lambda", str(requests), str(RATE), str(int(SERVICE * 1000))],
         check=True,
-        capture_output=True,
+        stdout=subprocess.PIPE,
         text=True,
     )
     after = os.times()
