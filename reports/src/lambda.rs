@@ -394,10 +394,10 @@ impl<'a> World<'a> {
     }
 
     fn report(&mut self) {
-        let Gauges { running, ready, .. } = self.gauges;
-        let desired = u32::try_from(self.held.len()).expect("it was a u32");
-        let gauges = Gauges { slots: ready, slots_busy: running, desired, ..self.gauges };
-        self.watch.pool(self.outside(), &gauges);
+        self.gauges.slots = self.gauges.ready;
+        self.gauges.slots_busy = self.gauges.running;
+        self.gauges.desired = u32::try_from(self.held.len()).expect("it was a u32");
+        self.watch.pool(self.outside(), &self.gauges);
     }
 
     fn finish(mut self) -> Usage {

@@ -83,7 +83,8 @@ pub enum PricesError {
     },
     /// The lines of one item are not in order.
     #[error(
-        "{item} above {above} comes after a line that is not below: the first is without `above`, then upwards"
+        "{item} above {above} is out of order: the first line of an item has no `above`, each of \
+         the others a larger one than the line before"
     )]
     Tiers {
         /// Whose.
