@@ -187,17 +187,21 @@ impl Model {
 
     /// Until none is due: one timer may set another that is due as well.
     fn fire(&mut self, now: Time) {
-        while let Some((at, id)) = self.environments.next_timer() {
-            if at > now {
-                break;
-            }
-            // What follows from a timer is dated when it was due, however late the driver is: a
-            // late wake-up then delays nothing but itself.
-            self.now = self.now.max(at);
-            self.set_timer(id, None);
-            self.timer_fired(id);
+        while let Some((at, id)) = self.environments.next_timer()
+            && at <= now
+        {
+            self.wake(at, id);
         }
         self.now = now;
+    }
+
+    /// Lets a timer fire. What follows from it is dated when it was due, however late the driver
+    /// is: a late wake-up then delays nothing but itself.
+    #[inline(never)]
+    fn wake(&mut self, at: Time, id: EnvironmentId) {
+        self.now = self.now.max(at);
+        self.set_timer(id, None);
+        self.timer_fired(id);
     }
 
     /// The next thing to do, if there is one.

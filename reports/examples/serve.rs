@@ -1,9 +1,12 @@
 //! Serves so many independent requests at such a rate in one way and says what that came to; for
-//! whoever measures how long it takes: `serve lambda|containers|managed REQUESTS RATE [SERVICE_MS]`.
+//! whoever measures how long it takes (`benches/simfaas.py` does):
+//! `serve containers|lambda|managed|tracked REQUESTS RATE [SERVICE_MS]`.
 
 use std::io::{self, Write};
 use std::time::Duration;
 
+use dispatch_model::{Gauges, Time};
+use emulator::model::Config;
 use reports::{FleetPlan, LambdaPlan, ManagedPlan, Tracking, fleet, lambda, managed};
 use sim::Traffic;
 use sim::outside::{Ended, Watch};
@@ -12,23 +15,28 @@ use sim::outside::{Ended, Watch};
 struct Count {
     requests: u64,
     cold: u64,
-    instances: u32,
+    now: Time,
+    ready: u32,
+    /// Ready instances times nanoseconds.
+    instances: u128,
 }
 
 impl Watch for Count {
-    fn ended(&mut self, _: dispatch_model::Time, request: Ended) {
+    fn ended(&mut self, _: Time, request: Ended) {
         self.requests += 1;
         self.cold += u64::from(request.cold);
     }
 
-    fn instance_started(&mut self, _: dispatch_model::Time, instance: u32) {
-        self.instances = self.instances.max(instance);
+    fn pool(&mut self, now: Time, gauges: &Gauges) {
+        self.instances += u128::from(self.ready) * now.saturating_since(self.now).as_nanos();
+        self.now = now;
+        self.ready = gauges.ready;
     }
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut words = std::env::args().skip(1);
-    let mut word = |name: &str| words.next().ok_or(format!("{name} is missing"));
+    let mut word = |name: &str| words.next().ok_or_else(|| format!("{name} is missing"));
     let (way, requests, rate) = (word("the way")?, word("REQUESTS")?, word("RATE")?);
     let (requests, rate): (u32, u32) = (requests.parse()?, rate.parse()?);
     let service = word("SERVICE_MS").map_or(Ok(500), |ms| ms.parse())?;
@@ -42,10 +50,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut count = Count::default();
     let usage = match way.as_str() {
         "lambda" => {
-            let mut plan = LambdaPlan::default();
-            plan.service.account_concurrency = 10_000;
-            plan.service.idle_jitter = Duration::ZERO;
-            plan.service.function_timeout = Duration::from_secs(60);
+            let service = Config {
+                account_concurrency: 10_000,
+                function_timeout: Duration::from_secs(60),
+                idle_jitter: Duration::ZERO,
+                idle_timeout: Duration::from_secs(600),
+                ..Config::default()
+            };
+            let init = Duration::from_millis(250);
+            let plan = LambdaPlan { service, init, ..LambdaPlan::default() };
             lambda::run(&plan, &mut source, &mut count)
         }
         "containers" => {
@@ -59,12 +72,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         other => return Err(format!("{other} is no way to serve").into()),
     };
-    let Count { requests, cold, instances } = count;
-    let busy = usage.paid_slot_time.as_secs_f64() / usage.span.as_secs_f64();
+    let Count { requests, cold, .. } = count;
+    let span = usage.span;
+    let instances = count.instances as f64 / span.as_nanos() as f64;
+    let cold = cold as f64 / requests as f64 * 100.0;
     writeln!(
         io::stdout(),
-        "{requests} requests in {:?}, {cold} cold, {instances} instances in all, {busy:.1} slots paid",
-        usage.span
+        "{requests} requests in {span:?}, {cold:.4} % cold, {instances:.2} instances"
     )?;
     Ok(())
 }

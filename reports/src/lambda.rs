@@ -66,7 +66,7 @@ pub fn run(plan: &LambdaPlan, source: &mut dyn Source, watch: &mut dyn Watch) ->
 enum Event {
     Deploy,
     /// The function has answered.
-    Done(EnvironmentId, Name),
+    Done(Name),
     GivesUp(Name),
     /// A minute of metrics is over.
     Minute,
@@ -172,9 +172,11 @@ impl<'a> World<'a> {
         }
         match self.events.pop() {
             Some(Event::Deploy) => self.tell(Input::CodeUpdated),
-            Some(Event::Done(environment, name)) => {
+            Some(Event::Done(name)) => {
+                let Some(request) = self.requests.get(name) else { return };
+                let environment = EnvironmentId::new(request.instance.into());
                 let invoke = InvokeId::new(name.0);
-                self.tell(Input::ResponsePosted { environment, invoke });
+                self.model.handle_input(at, Input::ResponsePosted { environment, invoke });
                 self.tell(Input::RuntimeNext { environment });
             }
             Some(Event::GivesUp(name)) => self.give_up(name),
@@ -268,7 +270,7 @@ impl<'a> World<'a> {
         let done = self.now + request.arrival.service;
         // A deadline at the same moment comes first.
         if done < deadline {
-            self.events.push(done, Event::Done(environment, name));
+            self.events.push(done, Event::Done(name));
         }
         self.gauges.queued -= 1;
         self.gauges.running += 1;
@@ -392,9 +394,10 @@ impl<'a> World<'a> {
     }
 
     fn report(&mut self) {
-        let Gauges { running, ready, .. } = self.gauges;
-        let gauges = Gauges { slots: ready, slots_busy: running, ..self.gauges };
-        self.watch.pool(self.outside(), &gauges);
+        self.gauges.slots = self.gauges.ready;
+        self.gauges.slots_busy = self.gauges.running;
+        self.gauges.desired = u32::try_from(self.held.len()).expect("it was a u32");
+        self.watch.pool(self.outside(), &self.gauges);
     }
 
     fn finish(mut self) -> Usage {

@@ -2,9 +2,9 @@
 //!
 //! Lambda charges each invocation for its memory and its time, rounded up to a whole millisecond,
 //! and a fee for the request. Initialisation is part of the time, for every kind of function since
-//! 2025-08-01. A [`Bill`] adds that up; [`Prices`](crate::Prices) turn it into [`Dollars`], exact to
-//! a millionth of a millionth: the price of a megabyte and a millisecond is 16 picodollars and a
-//! bit.
+//! 2025-08-01. A [`Bill`] adds that up; [`Prices`](crate::Prices) turn it into [`Dollars`], exact
+//! to a millionth of a millionth: the price of a megabyte and a millisecond is 16 picodollars and
+//! a bit.
 //!
 //! ```
 //! use std::time::Duration;

@@ -12,8 +12,8 @@ use sim::traffic::Arrival;
 pub(crate) struct Tally {
     pub(crate) arrived: u64,
     pub(crate) ends: Vec<(Time, Ended)>,
-    /// Kept only if there is no room for all ends.
-    pub(crate) keeps_sums_only: bool,
+    /// There is no room for all ends.
+    keeps_sums_only: bool,
     pub(crate) served: u64,
     pub(crate) refused: u64,
     pub(crate) cold: u64,

@@ -366,10 +366,10 @@ impl<'a> World<'a> {
         if self.pool.tracking.is_some() {
             self.busy.set(self.now, self.gauges.running);
         }
-        let slots = self.gauges.ready * self.pool.slots;
-        let (slots_busy, desired) = (self.gauges.running, self.desired);
-        let gauges = Gauges { slots, slots_busy, desired, ..self.gauges };
-        self.watch.pool(self.now, &gauges);
+        self.gauges.slots = self.gauges.ready * self.pool.slots;
+        self.gauges.slots_busy = self.gauges.running;
+        self.gauges.desired = self.desired;
+        self.watch.pool(self.now, &self.gauges);
     }
 
     fn finish(mut self) -> Served {

@@ -83,7 +83,8 @@ pub enum PricesError {
     },
     /// The lines of one item are not in order.
     #[error(
-        "{item} above {above} comes after a line that is not below: the first is without `above`, then upwards"
+        "{item} above {above} is out of order: the first line of an item has no `above`, each of \
+         the others a larger one than the line before"
     )]
     Tiers {
         /// Whose.
@@ -348,7 +349,7 @@ mod tests {
             ("\"0.0225\"", "\"0,0225\"", "price \"0,0225\" of alb-hour must be a decimal"),
             ("\"0.0225\"", "\"0.0000000000001\"", "at most 12 digits"),
             ("\"0.0225\"", "0.0225", "expected a string"),
-            ("above = 15_000_000_000", "above = 5", "lambda-gb-second-x86 above 5 comes after"),
+            ("above = 15_000_000_000", "above = 5", "lambda-gb-second-x86 above 5 is out of"),
             ("\"aws.amazon.com/lambda/pricing\"", "\"\"", "lambda-million-requests has no source"),
         ];
         for (old, new, says) in cases {

@@ -61,9 +61,9 @@ impl Queue {
         Some(self.share_waits()? * left)
     }
 
-    /// Mean wait, in seconds, if a slot is switched off as soon as nobody needs it and takes `setup`
-    /// on average, exponentially distributed, to be there again, one at a time (M/M/k/setup,
-    /// staggered).
+    /// Mean wait, in seconds, if a slot is switched off as soon as nobody needs it and takes
+    /// `setup` on average, exponentially distributed, to be there again, one at a time
+    /// (M/M/k/setup, staggered).
     #[must_use]
     pub fn wait_with_setup(&self, setup: Duration) -> Option<f64> {
         Some(self.wait()? + setup.as_secs_f64())

@@ -22,8 +22,8 @@ pub struct Config {
     /// Default 10 s.
     pub init_timeout: Duration,
     /// Whether an invoke that waits for its own cold start takes an environment that falls idle
-    /// first. AWS has said since 2023 that it may, and shows no sign of it in measurements; its own
-    /// environment is then started and billed all the same. Default no.
+    /// first. AWS has said since 2023 that it may; bursts that were measured looked as if it did
+    /// not. The environment that was created for it starts and is billed all the same. Default no.
     pub late_binding: bool,
     /// Memory of an environment, for the bill, in MB. Default 128.
     pub memory_mb: u32,

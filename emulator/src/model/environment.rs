@@ -1,6 +1,5 @@
 //! One environment: its stage, who in it waits for what comes next, and the invoke that it holds.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -52,11 +51,12 @@ pub(super) struct Environment {
     pub(super) init_since: Time,
     pub(super) held: Option<Held>,
     runtime_waits: bool,
-    extensions: BTreeMap<ExtensionId, Extension>,
+    extensions: Vec<Extension>,
 }
 
 #[derive(Debug)]
 struct Extension {
+    id: ExtensionId,
     sees_invokes: bool,
     waits: bool,
 }
@@ -72,7 +72,7 @@ impl Environment {
             init_since: Time::ZERO,
             held: None,
             runtime_waits: false,
-            extensions: BTreeMap::new(),
+            extensions: Vec::new(),
         }
     }
 
@@ -86,13 +86,14 @@ impl Environment {
     }
 
     pub(super) fn extension_waits(&mut self, id: ExtensionId) {
-        if let Some(extension) = self.extensions.get_mut(&id) {
+        if let Some(extension) = self.extensions.iter_mut().find(|it| it.id == id) {
             extension.waits = true;
         }
     }
 
     pub(super) fn register(&mut self, id: ExtensionId, sees_invokes: bool) {
-        self.extensions.insert(id, Extension { sees_invokes, waits: false });
+        self.extensions.retain(|extension| extension.id != id);
+        self.extensions.push(Extension { id, sees_invokes, waits: false });
     }
 
     pub(super) fn has_extensions(&self) -> bool {
@@ -100,14 +101,14 @@ impl Environment {
     }
 
     pub(super) fn all_wait(&self) -> bool {
-        self.runtime_waits && self.extensions.values().all(|extension| extension.waits)
+        self.runtime_waits && self.extensions.iter().all(|extension| extension.waits)
     }
 
     /// An invoke goes out: whoever sees it is busy until it asks again. An extension that does not
     /// see invokes goes on waiting.
     pub(super) fn ask_again(&mut self) {
         self.runtime_waits = false;
-        for extension in self.extensions.values_mut() {
+        for extension in &mut self.extensions {
             extension.waits &= !extension.sees_invokes;
         }
     }

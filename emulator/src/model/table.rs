@@ -25,7 +25,8 @@ pub(super) struct Table {
     timers: Vec<Timer>,
 }
 
-type Timer = (Time, EnvironmentId);
+/// A moment in the upper half and the number of an environment in the lower: one comparison.
+type Timer = u128;
 
 impl Table {
     pub(super) fn new() -> Self {
@@ -93,7 +94,7 @@ impl Table {
     pub(super) fn set_timer(&mut self, id: EnvironmentId, at: Option<Time>) {
         let Some(place) = self.place(id) else { return };
         let mut node = self.leaves() + place;
-        self.timers[node] = at.map_or(NEVER, |at| (at, id));
+        self.timers[node] = at.map_or(NEVER, |at| timer(at, id));
         while node > 1 {
             node /= 2;
             let winner = self.timers[2 * node].min(self.timers[2 * node + 1]);
@@ -107,12 +108,12 @@ impl Table {
     /// When `id` will be woken.
     pub(super) fn timer(&self, id: EnvironmentId) -> Option<Time> {
         let timer = self.timers[self.leaves() + self.place(id)?];
-        (timer != NEVER).then_some(timer.0)
+        (timer != NEVER).then(|| parts(timer).0)
     }
 
     /// Who is woken next, and when; the one with the lower number of two at the same moment.
-    pub(super) fn next_timer(&self) -> Option<Timer> {
-        (self.timers[1] != NEVER).then_some(self.timers[1])
+    pub(super) fn next_timer(&self) -> Option<(Time, EnvironmentId)> {
+        (self.timers[1] != NEVER).then(|| parts(self.timers[1]))
     }
 
     fn index(&self, id: EnvironmentId) -> Option<usize> {
@@ -140,8 +141,17 @@ impl Table {
     }
 }
 
+fn timer(at: Time, id: EnvironmentId) -> Timer {
+    u128::from(at.as_nanos()) << 64 | u128::from(id.number())
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the halves are taken apart")]
+const fn parts(timer: Timer) -> (Time, EnvironmentId) {
+    (Time::from_nanos((timer >> 64) as u64), EnvironmentId::new(timer as u64))
+}
+
 const GONE: u32 = u32::MAX;
-const NEVER: Timer = (Time::MAX, EnvironmentId::new(u64::MAX));
+const NEVER: Timer = Timer::MAX;
 
 #[cfg(test)]
 mod tests {

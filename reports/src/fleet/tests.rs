@@ -30,8 +30,8 @@ fn wait_is_within_one_percent_of_erlang_c() {
         let all = containers * slots;
         let rate = f64::from(all) * utilisation / service.as_secs_f64();
         let queue = Queue { rate, service, slots: all };
-        // Enough of them that chance makes a third of a percent.
-        let requests = 16_000_000;
+        // Enough of them that chance makes less than half a percent.
+        let requests = 8_000_000;
         let traffic = Traffic {
             span: Duration::from_secs_f64(f64::from(requests) / rate),
             random: true,

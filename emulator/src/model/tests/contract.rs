@@ -27,8 +27,8 @@ impl History {
             idle_jitter: span(1_000),
             idle_timeout: span(20_000),
             init_timeout: span(4_000),
-            late_binding: seed % 2 == 0,
-            provisioned: u32::from(seed % 3 == 0),
+            late_binding: seed.is_multiple_of(2),
+            provisioned: u32::from(seed.is_multiple_of(3)),
             ramp_environments: 5,
             shutdown_budget: span(2_000),
             ..Config::default()
@@ -77,7 +77,10 @@ impl History {
             13 => Input::PrewarmRequested,
             14 => Input::InitErrorPosted { environment },
             15 if self.pick(4) == 0 => Input::CodeUpdated,
-            15 if self.pick(4) == 0 => Input::ProvisionedChanged { count: self.pick(4) as u32 },
+            15 if self.pick(4) == 0 => {
+                let count = u32::try_from(self.pick(4)).expect("a small number");
+                Input::ProvisionedChanged { count }
+            }
             _ => Input::ThrottleChanged { on: self.pick(3) == 0 },
         };
         self.say(input);
