@@ -47,6 +47,9 @@ pub struct Tally {
     /// The span of the timeline that is being filled, and what it has come to.
     bucket: usize,
     open: Open,
+    /// The span of the timeline that it is now, and its end.
+    place: usize,
+    place_until: Time,
     /// The counts that hold now, since when.
     counts: Counts,
     since: Time,
@@ -124,6 +127,8 @@ impl Tally {
             timeline,
             bucket: 0,
             open: Open::default(),
+            place: 0,
+            place_until: Time::ZERO + bucket,
             counts: Counts::default(),
             since: Time::ZERO,
             bars: Vec::new(),
@@ -290,9 +295,13 @@ impl Tally {
         self.instances_peak = self.instances_peak.max(counts.all());
     }
 
-    fn bucket_of(&self, now: Time) -> Option<usize> {
-        let bucket = usize::try_from(now.as_nanos() / nanos(self.timeline.bucket)).ok()?;
-        (bucket < self.timeline.arrivals.len()).then_some(bucket)
+    /// The place in the timeline of `now`, which never goes back.
+    fn bucket_of(&mut self, now: Time) -> Option<usize> {
+        while now >= self.place_until && self.place < self.timeline.arrivals.len() {
+            self.place += 1;
+            self.place_until = self.place_until + self.timeline.bucket;
+        }
+        (self.place < self.timeline.arrivals.len()).then_some(self.place)
     }
 
     fn bar(&mut self, instance: u32) -> Option<&mut Bar> {
@@ -411,7 +420,7 @@ fn at(histogram: &Histogram<u32>, share: f64, max: Duration) -> Duration {
 }
 
 fn micros(span: Duration) -> u64 {
-    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
+    nanos(span) / 1_000
 }
 
 fn seconds(nanos: u128) -> f64 {

@@ -71,10 +71,12 @@ impl Ord for Later {
     }
 }
 
-/// All events. Those of this very moment, of which there are many, need no heap.
+/// All events. Those of this very moment, of which there are many, need no heap, and neither do
+/// messages on a network where all take as long: they come in the order in which they were sent.
 #[derive(Debug, Default)]
 pub(super) struct Events {
     heap: BinaryHeap<Later>,
+    messages: VecDeque<Later>,
     soon: VecDeque<Event>,
     /// The moment of what is in `soon`.
     now: Time,
@@ -92,22 +94,38 @@ impl Events {
             self.now = now;
             self.soon.push_back(event);
         } else {
-            self.heap.push(Later { at, number: self.count, event });
+            let later = Later { at, number: self.count, event };
             self.count += 1;
+            let is_message = matches!(event, Event::ToInstance(..) | Event::ToRouter(..));
+            if is_message && self.messages.back().is_none_or(|last| last.at <= at) {
+                self.messages.push_back(later);
+            } else {
+                self.heap.push(later);
+            }
         }
     }
 
     pub(super) fn next_at(&self) -> Option<Time> {
-        if self.soon.is_empty() { self.heap.peek().map(|later| later.at) } else { Some(self.now) }
+        if self.soon.is_empty() { self.later().map(|later| later.at) } else { Some(self.now) }
+    }
+
+    /// The first of what is not of this moment, or was not when it was put here.
+    fn later(&self) -> Option<&Later> {
+        // The greatest is the first.
+        self.heap.peek().max(self.messages.front())
     }
 
     /// The next event. What was put on the heap for this moment came before what is `soon`.
     pub(super) fn pop(&mut self) -> Option<Event> {
-        let older = self.heap.peek().is_some_and(|later| later.at <= self.now);
-        if older || self.soon.is_empty() {
-            self.heap.pop().map(|later| later.event)
-        } else {
-            self.soon.pop_front()
+        let older = self.later().is_some_and(|later| later.at <= self.now);
+        if !older && !self.soon.is_empty() {
+            return self.soon.pop_front();
         }
+        let first = if self.messages.front() > self.heap.peek() {
+            self.messages.pop_front()
+        } else {
+            self.heap.pop()
+        };
+        first.map(|later| later.event)
     }
 }
