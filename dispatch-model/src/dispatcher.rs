@@ -316,8 +316,13 @@ impl Dispatcher {
             self.refuse(request, reason);
             return;
         }
-        if self.scaled.is_none_or(|at| self.now.saturating_since(at) >= SCALE_AT_MOST_EVERY) {
-            self.scale();
+        let soonest = self.scaled.map(|at| at + SCALE_AT_MOST_EVERY);
+        let counts = self.instances.counts();
+        match soonest.filter(|soonest| *soonest > self.now) {
+            None => self.scale(),
+            // Whoever has nobody to wait for does not wait for the next tick.
+            Some(soonest) if counts.ready + counts.starting == 0 => self.scale_by(soonest),
+            Some(_) => {}
         }
         self.pump();
     }

@@ -6,12 +6,25 @@ use super::config::Scaling;
 use super::output::{Decision, GoAwayReason, Output, RefuseReason, Why};
 use super::scaling::{Load, rule};
 use super::{Dispatcher, Shutdown, Timer};
+use crate::Time;
 
 impl Dispatcher {
     /// Lets [`Timer::Scale`] run.
     pub(super) fn arm_scale(&mut self) {
         if self.scale_at.is_none() {
             let at = self.now + TICK;
+            self.scale_at = Some(at);
+            self.timers.set(at, Timer::Scale);
+        }
+    }
+
+    /// Lets [`Timer::Scale`] run at `at`, if it would not before: somebody waits.
+    pub(super) fn scale_by(&mut self, at: Time) {
+        if let Some(armed) = self.scale_at.filter(|armed| *armed > at) {
+            self.timers.clear(armed, Timer::Scale);
+            self.scale_at = None;
+        }
+        if self.scale_at.is_none() {
             self.scale_at = Some(at);
             self.timers.set(at, Timer::Scale);
         }
