@@ -14,6 +14,7 @@
 //! | `pair` | one dispatcher and some lifecycles: each request ends once, and all of it drains |
 //! | `attach` | the handshake on a fresh connection, read by either side |
 //! | `headers` | a client's request head, made fit to be passed on |
+//! | `importers` | access logs and other recordings of traffic |
 //! | `payload` | the invoke payload, and the offer in it |
 //! | `recording` | what the flight recorder has written |
 //! | `networks`, `plan`, `rfc3339`, `settings` | texts that people and other programs write |
@@ -26,6 +27,7 @@ mod at_once;
 mod attach;
 mod dispatcher;
 mod headers;
+mod importers;
 mod lifecycle;
 mod networks;
 mod pair;
@@ -39,6 +41,7 @@ mod settings;
 pub use attach::attach;
 pub use dispatcher::dispatcher;
 pub use headers::headers;
+pub use importers::importers;
 pub use lifecycle::lifecycle;
 pub use networks::networks;
 pub use pair::pair;
@@ -63,6 +66,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "attach", play: attach },
     Target { name: "dispatcher", play: dispatcher },
     Target { name: "headers", play: headers },
+    Target { name: "importers", play: importers },
     Target { name: "lifecycle", play: lifecycle },
     Target { name: "networks", play: networks },
     Target { name: "pair", play: pair },

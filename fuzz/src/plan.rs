@@ -1,4 +1,4 @@
-//! Plans of simulations, read from bytes.
+//! Plans of simulations and of reports, read from bytes.
 
 use sim::scenario::parse;
 
@@ -9,6 +9,10 @@ use sim::scenario::parse;
 /// What is accepted is another plan once it was written down: a find.
 pub fn plan(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else { return };
+    // A report's plan is not written down again; it may only not be read badly.
+    if let Err(error) = reports::Plan::parse(text) {
+        assert!(!error.is_empty(), "{text} is refused without a word");
+    }
     match parse(text) {
         Ok(plan) => {
             let written = toml::to_string(&plan).expect("a plan can be written");

@@ -1,5 +1,5 @@
-//! Who might serve: the ways that a plan can name, with the settings that matter to whoever decides.
-//! Each is carried out elsewhere; here is what they have in common.
+//! Who might serve: the ways that a plan can name, with the settings that matter to whoever has to
+//! decide. Each is carried out elsewhere; here is what they have in common.
 
 use std::time::Duration;
 

@@ -99,7 +99,6 @@ impl<'a> Scene<'a> {
         let plan = self.plan;
         let slo: Option<Slo> =
             plan.slo.as_ref().map(|text| text.parse()).transpose().map_err(ReportError::Plan)?;
-        let slo = slo.unwrap_or_else(Slo::usual);
         let alternatives = self.alternatives()?;
         for alternative in &alternatives {
             alternative.check().map_err(ReportError::Plan)?;
@@ -141,6 +140,7 @@ impl<'a> Scene<'a> {
         let (sensitivity, swept) = (sensitivity?, swept?);
         drop(jobs);
         let arrived = self.arrived(&survey.into_inner().expect("nobody panics with it"));
+        let slo = slo.unwrap_or_else(|| Slo::usual(&measured));
         let best = verdict::best(&measured, &slo).expect("there is an alternative");
         measured[best].is_best = true;
         Ok(Report {
@@ -199,8 +199,8 @@ impl<'a> Scene<'a> {
         Ok(self.plan.alternatives.clone())
     }
 
-    /// Most requests that would run at once if none had to wait: how large whatever does not grow by
-    /// itself must be.
+    /// Most requests that would run at once if none had to wait: how large whatever does not grow
+    /// by itself must be.
     pub(crate) fn peak_concurrency(&self) -> Result<u32, ReportError> {
         let endless = Alternative::Containers(Containers {
             count: 1,

@@ -45,12 +45,23 @@ const METRICS: [(&str, Metric); 12] = [
 ];
 
 impl Slo {
-    /// What is asked where nothing is said: fewer than 1 request in 1,000 pays a cold start, and
-    /// fewer than 1 in 1,000 is refused.
+    /// What is asked where nothing is said: fewer than 1 request in 1,000 pays a cold start, fewer
+    /// than 1 in 1,000 is refused, and 99 in 100 take at most twice as long as with the fastest of
+    /// those that are so good.
     #[must_use]
-    pub fn usual() -> Self {
+    pub fn usual(measured: &[Measured]) -> Self {
         let limit = |metric| Limit { metric, below: 0.001 };
-        Self(vec![limit(Metric::Cold), limit(Metric::Refused)])
+        let plain = Self(vec![limit(Metric::Cold), limit(Metric::Refused)]);
+        let good = measured.iter().filter(|it| plain.broken(it).is_none());
+        let fastest = good.map(|it| it.total.p99.mean).min_by(f64::total_cmp);
+        let mut all = plain.0;
+        if let Some(fastest) = fastest {
+            // To two digits: it is a rule of thumb.
+            let scale = 10_f64.powf(fastest.max(1e-6).log10().floor() - 1.0);
+            let below = (fastest * 2.0 / scale).ceil() * scale;
+            all.push(Limit { metric: Metric::Total(990), below });
+        }
+        Self(all)
     }
 
     /// The first limit that `measured` does not meet: what it is, and what was measured.

@@ -3,7 +3,7 @@
 //! choice.
 
 use crate::money::Dollars;
-use crate::report::{Arrived, Kind, Measured};
+use crate::report::{Arrived, Kind, Measured, Timeline};
 use crate::slo::Slo;
 use crate::words;
 
@@ -71,8 +71,7 @@ pub(crate) fn findings(traffic: &Arrived, alternatives: &[Measured], slo: &Slo) 
         let (Some(ours), Some(other)) = (ours, cheapest(kind)) else { continue };
         if other.month < ours.month && slo.broken(other).is_none() {
             all.push(format!(
-                "{} costs {} a month less than {} and meets {slo}: traffic that is as even as this \
-                 may not need Lambda.",
+                "{} costs {} a month less than {} and meets {slo}.",
                 other.name,
                 words::money(less(ours.month, other.month)),
                 ours.name
@@ -80,15 +79,8 @@ pub(crate) fn findings(traffic: &Arrived, alternatives: &[Measured], slo: &Slo) 
         }
     }
     for measured in alternatives {
-        all.extend(danger(traffic, measured));
-        if measured.throttled.mean > 0.0 {
-            all.push(format!(
-                "{}: AWS throttled {} of the requests; the account's concurrency or the ramp of new \
-                 environments is the limit.",
-                measured.name,
-                words::share(measured.throttled.mean)
-            ));
-        }
+        all.extend(danger(measured));
+        all.extend(throttled(measured));
     }
     all
 }
@@ -117,7 +109,7 @@ fn against(traffic: &Arrived, ours: &Measured, plain: &Measured, slo: &Slo) -> V
         } else {
             "the router costs more than the instances save"
         };
-        let as_good = if slo.broken(plain).is_none() { ", which meets the limits too" } else { "" };
+        let as_good = if slo.broken(plain).is_none() { " and meets the limits too" } else { "" };
         all.push(format!(
             "{} is cheaper by {} a month{as_good}: {why}.",
             plain.name,
@@ -148,21 +140,39 @@ fn split(measured: &Measured) -> (f64, f64) {
     parts
 }
 
-/// For how much of the time the next request might have paid a cold start.
-fn danger(traffic: &Arrived, measured: &Measured) -> Option<String> {
-    let danger = &measured.timeline.danger;
+/// What was turned away for want of room, and whose limit that is.
+fn throttled(measured: &Measured) -> Option<String> {
+    let (name, part) = (&measured.name, words::share(measured.throttled.mean));
+    let why = match measured.kind {
+        Kind::Managed => {
+            "found every slot taken and were refused: Managed Instances have no queue, and grow only \
+             after the fact"
+        }
+        Kind::Dispatch
+        | Kind::Lambda
+        | Kind::LambdaReuse
+        | Kind::Provisioned
+        | Kind::Containers => {
+            "were throttled by AWS: the account's concurrency, or its ramp of new environments, was \
+             the limit"
+        }
+    };
+    (measured.throttled.mean > 0.0).then(|| format!("{name}: {part} of the requests {why}."))
+}
+
+/// How often the next request might have paid a cold start.
+fn danger(measured: &Measured) -> Option<String> {
+    let Timeline { danger, bucket, .. } = &measured.timeline;
     let fired = danger.iter().filter(|value| **value >= 1.0).count();
     if fired == 0 || measured.kind != Kind::Dispatch {
         return None;
     }
-    let part = fired as f64 / danger.len() as f64;
-    let of = traffic.span.as_secs_f64();
     Some(format!(
-        "{}: the queue was longer than Q/C·t < T allows in {} of {} of the time; {} waited as long \
-         as a cold start.",
+        "{}: in {fired} of {} spans of {} there was a moment at which Q/C·t reached T, or nobody \
+         served; {} of the requests waited as long as a cold start.",
         measured.name,
-        words::share(part),
-        words::duration(of),
+        danger.len(),
+        words::duration(bucket.as_secs_f64()),
         words::share(measured.cold.mean)
     ))
 }

@@ -105,8 +105,8 @@ impl Opened {
         whole(all)
     }
 
-    /// Requests a second and mean service time, if it is Poisson traffic whose service times have no
-    /// memory and need no processor: what Erlang's formula is about.
+    /// Requests a second and mean service time, if it is Poisson traffic whose service times have
+    /// no memory and need no processor: what Erlang's formula is about.
     #[must_use]
     pub fn memoryless(&self) -> Option<(f64, Duration)> {
         let Kind::Poisson { rate } = self.kind.as_ref() else { return None };

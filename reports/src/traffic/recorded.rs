@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::iter::Peekable;
 use std::sync::Arc;
 
-use dispatch_model::Prng;
 use dispatch_model::time::nanos;
+use dispatch_model::{Prng, Time};
 
 use super::curve::{Comes, Piece, Within};
 use super::lines::{Bad, Wrong};
@@ -128,6 +128,11 @@ impl Recording {
     #[must_use]
     pub const fn bad(&self) -> &Bad {
         &self.bad
+    }
+
+    /// When its requests arrive, after the first; as seed 0 has it where that is left to chance.
+    pub fn arrivals(&self) -> impl Iterator<Item = Time> + use<> {
+        self.play(1.0, Prng::new(0)).map(|sent| Time::from_nanos(sent.at))
     }
 
     /// Nanoseconds from its first to after its last request.
