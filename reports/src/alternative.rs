@@ -17,6 +17,7 @@ use crate::report::Kind;
 use crate::tally::Tally;
 use crate::tracking::Tracking;
 use crate::usage::Usage;
+use crate::words::Several;
 
 /// One way to serve, as `[[alternative]]` of a plan says it.
 #[derive(Clone, Debug, Deserialize)]
@@ -155,12 +156,14 @@ impl Alternative {
     #[must_use]
     pub fn name(&self) -> String {
         let (given, made) = match self {
-            Self::Dispatch(it) => (&it.name, format!("lambda-dispatch, {} slots", it.slots)),
+            Self::Dispatch(it) => {
+                (&it.name, format!("lambda-dispatch, {}", Several(it.slots.into(), "slot")))
+            }
             Self::Lambda(it) => (&it.name, "Lambda alone".to_owned()),
             Self::LambdaReuse(it) => (&it.name, "Lambda alone, if it reuses".to_owned()),
             Self::Provisioned(it) => (&it.name, format!("Lambda, {} provisioned", it.environments)),
             Self::Managed(it) => (&it.name, "Managed Instances".to_owned()),
-            Self::Containers(it) => (&it.name, format!("{} containers", it.count)),
+            Self::Containers(it) => (&it.name, Several(it.count.into(), "container").to_string()),
         };
         given.clone().unwrap_or(made)
     }

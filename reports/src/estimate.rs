@@ -32,12 +32,9 @@ impl Estimate {
 
 impl Quantiles {
     /// Of the books of each seed; `at` gives the time that a share did not exceed, in seconds.
-    pub(crate) fn of<'a>(
-        tallies: impl Iterator<Item = &'a Tally> + Clone,
-        at: impl Fn(&Tally, f64) -> f64,
-    ) -> Self {
+    pub(crate) fn of(tallies: &[&Tally], at: impl Fn(&Tally, f64) -> f64) -> Self {
         let share = |share: f64| {
-            let values: Vec<_> = tallies.clone().map(|tally| at(tally, share)).collect();
+            let values: Vec<_> = tallies.iter().map(|tally| at(tally, share)).collect();
             Estimate::not_below_zero(&values)
         };
         Self {

@@ -4,8 +4,8 @@
 use std::fmt;
 use std::io::Write;
 use std::num::NonZero;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -26,6 +26,7 @@ use crate::theory::Queue;
 use crate::traffic::{Opened, TrafficError};
 use crate::usage::{self, MONTH, Usage};
 use crate::verdict;
+use crate::words::Several;
 
 /// What a report is made with, beside its plan.
 pub struct Scene<'a> {
@@ -139,7 +140,7 @@ impl<'a> Scene<'a> {
             swept.map(|(alternative, run)| self.measured(alternative, &[run])).collect();
         let (sensitivity, swept) = (sensitivity?, swept?);
         drop(jobs);
-        let arrived = self.arrived(&survey.into_inner().expect("nobody panics with it"));
+        let arrived = self.arrived(&survey.into_inner().unwrap_or_else(PoisonError::into_inner));
         let slo = slo.unwrap_or_else(|| Slo::usual(&measured));
         let best = verdict::best(&measured, &slo).expect("there is an alternative");
         measured[best].is_best = true;
@@ -221,7 +222,7 @@ impl<'a> Scene<'a> {
         let share = |count: &dyn Fn(&Done) -> u64| {
             each(&|run| count(run) as f64 / (run.tally.requests as f64).max(1.0))
         };
-        let tallies = runs.iter().map(|run| &run.tally);
+        let tallies: Vec<_> = runs.iter().map(|run| &run.tally).collect();
         let first = &runs[0];
         let mut bills = Vec::new();
         for run in runs {
@@ -230,14 +231,16 @@ impl<'a> Scene<'a> {
         }
         let costs = mean_costs(&bills);
         let month: Dollars = costs.iter().map(|cost| cost.month).sum();
-        let requests = first.tally.requests as f64 / self.span_s() * verdict::MONTH_S;
-        let per_million = month.picodollars() as f64 / (requests / 1e6).max(1e-9);
+        let a_month = u128::from(first.tally.requests) * MONTH.as_nanos()
+            / self.traffic.span().as_nanos().max(1);
+        let per_million = u128::from(month.picodollars()) * 1_000_000 / a_month.max(1);
+        let per_million = u64::try_from(per_million).unwrap_or(u64::MAX);
         Ok(Measured {
             name: alternative.name(),
             kind: alternative.kind(),
             settings: alternative.settings(&plan.function),
-            wait: Quantiles::of(tallies.clone(), |tally, at| tally.wait(at).as_secs_f64()),
-            total: Quantiles::of(tallies, |tally, at| tally.total(at).as_secs_f64()),
+            wait: Quantiles::of(&tallies, |tally, at| tally.wait(at).as_secs_f64()),
+            total: Quantiles::of(&tallies, |tally, at| tally.total(at).as_secs_f64()),
             cold: share(&|run| run.tally.cold),
             refused: share(&|run| run.tally.refused),
             throttled: share(&|run| run.usage.throttled),
@@ -250,7 +253,7 @@ impl<'a> Scene<'a> {
             invokes_month: first.usage.lambda_requests_month() as f64,
             costs,
             month,
-            per_million: Dollars::from_picodollars(per_million as u64),
+            per_million: Dollars::from_picodollars(per_million),
             is_best: false,
             nines: first.tally.nines(),
             timeline: first.tally.timeline(),
@@ -397,7 +400,7 @@ impl<'a> Scene<'a> {
                 if done.is_err() {
                     self.progress.stop();
                 }
-                *results[place].lock().expect("nobody panics with it") = Some(done);
+                *results[place].lock().unwrap_or_else(PoisonError::into_inner) = Some(done);
             }
         };
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
@@ -410,7 +413,7 @@ impl<'a> Scene<'a> {
         let mut all = Vec::with_capacity(jobs.len());
         let mut stopped = false;
         for result in results {
-            match result.into_inner().expect("nobody panics with it") {
+            match result.into_inner().unwrap_or_else(PoisonError::into_inner) {
                 Some(Ok(done)) => all.push(done),
                 Some(Err(ReportError::Stopped)) | None => stopped = true,
                 // One that failed stops the rest, and is the one to tell of.
@@ -455,11 +458,12 @@ fn changes(alternatives: &[Alternative]) -> Vec<Change> {
         return Vec::new();
     };
     let mut all = Vec::new();
-    for factor in [0.8, 1.2] {
+    for percent in [80, 120] {
+        let factor = f64::from(percent) / 100.0;
         let same = || Alternative::Dispatch(ours.clone());
         all.push(Change { alternative: same(), what: "t", factor, factors: (factor, 1.0) });
         all.push(Change { alternative: same(), what: "T", factor, factors: (1.0, factor) });
-        let slots = (f64::from(ours.slots) * factor).round().max(1.0) as u32;
+        let slots = ((ours.slots * percent + 50) / 100).max(1);
         if slots != ours.slots {
             let alternative = Alternative::Dispatch(Dispatch { slots, ..ours.clone() });
             all.push(Change { alternative, what: "slots", factor, factors: (1.0, 1.0) });
@@ -476,8 +480,8 @@ fn swept(alternatives: &[Alternative]) -> Vec<Alternative> {
         return Vec::new();
     };
     let other = |slots: &u32| *slots != ours.slots;
-    let with = |slots| {
-        let name = Some(format!("lambda-dispatch, {slots} slots"));
+    let with = |slots: u32| {
+        let name = Some(format!("lambda-dispatch, {}", Several(slots.into(), "slot")));
         Alternative::Dispatch(Dispatch { slots, name, ..ours.clone() })
     };
     [1, 2, 5, 10, 20, 40].into_iter().filter(other).map(with).collect()

@@ -11,6 +11,7 @@ use crate::dispatch::Dispatch;
 use crate::report::{Kind, Measured, Tried};
 use crate::run::{ReportError, Scene, tried};
 use crate::slo::Slo;
+use crate::words::Several;
 
 /// What was found.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -69,7 +70,7 @@ fn first_tries(scene: &Scene<'_>, peak: u32) -> Vec<Alternative> {
     let mut tries = Vec::new();
     let like = scene.plan.first_dispatch();
     for slots in [1, 2, 4, 6, 8, 10, 15, 20, 30, 50, 80] {
-        let name = Some(format!("lambda-dispatch, {slots} slots"));
+        let name = Some(format!("lambda-dispatch, {}", Several(slots.into(), "slot")));
         tries.push(Alternative::Dispatch(Dispatch { slots, name, ..like.clone() }));
     }
     tries.extend(Alternative::scaled_to(peak));
@@ -83,7 +84,8 @@ fn refined(ours: &Dispatch) -> Vec<Alternative> {
     use sim::plan::{MatchingName, ScalingName};
     let mut all = Vec::new();
     let mut add = |what: &str, changed: Dispatch| {
-        let name = Some(format!("lambda-dispatch, {} slots, {what}", ours.slots));
+        let slots = Several(ours.slots.into(), "slot");
+        let name = Some(format!("lambda-dispatch, {slots}, {what}"));
         all.push(Alternative::Dispatch(Dispatch { name, ..changed }));
     };
     for seconds in [1, 5, 20, 60, 300] {

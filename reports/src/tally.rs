@@ -283,7 +283,7 @@ impl Tally {
             self.since = until;
             if until.as_nanos() == bucket_end {
                 let bucket = nanos(self.timeline.bucket) as f64;
-                let mean = |sum: u128| (sum as f64 / bucket) as f32;
+                let mean = |sum: u128| narrow(sum as f64 / bucket);
                 let open = std::mem::take(&mut self.open);
                 self.timeline.starting[self.bucket] = mean(open.starting);
                 self.timeline.ready[self.bucket] = mean(open.ready);
@@ -348,7 +348,7 @@ impl Watch for Tally {
         if let Some(file) = &mut self.requests_file
             && self.written.is_ok()
         {
-            let start = started.map(|at| in_seconds(at)).unwrap_or_default();
+            let start = started.map(in_seconds).unwrap_or_default();
             let (arrival, over) = (in_seconds(arrived), in_seconds(now));
             let end = match end {
                 End::Cancelled => "cancelled",
@@ -405,7 +405,7 @@ fn danger_of(gauges: &Gauges) -> f32 {
     }
     let wait = gauges.service.as_secs_f64() * f64::from(gauges.queued) / f64::from(gauges.slots);
     let cold_start = gauges.cold_start.as_secs_f64();
-    if cold_start > 0.0 { (wait / cold_start) as f32 } else { 0.0 }
+    if cold_start > 0.0 { narrow(wait / cold_start) } else { 0.0 }
 }
 
 fn add<T: Copy>(mine: &mut [T], theirs: Vec<T>, how: impl Fn(T, T) -> T) {
@@ -417,6 +417,11 @@ fn add<T: Copy>(mine: &mut [T], theirs: Vec<T>, how: impl Fn(T, T) -> T) {
 fn at(histogram: &Histogram<u32>, share: f64, max: Duration) -> Duration {
     // A bucket of the histogram may reach beyond what was in it.
     Duration::from_micros(histogram.value_at_quantile(share)).min(max)
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "as exact as a picture needs it")]
+const fn narrow(value: f64) -> f32 {
+    value as f32
 }
 
 fn micros(span: Duration) -> u64 {

@@ -134,7 +134,7 @@ pub fn cost(usage: &Usage, prices: &Prices, arch: Arch) -> Result<Vec<Cost>, Pri
     ];
     let lines = lines.into_iter().filter(|(_, month)| *month > Dollars::default());
     let cost = |(what, month): (&str, Dollars)| {
-        let is_fixed = FIXED.iter().any(|fixed| *fixed == what);
+        let is_fixed = FIXED.contains(&what);
         Cost { what: what.to_owned(), is_fixed, month }
     };
     Ok(lines.map(cost).collect())

@@ -78,8 +78,8 @@ pub(crate) fn findings(traffic: &Arrived, alternatives: &[Measured], slo: &Slo) 
             ));
         }
     }
+    all.extend(ours.and_then(danger));
     for measured in alternatives {
-        all.extend(danger(measured));
         all.extend(throttled(measured));
     }
     all
@@ -164,7 +164,7 @@ fn throttled(measured: &Measured) -> Option<String> {
 fn danger(measured: &Measured) -> Option<String> {
     let Timeline { danger, bucket, .. } = &measured.timeline;
     let fired = danger.iter().filter(|value| **value >= 1.0).count();
-    if fired == 0 || measured.kind != Kind::Dispatch {
+    if fired == 0 {
         return None;
     }
     Some(format!(
