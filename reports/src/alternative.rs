@@ -16,6 +16,7 @@ use crate::plan::{Function, Plan};
 use crate::report::Kind;
 use crate::tally::Tally;
 use crate::tracking::Tracking;
+use crate::traffic::Opened;
 use crate::usage::Usage;
 use crate::words::Several;
 
@@ -219,11 +220,15 @@ impl Alternative {
     /// # Errors
     ///
     /// What is wrong, and what is allowed.
-    pub fn check(&self) -> Result<(), String> {
+    pub fn check(&self, traffic: &Opened) -> Result<(), String> {
         let least = |name: &str, value: u32| {
             if value == 0 { Err(format!("{name} is 0, must be at least 1")) } else { Ok(()) }
         };
         match self {
+            Self::Dispatch(it) if it.routers > 1 && traffic.is_closed_loop() => Err(format!(
+                "routers is {}, must be 1 with a closed loop, whose clients stay with one router",
+                it.routers
+            )),
             Self::Dispatch(it) => it.check(),
             Self::Lambda(_) | Self::LambdaReuse(_) => Ok(()),
             Self::Provisioned(it) => least("environments", it.environments),
@@ -356,6 +361,7 @@ fn on_demand(plan: &Plan, cold_start: Duration, seed: u64, retries: u32) -> Lamb
         service,
         init: cold_start.saturating_sub(function.placing),
         retries,
+        snapshots_are_billed: function.snapstart_is_billed,
         deploys: plan.traffic.deploys().iter().map(|at| Time::ZERO + *at).collect(),
         seed: Prng::new(seed).next_u64(),
         ..LambdaPlan::default()

@@ -14,7 +14,7 @@ use sim::{Checks, Fault, FaultKind, span};
 use crate::money::Bill;
 use crate::plan::{Function, Plan};
 use crate::tally::Tally;
-use crate::usage::Usage;
+use crate::usage::{SnapStart, Usage};
 
 /// Settings of the router and of the extension; what is not set is as in production.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -152,7 +152,8 @@ impl Dispatch {
         mut open: impl FnMut() -> S,
     ) -> Result<Usage, RunError> {
         let routers = self.routers.max(1);
-        let mut usage = Usage::default();
+        let function = &plan.function;
+        let (mut usage, mut restored) = (Usage::default(), 0);
         let mut bill = Bill::new(self.memory_mb(&plan.function));
         for number in 0..routers {
             let plan = self.plan(plan, cold_start, seed.wrapping_add(number.into()));
@@ -175,6 +176,12 @@ impl Dispatch {
             usage.paid_slot_time +=
                 Duration::from_millis(report.billed_ms).saturating_mul(self.slots);
             usage.span = usage.span.max(report.took);
+            restored += report.environments * u64::from(memory_mb);
+        }
+        if function.snapstart_is_billed {
+            let memory_mb = u128::from(self.memory_mb(function));
+            let cached_mb_ms = memory_mb * usage.span.as_millis();
+            usage.snapstart = SnapStart { cached_mb_ms, restored_mb: restored };
         }
         Ok(Usage { on_demand: bill, ..usage })
     }

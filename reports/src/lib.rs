@@ -13,7 +13,7 @@
 //! | file | what |
 //! |---|---|
 //! | `plan`, `slo` | what is asked, as people write it |
-//! | `run`, `solve` | all alternatives and seeds on all cores; the cheapest settings |
+//! | `run`, `solve`, `variations` | everything on all cores; the cheapest settings; what else is tried |
 //! | `alternative` | who might serve, and with which settings |
 //! | `dispatch` | this system, over the engine of `cargo sim fast` |
 //! | `lambda` | plain Lambda, reuse of environments, provisioned concurrency |
@@ -57,6 +57,7 @@ pub mod theory;
 mod tracking;
 pub mod traffic;
 pub mod usage;
+mod variations;
 mod verdict;
 mod words;
 

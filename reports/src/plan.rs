@@ -114,6 +114,9 @@ pub struct Function {
     /// The part of a cold start that is AWS's own and not billed. Default 200 ms.
     #[serde(with = "span")]
     pub placing: Duration,
+    /// Whether new environments are restored from a snapshot for which AWS charges: SnapStart for
+    /// Python and .NET; for Java it is free. T is then the time of a restore. Default false.
+    pub snapstart_is_billed: bool,
 }
 
 impl Default for Function {
@@ -126,6 +129,7 @@ impl Default for Function {
             idle_timeout: Duration::from_secs(7 * 60),
             timeout: Duration::from_secs(15 * 60),
             placing: Duration::from_millis(200),
+            snapstart_is_billed: false,
         }
     }
 }

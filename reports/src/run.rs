@@ -12,21 +12,21 @@ use std::time::Duration;
 use dispatch_model::Prng;
 
 use crate::alternative::{Alternative, Containers};
-use crate::dispatch::{Dispatch, RunError};
+use crate::dispatch::RunError;
 use crate::money::Dollars;
 use crate::plan::Plan;
 use crate::prices::{Arch, Prices, PricesError};
 use crate::progress::{Outside, Progress, Survey};
 use crate::report::{
-    Arrived, Changed, Cost, Estimate, Kind, Measured, Method, Quantiles, Report, Theory, Tried,
+    Arrived, Changed, Cost, Estimate, Measured, Method, Quantiles, Report, Theory,
 };
 use crate::slo::Slo;
 use crate::tally::Tally;
 use crate::theory::Queue;
 use crate::traffic::{Opened, TrafficError};
 use crate::usage::{self, MONTH, Usage};
+use crate::variations::{Change, changes, swept, tried};
 use crate::verdict;
-use crate::words::Several;
 
 /// What a report is made with, beside its plan.
 pub struct Scene<'a> {
@@ -102,7 +102,7 @@ impl<'a> Scene<'a> {
             plan.slo.as_ref().map(|text| text.parse()).transpose().map_err(ReportError::Plan)?;
         let alternatives = self.alternatives()?;
         for alternative in &alternatives {
-            alternative.check().map_err(ReportError::Plan)?;
+            alternative.check(self.traffic).map_err(ReportError::Plan)?;
         }
         let changes = if plan.sweep { changes(&alternatives) } else { Vec::new() };
         let swept = if plan.sweep { swept(&alternatives) } else { Vec::new() };
@@ -424,72 +424,6 @@ impl<'a> Scene<'a> {
     }
 }
 
-/// What was tried, for the picture of cost against wait.
-pub(crate) fn tried(alternatives: &[Measured], others: &[Measured]) -> Vec<Tried> {
-    let all: Vec<_> = alternatives.iter().chain(others).collect();
-    let beats = |one: &Measured, other: &Measured| {
-        let (mine, theirs) = (one.total.p99.mean, other.total.p99.mean);
-        one.month <= other.month && mine <= theirs && (one.month < other.month || mine < theirs)
-    };
-    all.iter()
-        .map(|it| Tried {
-            name: it.name.clone(),
-            kind: it.kind,
-            total_p99: it.total.p99.mean,
-            month: it.month,
-            is_best_for_its_price: !all.iter().any(|other| beats(other, it)),
-        })
-        .collect()
-}
-
-/// One thing that is otherwise.
-struct Change {
-    alternative: Alternative,
-    what: &'static str,
-    factor: f64,
-    factors: (f64, f64),
-}
-
-/// t, T and the slots of the first alternative of ours, 20 % lower and higher.
-fn changes(alternatives: &[Alternative]) -> Vec<Change> {
-    let Some(Alternative::Dispatch(ours)) =
-        alternatives.iter().find(|it| it.kind() == Kind::Dispatch)
-    else {
-        return Vec::new();
-    };
-    let mut all = Vec::new();
-    for percent in [80, 120] {
-        let factor = f64::from(percent) / 100.0;
-        let same = || Alternative::Dispatch(ours.clone());
-        all.push(Change { alternative: same(), what: "t", factor, factors: (factor, 1.0) });
-        all.push(Change { alternative: same(), what: "T", factor, factors: (1.0, factor) });
-        let slots = ((ours.slots * percent + 50) / 100).max(1);
-        if slots != ours.slots {
-            let alternative = Alternative::Dispatch(Dispatch { slots, ..ours.clone() });
-            all.push(Change { alternative, what: "slots", factor, factors: (1.0, 1.0) });
-        }
-    }
-    all
-}
-
-/// The first alternative of ours with other numbers of slots.
-fn swept(alternatives: &[Alternative]) -> Vec<Alternative> {
-    let Some(Alternative::Dispatch(ours)) =
-        alternatives.iter().find(|it| it.kind() == Kind::Dispatch)
-    else {
-        return Vec::new();
-    };
-    let other = |slots: &u32| *slots != ours.slots;
-    let with = |slots: u32| {
-        let name = Some(format!("lambda-dispatch, {}", Several(slots.into(), "slot")));
-        Alternative::Dispatch(Dispatch { slots, name, ..ours.clone() })
-    };
-    [1, 2, 5, 10, 20, 40].into_iter().filter(other).map(with).collect()
-}
-
-/// Keeps the chance of cold starts apart from everybody else's.
-const STARTS: u64 = 0x7374_6172_7473_5f5f;
-
 /// The lines of several bills, each with its mean.
 fn mean_costs(bills: &[Vec<Cost>]) -> Vec<Cost> {
     let mut all: Vec<(Cost, u128)> = Vec::new();
@@ -505,3 +439,6 @@ fn mean_costs(bills: &[Vec<Cost>]) -> Vec<Cost> {
         .map(|(cost, sum)| Cost { month: Dollars::from_picodollars(mean(sum)), ..cost })
         .collect()
 }
+
+/// Keeps the chance of cold starts apart from everybody else's.
+const STARTS: u64 = 0x7374_6172_7473_5f5f;

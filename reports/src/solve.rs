@@ -9,8 +9,9 @@ use serde::Serialize;
 use crate::alternative::Alternative;
 use crate::dispatch::Dispatch;
 use crate::report::{Kind, Measured, Tried};
-use crate::run::{ReportError, Scene, tried};
+use crate::run::{ReportError, Scene};
 use crate::slo::Slo;
+use crate::variations::tried;
 use crate::words::Several;
 
 /// What was found.

@@ -3,15 +3,19 @@
 use std::path::Path;
 
 use reports::report::Kind;
-use reports::{Plan, Prices, Progress, Report, Scene, Slo, solve};
+use reports::{Plan, Prices, Progress, Report, ReportError, Scene, Slo, solve};
 
 fn report(text: &str) -> Report {
+    try_report(text).expect("it can be run")
+}
+
+fn try_report(text: &str) -> Result<Report, ReportError> {
     let mut plan = Plan::parse(text).expect("the plan is right");
     let traffic = plan.open(Path::new(".")).expect("nothing is read");
     let prices = Prices::builtin(&plan.region).expect("the region is known");
     let progress = Progress::default();
     let scene = Scene { plan: &plan, traffic: &traffic, prices: &prices, progress: &progress };
-    scene.report("lambda-dispatch report test.toml", "0").expect("it can be run")
+    scene.report("lambda-dispatch report test.toml", "0")
 }
 
 const SMALL: &str = r#"
@@ -132,6 +136,37 @@ fn solving_finds_the_cheapest_that_meets_the_limits_and_says_what_binds() {
     assert!(solved.binds.is_some_and(|binds| binds.contains("p99")));
     let impossible: Slo = "max<1ms".parse().expect("a limit");
     assert!(solve(&scene, &impossible).expect("it can be run").best.is_none());
+}
+
+#[test]
+fn routers_share_traffic_but_not_the_clients_of_a_closed_loop() {
+    let two = WAVES.replace("slots = 10", "slots = 10\nrouters = 2");
+    let report = report(&two);
+    let ours = &report.alternatives[0];
+    assert_eq!(ours.timeline.arrivals.iter().sum::<u32>(), 10);
+    // Each has a pool of its own, of one instance at most.
+    assert!((ours.instances_peak.mean - 2.0).abs() < 1e-9, "{:?}", ours.instances_peak);
+
+    let closed = two.replace(
+        r#"kind = "steps"
+steps = [{ for = "10s", rate = 1 }]"#,
+        r#"kind = "closed-loop"
+clients = 4
+think = "1s"
+for = "10s""#,
+    );
+    let error = try_report(&closed).expect_err("it is refused").to_string();
+    assert!(error.contains("routers is 2, must be 1"), "{error}");
+}
+
+#[test]
+fn snapshots_are_paid_for_where_aws_charges_for_them() {
+    let plan = format!("{SMALL}[function]\nsnapstart_is_billed = true\n");
+    for measured in &report(&plan).alternatives {
+        let pays = measured.costs.iter().any(|cost| cost.what == "SnapStart");
+        let starts = !matches!(measured.kind, Kind::Managed | Kind::Containers);
+        assert_eq!(pays, starts, "{}: {:?}", measured.name, measured.costs);
+    }
 }
 
 #[test]

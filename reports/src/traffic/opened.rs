@@ -105,6 +105,12 @@ impl Opened {
         whole(all)
     }
 
+    /// Whether its requests wait for the ends of others.
+    #[must_use]
+    pub fn is_closed_loop(&self) -> bool {
+        matches!(self.kind.as_ref(), Kind::ClosedLoop { .. })
+    }
+
     /// Requests a second and mean service time, if it is Poisson traffic whose service times have
     /// no memory and need no processor: what Erlang's formula is about.
     #[must_use]
