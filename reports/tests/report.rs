@@ -3,19 +3,20 @@
 use std::path::Path;
 
 use reports::report::Kind;
-use reports::{Plan, Prices, Progress, Report, ReportError, Scene, Slo, solve};
+use reports::{Plan, Prices, Progress, Report, Scene, Slo, solve};
 
 fn report(text: &str) -> Report {
     try_report(text).expect("it can be run")
 }
 
-fn try_report(text: &str) -> Result<Report, ReportError> {
-    let mut plan = Plan::parse(text).expect("the plan is right");
-    let traffic = plan.open(Path::new(".")).expect("nothing is read");
-    let prices = Prices::builtin(&plan.region).expect("the region is known");
+fn try_report(text: &str) -> Result<Report, String> {
+    let mut plan = Plan::parse(text)?;
+    let traffic = plan.open(Path::new(".")).map_err(|why| why.to_string())?;
+    let prices = Prices::builtin(&plan.region).map_err(|why| why.to_string())?;
     let progress = Progress::default();
     let scene = Scene { plan: &plan, traffic: &traffic, prices: &prices, progress: &progress };
-    scene.report("lambda-dispatch report test.toml", "0")
+    let done = scene.report("lambda-dispatch report test.toml", "0");
+    done.map_err(|why| why.to_string())
 }
 
 const SMALL: &str = r#"
@@ -155,7 +156,7 @@ clients = 4
 think = "1s"
 for = "10s""#,
     );
-    let error = try_report(&closed).expect_err("it is refused").to_string();
+    let error = try_report(&closed).expect_err("it is refused");
     assert!(error.contains("routers is 2, must be 1"), "{error}");
 }
 
