@@ -86,8 +86,8 @@ fn access_logs_are_merged_from_unordered_files_of_which_some_are_compressed() {
     assert_eq!((recording.requests(), recording.untimed()), (20, 2));
     assert_eq!(
         opened.about(),
-        "access logs of an ALB in */*.log*, over 4750ms: 20 requests, of which 2 take the plan's \
-         service time"
+        "access logs of an ALB in */*.log*, over 4750ms: 2 of 20 requests take the plan's service \
+         time"
     );
     let bad = opened.bad();
     assert_eq!(bad.lines, 2);

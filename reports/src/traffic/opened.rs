@@ -64,7 +64,10 @@ impl Opened {
         let about = self.kind.about(self.span, self.scale);
         let Some(recording) = self.recording() else { return about };
         let (requests, untimed) = (recording.requests(), recording.untimed());
-        format!("{about}: {requests} requests, of which {untimed} take the plan's service time")
+        if untimed == 0 {
+            return about;
+        }
+        format!("{about}: {untimed} of {requests} requests take the plan's service time")
     }
 
     /// What was recorded, if it was.
