@@ -1,4 +1,4 @@
-//! `lambda-dispatch report` as a user runs it: what it prints, what it writes, and what it says when
+//! `lambda-dispatch report` as a user runs it: what it prints, what it writes, and what it says if
 //! it cannot.
 
 use std::fs;
