@@ -13,7 +13,7 @@
 //! | file | what |
 //! |---|---|
 //! | `plan`, `slo` | what is asked, as people write it |
-//! | `run`, `solve`, `variations` | all runs on all cores; the cheapest settings; what else is tried |
+//! | `run`, `solve`, `variations` | runs on all cores; the cheapest settings; what else is tried |
 //! | `alternative` | who might serve, and with which settings |
 //! | `dispatch` | this system, over the engine of `cargo sim fast` |
 //! | `lambda` | plain Lambda, reuse of environments, provisioned concurrency |
