@@ -61,8 +61,11 @@ pub(crate) fn sentence(
 /// What else follows, a sentence each.
 pub(crate) fn findings(traffic: &Arrived, alternatives: &[Measured], slo: &Slo) -> Vec<String> {
     let mut all = Vec::new();
-    let cheapest =
-        |kind: Kind| alternatives.iter().filter(|it| it.kind == kind).min_by_key(|it| it.month);
+    // What meets the limits goes before what does not, however cheap that is.
+    let cheapest = |kind: Kind| {
+        let like = alternatives.iter().filter(|it| it.kind == kind);
+        like.min_by_key(|it| (slo.broken(it).is_some(), it.month))
+    };
     let ours = cheapest(Kind::Dispatch);
     if let (Some(ours), Some(plain)) = (ours, cheapest(Kind::Lambda)) {
         all.extend(against(traffic, ours, plain, slo));

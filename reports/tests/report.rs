@@ -171,6 +171,32 @@ fn snapshots_are_paid_for_where_aws_charges_for_them() {
 }
 
 #[test]
+fn what_meets_the_limits_is_compared_and_not_what_is_merely_cheaper() {
+    let plan = SMALL
+        .replace("title = \"Small\"", "title = \"Computes\"\nslo = \"p99<1500ms\"\nsweep = false")
+        .replace("mean = \"100ms\" }", "mean = \"100ms\" }\ncpu = 0.9")
+        + r#"
+[function]
+memory_mb = 1769
+[[alternative]]
+kind = "dispatch"
+slots = 20
+[[alternative]]
+kind = "dispatch"
+slots = 1
+[[alternative]]
+kind = "lambda"
+"#;
+    let report = report(&plan);
+    let [many, one, _] = &report.alternatives[..] else { panic!("three were asked for") };
+    assert!(many.month < one.month && many.total.p99.mean > 1.5, "{:?}", many.total);
+    assert!(one.total.p99.mean < 1.5, "{:?}", one.total);
+    let compared = report.findings.iter().find(|finding| finding.contains("Lambda alone"));
+    let compared = compared.expect("Lambda alone is compared");
+    assert!(!compared.contains("20 slots"), "{compared}");
+}
+
+#[test]
 fn what_is_wrong_with_a_plan_is_said() {
     for (from, to, said) in [
         ("rate = 40", "rate = -1", "rate"),
