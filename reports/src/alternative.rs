@@ -153,6 +153,18 @@ impl Alternative {
         }
     }
 
+    /// The first of `all` that is this system.
+    pub(crate) fn first_dispatch(all: &[Self]) -> Option<&Dispatch> {
+        all.iter().find_map(|alternative| match alternative {
+            Self::Dispatch(dispatch) => Some(dispatch),
+            Self::Lambda(_)
+            | Self::LambdaReuse(_)
+            | Self::Provisioned(_)
+            | Self::Managed(_)
+            | Self::Containers(_) => None,
+        })
+    }
+
     /// What it is called in the report.
     #[must_use]
     pub fn name(&self) -> String {

@@ -225,19 +225,6 @@ impl Plan {
         self.traffic.open(&self.service, folder)
     }
 
-    /// The first alternative that is this system's, or the usual one.
-    pub(crate) fn first_dispatch(&self) -> Dispatch {
-        let ours = self.alternatives.iter().find_map(|alternative| match alternative {
-            Alternative::Dispatch(dispatch) => Some(dispatch.clone()),
-            Alternative::Lambda(_)
-            | Alternative::LambdaReuse(_)
-            | Alternative::Provisioned(_)
-            | Alternative::Managed(_)
-            | Alternative::Containers(_) => None,
-        });
-        ours.unwrap_or_default()
-    }
-
     /// What is compared where nothing is said, for traffic of which at most `peak` requests would
     /// run at once.
     pub(crate) fn usual(peak: u32) -> Vec<Alternative> {

@@ -104,8 +104,9 @@ impl<'a> Scene<'a> {
         for alternative in &alternatives {
             alternative.check(self.traffic).map_err(ReportError::Plan)?;
         }
-        let changes = if plan.sweep { changes(&alternatives) } else { Vec::new() };
-        let swept = if plan.sweep { swept(&alternatives) } else { Vec::new() };
+        let ours = Alternative::first_dispatch(&alternatives).filter(|_| plan.sweep);
+        let (changes, swept) = (ours.map(changes), ours.map(swept));
+        let (changes, swept) = (changes.unwrap_or_default(), swept.unwrap_or_default());
         let seeds = 0..u64::from(plan.seeds.max(1));
         let mut jobs: Vec<_> = alternatives
             .iter()
@@ -293,7 +294,7 @@ impl<'a> Scene<'a> {
     fn theory(&self, alternative: &Alternative, runs: &[Done]) -> Option<Theory> {
         let Alternative::Containers(fleet) = alternative else { return None };
         let (rate, service) = self.traffic.memoryless()?;
-        let slots = fleet.count * fleet.slots;
+        let slots = fleet.count.saturating_mul(fleet.slots);
         let wait = Queue { rate, service, slots }.wait().filter(|_| fleet.tracking.is_none())?;
         let simulated = runs.iter().map(|run| run.tally.wait_mean()).sum::<f64>();
         Some(Theory {

@@ -74,14 +74,13 @@ impl Slo {
     /// How far from its limits `measured` is: the largest quotient, below 1 if all are met.
     #[must_use]
     pub fn strain(&self, measured: &Measured) -> f64 {
-        let all = self.0.iter().map(|limit| limit.of(measured) / limit.below.max(1e-12));
-        all.fold(0.0, f64::max)
+        self.0.iter().map(|limit| limit.strain(measured)).fold(0.0, f64::max)
     }
 
     /// The limit that is nearest to being broken.
     #[must_use]
     pub fn binding(&self, measured: &Measured) -> String {
-        let strain = |limit: &&Limit| limit.of(measured) / limit.below.max(1e-12);
+        let strain = |limit: &Limit| limit.strain(measured);
         let nearest = self.0.iter().max_by(|one, other| strain(one).total_cmp(&strain(other)));
         nearest.map_or_else(String::new, |limit| {
             format!("{} is {} of {limit}", limit.name(), limit.show(limit.of(measured)))
@@ -90,6 +89,10 @@ impl Slo {
 }
 
 impl Limit {
+    fn strain(&self, measured: &Measured) -> f64 {
+        self.of(measured) / self.below.max(1e-12)
+    }
+
     fn of(&self, measured: &Measured) -> f64 {
         let at = |quantiles: &crate::report::Quantiles, share| match share {
             500 => quantiles.p50.mean,

@@ -11,8 +11,8 @@ use crate::dispatch::Dispatch;
 use crate::report::{Kind, Measured, Tried};
 use crate::run::{ReportError, Scene};
 use crate::slo::Slo;
-use crate::variations::tried;
-use crate::words::Several;
+use crate::variations::{tried, with_slots};
+use crate::verdict::{cheapest, is_offered, nearest};
 
 /// What was found.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -46,10 +46,10 @@ pub fn solve(scene: &Scene<'_>, slo: &Slo) -> Result<Solved, ReportError> {
         all.extend(scene.measure(&more)?);
         tries.extend(more);
     }
-    // Lambda that reuses is a bound, not an offer.
-    let best = cheapest(&all, slo, |kind| kind != Kind::LambdaReuse);
+    let best = cheapest(&all, slo, is_offered);
     let kinds = Kind::ALL.into_iter().filter_map(|kind| {
-        let index = cheapest(&all, slo, |other| other == kind).or_else(|| nearest(&all, slo, kind));
+        let is = |other| other == kind;
+        let index = cheapest(&all, slo, is).or_else(|| nearest(&all, slo, is));
         index.map(|index| (all[index].clone(), slo.broken(&all[index])))
     });
     let cheaper = best.and_then(|best| {
@@ -69,10 +69,10 @@ pub fn solve(scene: &Scene<'_>, slo: &Slo) -> Result<Solved, ReportError> {
 
 fn first_tries(scene: &Scene<'_>, peak: u32) -> Vec<Alternative> {
     let mut tries = Vec::new();
-    let like = scene.plan.first_dispatch();
+    let ours = Alternative::first_dispatch(&scene.plan.alternatives);
+    let like = ours.cloned().unwrap_or_default();
     for slots in [1, 2, 4, 6, 8, 10, 15, 20, 30, 50, 80] {
-        let name = Some(format!("lambda-dispatch, {}", Several(slots.into(), "slot")));
-        tries.push(Alternative::Dispatch(Dispatch { slots, name, ..like.clone() }));
+        tries.push(with_slots(&like, slots));
     }
     tries.extend(Alternative::scaled_to(peak));
     tries
@@ -84,9 +84,9 @@ fn refined(ours: &Dispatch) -> Vec<Alternative> {
 
     use sim::plan::{MatchingName, ScalingName};
     let mut all = Vec::new();
+    let plain = with_slots(ours, ours.slots).name();
     let mut add = |what: &str, changed: Dispatch| {
-        let slots = Several(ours.slots.into(), "slot");
-        let name = Some(format!("lambda-dispatch, {slots}, {what}"));
+        let name = Some(format!("{plain}, {what}"));
         all.push(Alternative::Dispatch(Dispatch { name, ..changed }));
     };
     for seconds in [1, 5, 20, 60, 300] {
@@ -101,16 +101,4 @@ fn refined(ours: &Dispatch) -> Vec<Alternative> {
         add(&least, Dispatch { instances_min, ..ours.clone() });
     }
     all
-}
-
-fn cheapest(all: &[Measured], slo: &Slo, is: impl Fn(Kind) -> bool) -> Option<usize> {
-    let meets = all.iter().enumerate().filter(|(_, it)| is(it.kind) && slo.broken(it).is_none());
-    meets.min_by_key(|(_, it)| it.month).map(|(index, _)| index)
-}
-
-fn nearest(all: &[Measured], slo: &Slo, kind: Kind) -> Option<usize> {
-    let like = all.iter().enumerate().filter(|(_, it)| it.kind == kind);
-    let strain = |it: &Measured| slo.strain(it);
-    like.min_by(|(_, one), (_, other)| strain(one).total_cmp(&strain(other)))
-        .map(|(index, _)| index)
 }

@@ -3,8 +3,7 @@
 
 use crate::alternative::Alternative;
 use crate::dispatch::Dispatch;
-use crate::report::{Kind, Measured, Tried};
-use crate::words::Several;
+use crate::report::{Measured, Tried};
 
 /// What was tried, for the picture of cost against wait.
 pub(crate) fn tried(alternatives: &[Measured], others: &[Measured]) -> Vec<Tried> {
@@ -32,13 +31,8 @@ pub(crate) struct Change {
     pub(crate) factors: (f64, f64),
 }
 
-/// t, T and the slots of the first alternative of ours, 20 % lower and higher.
-pub(crate) fn changes(alternatives: &[Alternative]) -> Vec<Change> {
-    let Some(Alternative::Dispatch(ours)) =
-        alternatives.iter().find(|it| it.kind() == Kind::Dispatch)
-    else {
-        return Vec::new();
-    };
+/// t, T and the slots of `ours`, 20 % lower and higher.
+pub(crate) fn changes(ours: &Dispatch) -> Vec<Change> {
     let mut all = Vec::new();
     for percent in [80, 120] {
         let factor = f64::from(percent) / 100.0;
@@ -47,24 +41,20 @@ pub(crate) fn changes(alternatives: &[Alternative]) -> Vec<Change> {
         all.push(Change { alternative: same(), what: "T", factor, factors: (1.0, factor) });
         let slots = ((ours.slots * percent + 50) / 100).max(1);
         if slots != ours.slots {
-            let alternative = Alternative::Dispatch(Dispatch { slots, ..ours.clone() });
+            let alternative = with_slots(ours, slots);
             all.push(Change { alternative, what: "slots", factor, factors: (1.0, 1.0) });
         }
     }
     all
 }
 
-/// The first alternative of ours with other numbers of slots.
-pub(crate) fn swept(alternatives: &[Alternative]) -> Vec<Alternative> {
-    let Some(Alternative::Dispatch(ours)) =
-        alternatives.iter().find(|it| it.kind() == Kind::Dispatch)
-    else {
-        return Vec::new();
-    };
+/// `ours` with other numbers of slots.
+pub(crate) fn swept(ours: &Dispatch) -> Vec<Alternative> {
     let other = |slots: &u32| *slots != ours.slots;
-    let with = |slots: u32| {
-        let name = Some(format!("lambda-dispatch, {}", Several(slots.into(), "slot")));
-        Alternative::Dispatch(Dispatch { slots, name, ..ours.clone() })
-    };
-    [1, 2, 5, 10, 20, 40].into_iter().filter(other).map(with).collect()
+    [1, 2, 5, 10, 20, 40].into_iter().filter(other).map(|slots| with_slots(ours, slots)).collect()
+}
+
+/// `ours` with so many slots, and called so.
+pub(crate) fn with_slots(ours: &Dispatch, slots: u32) -> Alternative {
+    Alternative::Dispatch(Dispatch { slots, name: None, ..ours.clone() })
 }

@@ -5,19 +5,35 @@
 use crate::money::Dollars;
 use crate::report::{Arrived, Kind, Measured, Timeline};
 use crate::slo::Slo;
+use crate::usage::MONTH;
 use crate::words;
 
 /// Which alternative is the answer: the cheapest that meets `slo`, or if none does, the one that is
 /// nearest to it. Lambda that reuses is a bound and not an offer: nobody can buy it.
 pub(crate) fn best(alternatives: &[Measured], slo: &Slo) -> Option<usize> {
-    let meets = |measured: &Measured| slo.broken(measured).is_none();
-    let offered = |(_, it): &(usize, &Measured)| it.kind != Kind::LambdaReuse;
-    let numbered = || alternatives.iter().enumerate().filter(offered);
-    let cheapest = numbered().filter(|(_, it)| meets(it)).min_by_key(|(_, it)| it.month);
-    let nearest =
-        || numbered().min_by(|(_, one), (_, other)| slo.strain(one).total_cmp(&slo.strain(other)));
-    let only = alternatives.first().map(|first| (0, first));
-    cheapest.or_else(nearest).or(only).map(|(index, _)| index)
+    let only = (!alternatives.is_empty()).then_some(0);
+    cheapest(alternatives, slo, is_offered)
+        .or_else(|| nearest(alternatives, slo, is_offered))
+        .or(only)
+}
+
+/// Whether it can be bought.
+pub(crate) fn is_offered(kind: Kind) -> bool {
+    kind != Kind::LambdaReuse
+}
+
+/// The cheapest of those kinds that meets `slo`.
+pub(crate) fn cheapest(all: &[Measured], slo: &Slo, is: impl Fn(Kind) -> bool) -> Option<usize> {
+    let meets = all.iter().enumerate().filter(|(_, it)| is(it.kind) && slo.broken(it).is_none());
+    meets.min_by_key(|(_, it)| it.month).map(|(index, _)| index)
+}
+
+/// The one of those kinds that is nearest to `slo`.
+pub(crate) fn nearest(all: &[Measured], slo: &Slo, is: impl Fn(Kind) -> bool) -> Option<usize> {
+    let like = all.iter().enumerate().filter(|(_, it)| is(it.kind));
+    let strain = |it: &Measured| slo.strain(it);
+    like.min_by(|(_, one), (_, other)| strain(one).total_cmp(&strain(other)))
+        .map(|(index, _)| index)
 }
 
 /// The answer in one sentence.
@@ -44,9 +60,8 @@ pub(crate) fn sentence(
         words::duration(winner.total.p99.mean),
         words::share(winner.cold.mean),
     );
-    let rival = alternatives
-        .iter()
-        .filter(|other| other.kind != winner.kind && other.kind != Kind::LambdaReuse);
+    let rival =
+        alternatives.iter().filter(|other| other.kind != winner.kind && is_offered(other.kind));
     let rival = rival.min_by_key(|other| (slo.broken(other).is_some(), other.month));
     if let Some(rival) = rival {
         let (name, price) = (&rival.name, words::money(rival.month));
@@ -127,7 +142,7 @@ fn against(traffic: &Arrived, ours: &Measured, plain: &Measured, slo: &Slo) -> V
             ours.name,
             plain.name,
             break_even / 1e6,
-            words::rate(break_even / MONTH_S)
+            words::rate(break_even / MONTH.as_secs_f64())
         ));
     }
     all
@@ -180,13 +195,10 @@ fn danger(measured: &Measured) -> Option<String> {
     ))
 }
 
-pub(crate) fn requests_a_month(traffic: &Arrived) -> f64 {
-    (traffic.requests as f64 / traffic.span.as_secs_f64().max(1e-9) * MONTH_S).max(1e-9)
+fn requests_a_month(traffic: &Arrived) -> f64 {
+    (traffic.requests as f64 / traffic.span.as_secs_f64().max(1e-9) * MONTH.as_secs_f64()).max(1e-9)
 }
 
 fn less(more: Dollars, less: Dollars) -> Dollars {
     Dollars::from_picodollars(more.picodollars().saturating_sub(less.picodollars()))
 }
-
-/// A month as AWS's price lists have it: 730 h.
-pub(crate) const MONTH_S: f64 = 730.0 * 3_600.0;
