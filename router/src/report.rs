@@ -20,7 +20,7 @@ use reports::{Plan, Prices, Progress, Report, Scene, Slo, csv, json, page, summa
     after_help = "Examples:
   lambda-dispatch report reports/plans/shop.toml --out shop     # shop/report.html and a summary
   lambda-dispatch report --from alb logs/*.log.gz --cold-start 3s
-  lambda-dispatch report solve --slo 'p99<300ms' reports/plans/shop.toml"
+  lambda-dispatch report solve --slo 'p99<1s' reports/plans/shop.toml"
 )]
 pub(crate) struct ReportArgs {
     #[command(subcommand)]
