@@ -22,17 +22,18 @@ use crate::exchange::Edge;
 use crate::net::{Io, Listener};
 use crate::patience::{Activity, Limits, Patient};
 
-/// Accepts clients until `stop` becomes true, then lets their requests finish: connections close
-/// after their response, HTTP/2 clients are told to go away. Returns when the last has closed.
+/// Accepts clients until `stop` says how long to wait for last requests, then lets their requests
+/// finish: connections close after their response, HTTP/2 clients are told to go away. Returns when
+/// the last has closed.
 ///
 /// A client that is busy always has a request on its way, and closing the connection under that
 /// would lose it. So at first every response says that it is the last on its connection, and only
-/// after [`LAST_REQUESTS`] those that are idle even then are closed.
+/// after that time those that are idle even then are closed.
 pub async fn serve<L: Listener>(
     mut listener: L,
     tls: Option<TlsAcceptor>,
     edge: Arc<Edge>,
-    stop: watch::Receiver<bool>,
+    stop: watch::Receiver<Option<Duration>>,
 ) {
     let (close, _) = broadcast::channel(1);
     let (open, mut all_closed) = mpsc::channel(1);
@@ -57,7 +58,7 @@ pub async fn serve<L: Listener>(
     loop {
         let accepted = tokio::select! {
             biased;
-            _ = stop.wait_for(|stop| *stop) => break,
+            _ = stop.wait_for(Option::is_some) => break,
             accepted = listener.accept() => accepted,
         };
         let (io, peer) = match accepted {
@@ -76,10 +77,12 @@ pub async fn serve<L: Listener>(
         start(io, peer.ip());
     }
     drop(listener);
-    if open.strong_count() > 1 {
-        tokio::time::sleep(LAST_REQUESTS).await;
+    drop(open);
+    let last_requests = stop.borrow().unwrap_or_default();
+    if timeout(last_requests, all_closed.recv()).await.is_ok() {
+        return;
     }
-    drop((open, close));
+    drop(close);
     while all_closed.recv().await.is_some() {}
 }
 
@@ -89,7 +92,7 @@ pub async fn serve<L: Listener>(
 /// listeners of a watch, and with it those of hyper's own GracefulShutdown, are woken by chance.
 struct End {
     /// Every response is the last.
-    stopped: watch::Receiver<bool>,
+    stopped: watch::Receiver<Option<Duration>>,
     /// Ends when the connection is to close as soon as it can.
     close: broadcast::Receiver<Infallible>,
     /// Dropped when the connection has closed.
@@ -121,7 +124,7 @@ fn connection<S: Io>(
         async move {
             let is_http1 = request.version() < Version::HTTP_2;
             let mut response = edge.serve(request, peer, is_tls).await;
-            if is_http1 && *stopped.borrow() {
+            if is_http1 && stopped.borrow().is_some() {
                 response.headers_mut().insert(header::CONNECTION, CLOSE);
             }
             response.body_mut().keep(busy);
@@ -168,9 +171,6 @@ fn builder(edge: &Edge) -> auto::Builder<TokioExecutor> {
     builder
 }
 
-/// How long after the stop connections are kept for requests that are on their way. Those who do
-/// not see a response in this time are not in the middle of anything.
-pub const LAST_REQUESTS: Duration = Duration::from_millis(500);
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

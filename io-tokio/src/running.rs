@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-use crate::client_listener::{self, LAST_REQUESTS};
+use crate::client_listener;
 use crate::clock::Clock;
 use crate::driver::{self, PoolSettings};
 use crate::exchange::{Edge, EdgeSettings};
@@ -48,7 +48,8 @@ pub struct Parts<L, O> {
 pub struct Running {
     pool: Pool,
     gauges: watch::Receiver<(Gauges, Stats)>,
-    stop: watch::Sender<bool>,
+    /// How long to wait for last requests, once it is to stop.
+    stop: watch::Sender<Option<Duration>>,
     clients: JoinSet<()>,
     /// Ended when the router is dropped.
     _instances: JoinSet<()>,
@@ -66,7 +67,7 @@ impl Running {
             instances.spawn(instance_listener::serve(listener, identity, pool.clone()));
         }
         let edge = Arc::new(Edge::new(pool.clone(), parts.access, clock, parts.edge));
-        let (stop, stopped) = watch::channel(false);
+        let (stop, stopped) = watch::channel(None);
         let mut clients = JoinSet::new();
         for (listener, tls) in parts.clients {
             clients.spawn(client_listener::serve(
@@ -93,11 +94,13 @@ impl Running {
     /// Stops accepting, lets requests finish for at most `drain`, sends instances away, and returns
     /// when all that is done or the time is over.
     pub async fn drain(mut self, drain: Duration) {
-        self.stop.send_replace(true);
+        // Who sees no response in this time is not in the middle of anything.
+        let last_requests = (drain / 10).min(LAST_REQUESTS_MAX);
+        self.stop.send_replace(Some(last_requests));
         let finish = async {
             // The pool stays whole for requests that are on their way.
-            drop(timeout(LAST_REQUESTS, end_of(&mut self.clients)).await);
-            self.pool.shut_down(drain.saturating_sub(LAST_REQUESTS)).await;
+            drop(timeout(last_requests, end_of(&mut self.clients)).await);
+            self.pool.shut_down(drain.saturating_sub(last_requests)).await;
             end_of(&mut self.clients).await;
         };
         // The model refuses what is left at the end of `drain`; the answers take a moment.
@@ -126,5 +129,7 @@ impl<L, O> std::fmt::Debug for Parts<L, O> {
     }
 }
 
+/// Longest time that idle connections are kept for a request that may be on its way.
+const LAST_REQUESTS_MAX: Duration = Duration::from_secs(5);
 /// For answers that are written after the end of a drain.
 const LAST_WORDS: Duration = Duration::from_secs(2);

@@ -136,7 +136,7 @@ struct Router {
     received: mpsc::UnboundedReceiver<Received>,
     log: Log,
     pool: Pool,
-    stop: watch::Sender<bool>,
+    stop: watch::Sender<Option<Duration>>,
     leave: watch::Sender<usize>,
 }
 
@@ -167,7 +167,7 @@ impl Router {
         let address = clients.local_addr().unwrap();
         let log = Log::default();
         let edge = Arc::new(Edge::new(pool.clone(), Arc::new(log.clone()), clock, settings));
-        let (stop, stopped) = watch::channel(false);
+        let (stop, stopped) = watch::channel(None);
         tokio::spawn(client_listener::serve(clients, None, edge, stopped));
         Self { gauges, address, received, log, pool, stop, leave }
     }
@@ -504,7 +504,7 @@ async fn shutdown_serves_what_was_accepted() {
     let (_, mut first) = router.next().await;
     let mut waiting = router.client(b"GET /waiting HTTP/1.1\r\nHost: app\r\n\r\n").await;
     router.until(|gauges| gauges.queued == 1).await;
-    router.stop.send_replace(true);
+    router.stop.send_replace(Some(Duration::from_millis(500)));
     let pool = router.pool.clone();
     let stopping = tokio::spawn(async move { pool.shut_down(Duration::from_secs(20)).await });
     first.send_response(Response::new(()), true).unwrap();
