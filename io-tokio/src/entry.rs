@@ -14,6 +14,8 @@ use crate::upload::Progress;
 pub(crate) struct Entry {
     access: Access,
     began: Time,
+    /// When it got in line for a slot.
+    queued: Option<Time>,
     clock: Clock,
     upload: Arc<Progress>,
     log: Arc<dyn AccessLog>,
@@ -53,12 +55,23 @@ impl Entry {
             request_id,
             user_agent: text(http::header::USER_AGENT),
         };
-        Self { access, began: clock.now(), clock, upload: Arc::default(), log, finished: false }
+        let (began, upload) = (clock.now(), Arc::default());
+        Self { access, began, queued: None, clock, upload, log, finished: false }
     }
 
     /// How far the request's body is.
     pub(crate) fn upload(&self) -> Arc<Progress> {
         Arc::clone(&self.upload)
+    }
+
+    /// Bytes of body that the client has sent.
+    pub(crate) fn bytes_in(&self) -> u64 {
+        self.upload.bytes()
+    }
+
+    /// It gets in line for a slot.
+    pub(crate) fn queued(&mut self) {
+        self.queued = Some(self.clock.now());
     }
 
     pub(crate) const fn add_bytes_out(&mut self, count: usize) {
@@ -87,10 +100,15 @@ impl Entry {
         self.access.reason = reason;
         self.access.total = self.elapsed();
         self.access.bytes_in = self.upload.bytes();
-        if self.access.attempts == 0 {
-            self.access.queue = self.access.total;
+        if let (0, Some(queued)) = (self.access.attempts, self.queued) {
+            self.access.queue = self.clock.now().saturating_since(queued);
         }
         self.log.record(&self.access);
+    }
+
+    /// What is left of `total` since the head.
+    pub(crate) fn left(&self, total: Duration) -> Duration {
+        total.saturating_sub(self.elapsed())
     }
 
     fn elapsed(&self) -> Duration {

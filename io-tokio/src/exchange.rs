@@ -19,20 +19,21 @@ use std::time::Duration;
 use bytes::Bytes;
 use dispatch_model::{Ending, Input, RefuseReason};
 use http::header::{self, HeaderValue};
-use http::{Method, Request, Response, StatusCode, Version};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
+use tokio::time::timeout;
 
 use crate::clock::Clock;
 use crate::entry::Entry;
 use crate::networks::Networks;
 use crate::observe::AccessLog;
 use crate::pool::{Pool, Ticket, Verdict};
-use crate::relay::{Relayed, ResponseBody, Source};
+use crate::relay::{Limits, Relayed, ResponseBody, Source};
 use crate::request_head::{Origin, forward, response_headers};
 use crate::session::{Session, is_undelivered};
 use crate::stream_body::StreamBody;
-use crate::upload::{Patience, Sending, Silence, Upload, Uploading};
+use crate::upload::{Sending, Silence, Upload, Uploading};
 
 /// Serves requests from clients.
 pub struct Edge {
@@ -49,11 +50,8 @@ pub struct Edge {
 pub struct EdgeSettings {
     /// Tells the ids of this router's requests from those of others. Default the process's id.
     pub boot: u32,
-    /// Longest time from the end of a request, or from its dispatch if that is later, to the
-    /// response's head. Default 60 s.
-    pub first_byte: Duration,
-    /// Longest silence within a request or a response. Default 60 s.
-    pub idle: Duration,
+    /// How long a request may take.
+    pub patience: Patience,
     /// Longest time from the first byte of a request's head to its last. Default 10 s.
     pub head: Duration,
     /// Longest time that a connection may be without a request. Default 75 s, which is longer than
@@ -72,12 +70,45 @@ pub struct EdgeSettings {
     pub target_bytes_max: usize,
 }
 
+/// How long a request may take once its head is complete, its wait for a slot apart: what can be
+/// different for each request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// Longest time from the end of a request, or from its dispatch if that is later, to the
+    /// response's head. Default 60 s.
+    pub first_byte: Duration,
+    /// Longest silence within a request or a response. Default 60 s.
+    pub idle: Duration,
+    /// Longest silence, in both directions, of what is meant to stay open: a connection that was
+    /// upgraded (WebSocket), and events (`text/event-stream`, gRPC). Default 5 min.
+    pub stream_idle: Duration,
+    /// Longest time from the end of the head to the end of the response, the wait for a slot
+    /// included. Default none.
+    pub total: Option<Duration>,
+    /// Whether a request with a body gets in line only when the first bytes of that are there, so
+    /// that a slow client holds no slot; at most `idle`. Default true.
+    ///
+    /// A request that expects `100-continue` never waits, for its client does.
+    pub await_body: bool,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            first_byte: Duration::from_secs(60),
+            idle: Duration::from_secs(60),
+            stream_idle: Duration::from_secs(300),
+            total: None,
+            await_body: true,
+        }
+    }
+}
+
 impl Default for EdgeSettings {
     fn default() -> Self {
         Self {
             boot: std::process::id(),
-            first_byte: Duration::from_secs(60),
-            idle: Duration::from_secs(60),
+            patience: Patience::default(),
             head: Duration::from_secs(10),
             keep_alive: Duration::from_secs(75),
             trusted_proxies: Networks::private().and_loopback(),
@@ -123,11 +154,30 @@ impl Edge {
                 return answered(response, &mut entry, "bad_request");
             }
         };
-        let upload = (!body.is_end_stream()).then(|| Upload::new(body, entry.upload()));
-        let ticket = self.pool.arrive(head_bytes(&head));
+        let patience = self.settings.patience;
+        let mut upload = (!body.is_end_stream()).then(|| Upload::new(body, entry.upload()));
+        let awaits = patience.await_body && !expects_continue(&head.headers);
+        if let Some(body) = upload.as_mut().filter(|_| awaits) {
+            let failure = match timeout(patience.idle, body.begin()).await {
+                Ok(Ok(any)) => {
+                    if !any {
+                        upload = None;
+                    }
+                    None
+                }
+                Ok(Err(error)) => Some(Failure::of_body(&error)),
+                Err(_) => Some(Failure::ClientSilent),
+            };
+            if let Some(failure) = failure {
+                return failure.answered(&mut entry, head.version < Version::HTTP_2);
+            }
+        }
+        entry.queued();
+        let held = upload.as_ref().map_or(0, Upload::held_bytes);
+        let ticket = self.pool.arrive(head_bytes(&head).saturating_add(held));
         let mut exchange =
-            Exchange { edge: self, ticket, entry, upload, sending: None, reusable: true };
-        match exchange.run(&forwarded).await {
+            Exchange { edge: self, ticket, entry, patience, upload, sending: None, reusable: true };
+        match exchange.run_in_time(&forwarded).await {
             Ok(response) => exchange.relay(response, &head),
             Err(failure) => exchange.fail(failure, &head),
         }
@@ -144,6 +194,7 @@ struct Exchange<'a> {
     edge: &'a Edge,
     ticket: Ticket,
     entry: Entry,
+    patience: Patience,
     /// The request's body, while no instance is sent it.
     upload: Option<Upload>,
     /// The rest of the body, still on its way when the response began.
@@ -161,6 +212,8 @@ enum Failure {
     ClientGone,
     /// The client stopped in the middle of its body.
     ClientSilent,
+    /// It has had all the time that a request may take.
+    OutOfTime,
     /// The model decided so.
     Refused { reason: RefuseReason, retry_after_s: u16 },
 }
@@ -172,7 +225,58 @@ enum Attempt {
     Ended(Ending),
 }
 
+impl Failure {
+    fn of_body(error: &hyper::Error) -> Self {
+        if has_gone(error) { Self::ClientGone } else { Self::ClientBody }
+    }
+
+    /// Answers for ourselves; `closes` if what comes next on the connection is not a request.
+    fn answered(self, entry: &mut Entry, closes: bool) -> Response<ResponseBody> {
+        let (mut response, reason) = match self {
+            Self::ClientGone => {
+                // Nobody will read it.
+                entry.finish("client_gone");
+                (text(StatusCode::BAD_REQUEST, "the request body is cut"), "client_gone")
+            }
+            Self::ClientSilent => {
+                let why = "the request body did not come in time";
+                (text(StatusCode::REQUEST_TIMEOUT, why), "request_timeout")
+            }
+            Self::ClientBody => {
+                (text(StatusCode::BAD_REQUEST, "the request body is broken"), "bad_request")
+            }
+            Self::OutOfTime => {
+                let status = StatusCode::GATEWAY_TIMEOUT;
+                (text(status, phrase(status)), "total_timeout")
+            }
+            Self::Refused { reason, retry_after_s } => {
+                let status = StatusCode::from_u16(reason.status())
+                    .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+                let mut response = text(status, phrase(status));
+                if retry_after_s > 0 {
+                    response.headers_mut().insert(header::RETRY_AFTER, retry_after_s.into());
+                }
+                (response, reason.name())
+            }
+        };
+        if closes {
+            response.headers_mut().insert(header::CONNECTION, CLOSE);
+        }
+        answered(response, entry, reason)
+    }
+}
+
 impl Exchange<'_> {
+    /// Has the request served within the time that it may take in all.
+    async fn run_in_time(
+        &mut self,
+        request: &Request<()>,
+    ) -> Result<Response<h2::RecvStream>, Failure> {
+        let Some(total) = self.patience.total else { return self.run(request).await };
+        let left = self.entry.left(total);
+        timeout(left, self.run(request)).await.unwrap_or(Err(Failure::OutOfTime))
+    }
+
     /// Has the request served, by as many instances as the model says.
     async fn run(&mut self, request: &Request<()>) -> Result<Response<h2::RecvStream>, Failure> {
         let mut verdict = self.ticket.verdict().await;
@@ -189,8 +293,7 @@ impl Exchange<'_> {
             verdict = match self.attempt(&session, request).await {
                 Ok(response) => return Ok(response),
                 Err(Attempt::ClientBody(error)) => {
-                    let gone = has_gone(&error);
-                    return Err(if gone { Failure::ClientGone } else { Failure::ClientBody });
+                    return Err(Failure::of_body(&error));
                 }
                 Err(Attempt::ClientSilent) => return Err(Failure::ClientSilent),
                 Err(Attempt::Ended(ending)) => self.ticket.failed(ending).await,
@@ -212,9 +315,7 @@ impl Exchange<'_> {
         };
         let had_body = self.upload.is_some();
         let mut upload = Uploading::start(self.upload.take(), stream);
-        let settings = &self.edge.settings;
-        let patience = Patience { first_byte: settings.first_byte, idle: settings.idle };
-        match upload.wait_for_head(response, patience).await {
+        match upload.wait_for_head(response, self.patience).await {
             Ok(response) => {
                 if let Uploading::Sending(rest) = upload {
                     self.sending = Some(rest);
@@ -255,7 +356,7 @@ impl Exchange<'_> {
         response: Response<h2::RecvStream>,
         request: &http::request::Parts,
     ) -> Response<ResponseBody> {
-        let Self { edge, ticket, mut entry, sending, .. } = self;
+        let Self { ticket, mut entry, patience, sending, .. } = self;
         let (parts, stream) = response.into_parts();
         if parts.status == StatusCode::SWITCHING_PROTOCOLS {
             // Nobody asked for it: Upgrade is not passed on.
@@ -269,44 +370,18 @@ impl Exchange<'_> {
             .and_then(|length| length.to_str().ok()?.parse().ok())
             .filter(|_| request.method != Method::HEAD);
         let body = StreamBody::new(stream, length);
-        let body = Relayed::new(body, ticket, entry, sending, edge.settings.idle);
+        let body =
+            Relayed::new(body, ticket, entry, sending, Limits::new(patience, &parts.headers));
         let mut relayed = Response::new(Source::Relayed(Box::new(body)).into());
         *relayed.status_mut() = parts.status;
         *relayed.headers_mut() = response_headers(&parts.headers);
         relayed
     }
 
-    /// Answers for ourselves.
     fn fail(mut self, failure: Failure, request: &http::request::Parts) -> Response<ResponseBody> {
-        let (mut response, reason) = match failure {
-            Failure::ClientGone => {
-                // Nobody will read it.
-                self.entry.finish("client_gone");
-                (text(StatusCode::BAD_REQUEST, "the request body is cut"), "client_gone")
-            }
-            Failure::ClientSilent => {
-                let why = "the request body did not come in time";
-                (text(StatusCode::REQUEST_TIMEOUT, why), "request_timeout")
-            }
-            Failure::ClientBody => {
-                (text(StatusCode::BAD_REQUEST, "the request body is broken"), "bad_request")
-            }
-            Failure::Refused { reason, retry_after_s } => {
-                let status = StatusCode::from_u16(reason.status())
-                    .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-                let mut response = text(status, phrase(status));
-                if retry_after_s > 0 {
-                    response.headers_mut().insert(header::RETRY_AFTER, retry_after_s.into());
-                }
-                (response, reason.name())
-            }
-        };
-        let silent = matches!(failure, Failure::ClientSilent);
+        let silent = matches!(failure, Failure::ClientSilent | Failure::OutOfTime);
         let unread = self.upload.as_ref().is_some_and(|upload| !upload.is_end_stream());
-        if (unread || silent) && request.version < Version::HTTP_2 {
-            response.headers_mut().insert(header::CONNECTION, CLOSE);
-        }
-        answered(response, &mut self.entry, reason)
+        failure.answered(&mut self.entry, (unread || silent) && request.version < Version::HTTP_2)
     }
 }
 
@@ -330,6 +405,13 @@ fn copy(request: &Request<()>) -> Request<()> {
     *copy.version_mut() = request.version();
     *copy.headers_mut() = request.headers().clone();
     copy
+}
+
+/// Whether the client sends its body only when it is told to.
+fn expects_continue(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::EXPECT)
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
 /// The memory that a head holds, about.

@@ -5,10 +5,13 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
+use http::header;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 
 use crate::entry::Entry;
+use crate::exchange::Patience;
 use crate::patience::Busy;
 use crate::pool::Ticket;
 use crate::stream_body::StreamBody;
@@ -52,9 +55,36 @@ pub(crate) struct Relayed {
     entry: Entry,
     /// The rest of the request's body, which is still on its way.
     sending: Option<Sending>,
-    idle_limit: Duration,
-    /// Runs while the instance is silent.
-    idle: Option<Pin<Box<Sleep>>>,
+    limits: Limits,
+    /// Runs while the instance is silent, with how much of the request had come when it began.
+    idle: Option<(Pin<Box<Sleep>>, u64)>,
+    /// Runs until the exchange has had all of its time.
+    total: Option<Pin<Box<Sleep>>>,
+}
+
+/// How long a response may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Longest silence.
+    idle: Duration,
+    /// From the end of the request's head.
+    total: Option<Duration>,
+}
+
+impl Limits {
+    /// What `patience` means for a response with `headers`.
+    pub(crate) fn new(patience: Patience, headers: &HeaderMap) -> Self {
+        let stays_open = headers.get(header::CONTENT_TYPE).is_some_and(|value| {
+            let media_type = value.as_bytes();
+            STREAMS.iter().any(|stream| {
+                media_type
+                    .get(..stream.len())
+                    .is_some_and(|start| start.eq_ignore_ascii_case(stream.as_bytes()))
+            })
+        });
+        let idle = if stays_open { patience.stream_idle } else { patience.idle };
+        Self { idle, total: patience.total }
+    }
 }
 
 impl Relayed {
@@ -63,10 +93,11 @@ impl Relayed {
         ticket: Ticket,
         entry: Entry,
         sending: Option<Sending>,
-        idle_limit: Duration,
+        limits: Limits,
     ) -> Self {
-        let mut relayed =
-            Self { body, ticket: Some(ticket), entry, sending, idle_limit, idle: None };
+        let total = limits.total.map(|total| Box::pin(tokio::time::sleep(entry.left(total))));
+        let ticket = Some(ticket);
+        let mut relayed = Self { body, ticket, entry, sending, limits, idle: None, total };
         // Nobody polls a body that is known to be empty.
         if relayed.body.is_end_stream() {
             relayed.finish("served");
@@ -83,6 +114,9 @@ impl Relayed {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        if let Poll::Ready(cut) = self.poll_total(cx) {
+            return Poll::Ready(Some(Err(cut)));
+        }
         match Pin::new(&mut self.body).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 self.idle = None;
@@ -100,14 +134,31 @@ impl Relayed {
                 self.finish("served");
                 Poll::Ready(None)
             }
-            Poll::Pending => {
-                let limit = self.idle_limit;
-                let idle = self.idle.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
-                ready!(idle.as_mut().poll(cx));
-                self.finish("idle_timeout");
-                Poll::Ready(Some(Err(Cut::Idle(limit))))
-            }
+            Poll::Pending => self.poll_idle(cx).map(|cut| Some(Err(cut))),
         }
+    }
+
+    /// The instance is silent, which is no silence of the exchange while its client sends.
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<Cut> {
+        let limit = self.limits.idle;
+        loop {
+            let received = self.entry.bytes_in();
+            let (idle, before) =
+                self.idle.get_or_insert_with(|| (Box::pin(tokio::time::sleep(limit)), received));
+            ready!(idle.as_mut().poll(cx));
+            if received == *before {
+                self.finish("idle_timeout");
+                return Poll::Ready(Cut::Idle(limit));
+            }
+            self.idle = None;
+        }
+    }
+
+    fn poll_total(&mut self, cx: &mut Context<'_>) -> Poll<Cut> {
+        let Some(total) = &mut self.total else { return Poll::Pending };
+        ready!(total.as_mut().poll(cx));
+        self.finish("total_timeout");
+        Poll::Ready(Cut::Total)
     }
 }
 
@@ -158,7 +209,13 @@ pub(crate) enum Cut {
     /// Nothing came for as long as a response may be silent.
     #[error("the response was silent for {0:?}")]
     Idle(Duration),
+    /// The exchange has had all of its time.
+    #[error("the exchange took longer than it may")]
+    Total,
     /// The instance or its app failed.
     #[error("the instance cut the response: {0}")]
     Instance(h2::Error),
 }
+
+/// Media types, or their beginnings, of what is meant to stay open though nothing comes.
+const STREAMS: [&str; 2] = ["text/event-stream", "application/grpc"];

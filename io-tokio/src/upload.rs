@@ -5,11 +5,11 @@
 //! the request back. How far it is can be seen from outside, which is how a client that has fallen
 //! silent is told from an app that takes its time.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::ResponseFuture;
@@ -19,6 +19,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::task::JoinHandle;
 
+use crate::exchange::Patience;
 use crate::stream_body::{SendError, send_body};
 
 /// How far a body is.
@@ -54,6 +55,19 @@ impl Upload {
         Self { body, taken: Some(Vec::new()), taken_bytes: 0, replayed: 0, progress }
     }
 
+    /// Waits for the first of the body, and keeps it for whoever is sent the body. Returns whether
+    /// there is anything at all.
+    pub(crate) async fn begin(&mut self) -> Result<bool, hyper::Error> {
+        let first = poll_fn(|cx| Pin::new(&mut *self).poll_frame(cx)).await.transpose()?;
+        self.rewind();
+        Ok(first.is_some())
+    }
+
+    /// The memory that it holds.
+    pub(crate) fn held_bytes(&self) -> u32 {
+        u32::try_from(self.taken_bytes).unwrap_or(u32::MAX)
+    }
+
     /// Starts again from the beginning, if all of it is still there.
     pub(crate) const fn rewind(&mut self) -> bool {
         self.replayed = 0;
@@ -72,7 +86,7 @@ impl Upload {
         };
         taken.push(copy);
         self.replayed = taken.len();
-        if self.taken_bytes > REPLAY_BYTES_MAX {
+        if self.taken_bytes > REPLAY_BYTES_MAX && taken.len() > 1 {
             self.taken = None;
         }
     }
@@ -152,15 +166,6 @@ pub(crate) enum Silence {
     Stream(h2::Error),
 }
 
-/// How long may be waited for what.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Patience {
-    /// For the response to begin once all of the request is there.
-    pub(crate) first_byte: Duration,
-    /// For the request's body to get on.
-    pub(crate) idle: Duration,
-}
-
 impl Uploading {
     /// Starts to send `upload`, if there is one, over `stream`.
     pub(crate) fn start(upload: Option<Upload>, stream: SendStream<Bytes>) -> Self {
@@ -218,5 +223,5 @@ impl Uploading {
     }
 }
 
-/// Most bytes of a request body kept to be sent again.
+/// Most bytes of a request body kept to be sent again, if they came in more than one piece.
 const REPLAY_BYTES_MAX: usize = 64 << 10;

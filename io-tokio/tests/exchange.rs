@@ -15,7 +15,7 @@ use io_tokio::chance::Chance;
 use io_tokio::client_listener;
 use io_tokio::clock::Clock;
 use io_tokio::driver::{self, PoolSettings};
-use io_tokio::exchange::{Edge, EdgeSettings};
+use io_tokio::exchange::{Edge, EdgeSettings, Patience};
 use io_tokio::instance_listener;
 use io_tokio::invoker::{Invoked, Invoker};
 use io_tokio::observe::{Access, AccessLog, Blind, Observer};
@@ -228,6 +228,10 @@ async fn read_all(client: &mut TcpStream) -> (String, std::io::Result<usize>) {
     (String::from_utf8_lossy(&seen).into_owned(), ended)
 }
 
+fn patient(patience: Patience) -> EdgeSettings {
+    EdgeSettings { patience, ..EdgeSettings::default() }
+}
+
 fn one_slot() -> Limits {
     Limits { slots: 1, instances_max: 1, ..Limits::default() }
 }
@@ -306,10 +310,10 @@ async fn upload_streams_and_one_that_is_cut_arrives_as_cut() {
 
 #[tokio::test]
 async fn upload_that_nobody_reads_is_given_up_with_its_request() {
-    let settings = EdgeSettings { idle: Duration::from_millis(500), ..EdgeSettings::default() };
+    let settings = patient(Patience { idle: Duration::from_millis(500), ..Patience::default() });
     let mut router = Router::start(one_slot(), settings, false).await;
-    let head = b"POST / HTTP/1.1\r\nHost: app\r\nContent-Length: 100000000\r\n\r\n";
-    let mut client = router.client(head).await;
+    let begun = b"POST / HTTP/1.1\r\nHost: app\r\nContent-Length: 100000000\r\n\r\nx";
+    let mut client = router.client(begun).await;
     let (_unread, mut respond) = router.next().await;
     let (mut answers, mut bytes) = client.split();
     // More than the windows between client and instance hold: it gets stuck.
@@ -333,7 +337,8 @@ async fn upload_that_nobody_reads_is_given_up_with_its_request() {
 #[tokio::test]
 async fn upload_may_take_longer_than_the_response_if_it_gets_on() {
     let (first_byte, idle) = (Duration::from_millis(300), Duration::from_millis(600));
-    let settings = EdgeSettings { first_byte, idle, ..EdgeSettings::default() };
+    let patience = Patience { first_byte, idle, await_body: false, ..Patience::default() };
+    let settings = patient(patience);
     let mut router = Router::start(one_slot(), settings, false).await;
     let head = b"POST / HTTP/1.1\r\nHost: app\r\nContent-Length: 15\r\n\r\n";
     let mut client = router.client(head).await;
@@ -352,8 +357,8 @@ async fn upload_may_take_longer_than_the_response_if_it_gets_on() {
 #[tokio::test]
 async fn client_that_stops_in_its_body_is_408_and_one_that_leaves_is_no_fault_of_ours() {
     let idle = Duration::from_millis(200);
-    let mut router =
-        Router::start(one_slot(), EdgeSettings { idle, ..EdgeSettings::default() }, false).await;
+    let settings = patient(Patience { idle, ..Patience::default() });
+    let mut router = Router::start(one_slot(), settings, false).await;
     let half = b"POST / HTTP/1.1\r\nHost: app\r\nContent-Length: 10\r\n\r\nhello";
     let mut silent = router.client(half).await;
     let (_request, mut respond) = router.next().await;
@@ -434,8 +439,8 @@ async fn request_that_an_app_may_have_seen_is_not_sent_again() {
 
 #[tokio::test]
 async fn response_that_does_not_begin_is_504() {
-    let settings =
-        EdgeSettings { first_byte: Duration::from_millis(100), ..EdgeSettings::default() };
+    let first_byte = Duration::from_millis(100);
+    let settings = patient(Patience { first_byte, ..Patience::default() });
     let mut router = Router::start(one_slot(), settings, false).await;
     let mut client = router.client(GET).await;
     let _received = router.next().await;

@@ -230,11 +230,12 @@ const REFUSALS: [&str; 10] = [
 ];
 
 /// How an exchange can end, the usual first; the refusals and whatever else the adapters say.
-const REASONS: [&str; 17] = [
+const REASONS: [&str; 18] = [
     "served",
     "client_gone",
     "truncated",
     "idle_timeout",
+    "total_timeout",
     "bad_request",
     "request_timeout",
     RefuseReason::Failed.name(),

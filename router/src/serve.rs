@@ -145,8 +145,7 @@ async fn start(
         },
         clock: Clock::start(),
         edge: EdgeSettings {
-            first_byte: settings.timeouts.first_byte,
-            idle: settings.timeouts.idle,
+            patience: settings.patience,
             head: settings.timeouts.head,
             keep_alive: settings.timeouts.keep_alive,
             h2_streams_max: settings.limits.streams,

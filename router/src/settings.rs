@@ -24,6 +24,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use dispatch_model::Config;
+use io_tokio::exchange::Patience;
 use io_tokio::networks::Networks;
 
 use layers::Layers;
@@ -49,7 +50,9 @@ pub struct Settings {
     pub memory_mb: u64,
     /// What one instance costs per second, in millionths of a millionth of a dollar.
     pub price: u64,
-    /// How long things may take.
+    /// How long a request may take. Defaults those of [`Patience`].
+    pub patience: Patience,
+    /// How long other things may take.
     pub timeouts: Timeouts,
     /// What a client may send.
     pub limits: ClientLimits,
@@ -95,15 +98,11 @@ pub struct Https {
     pub key: PathBuf,
 }
 
-/// How long things may take, the queue apart.
+/// How long may take what belongs to a connection and not to one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     /// A request head must be complete. Default 10 s.
     pub head: Duration,
-    /// A response must begin. Default 60 s.
-    pub first_byte: Duration,
-    /// Longest silence within a request or a response. Default 60 s.
-    pub idle: Duration,
     /// An idle client connection is kept. Default 75 s.
     pub keep_alive: Duration,
     /// From SIGTERM to the end of the last request. Default 110 s.

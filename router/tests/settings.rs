@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use dispatch_model::{Limits, Matching, Scaling};
+use io_tokio::exchange::Patience;
 use lambda_dispatch::settings::{
     Format, IGNORED, Log, Origin, Recorder, SETTINGS, Settings, SettingsErrors, explain,
     variable_of, warnings,
@@ -67,6 +68,7 @@ fn defaults_are_those_of_the_model_and_of_the_original() {
     assert_eq!(settings.callback.host, None);
     assert_eq!(settings.callback.host_variable, "K8S_POD_IP");
     assert_eq!(settings.callback_endpoint(), ("https", 5004));
+    assert_eq!(settings.patience, Patience::default());
     assert_eq!(settings.timeouts.keep_alive, Duration::from_secs(75));
     assert_eq!(settings.limits.head_bytes, 64 << 10);
     assert_eq!(settings.price, 16_666_700);

@@ -124,7 +124,7 @@ fn time_risks(settings: &Settings) -> Vec<(bool, String)> {
                 .to_owned(),
         ),
         (
-            pool.placement_margin < timeouts.first_byte.min(Duration::from_secs(10)),
+            pool.placement_margin < settings.patience.first_byte.min(Duration::from_secs(10)),
             format!(
                 "pool.placement_margin is {}: requests that take longer are cut when a lease ends",
                 Shown(pool.placement_margin)

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use dispatch_model::{Budget, Config, Limits, Matching, Scaling};
+use io_tokio::exchange::Patience;
 use io_tokio::networks::Networks;
 
 use super::error::{SettingsError, SettingsErrors};
@@ -36,6 +37,7 @@ impl Reader {
             .map_or(0, |per_gb| per_gb.saturating_mul(memory_mb) / 1_024)
             .max(1);
         let pool = self.pool(price);
+        let patience = self.patience();
         let timeouts = self.timeouts();
         let limits = ClientLimits {
             head_bytes: self.size("limits.head_bytes"),
@@ -57,6 +59,7 @@ impl Reader {
                 pool,
                 memory_mb,
                 price,
+                patience,
                 timeouts,
                 limits,
                 log,
@@ -205,11 +208,19 @@ impl Reader {
         Config::new(limits).map_err(|error| self.conflict(&format!("pool: {error}"))).ok()
     }
 
+    fn patience(&mut self) -> Patience {
+        Patience {
+            first_byte: self.span("timeouts.first_byte"),
+            idle: self.span("timeouts.idle"),
+            stream_idle: self.span("timeouts.stream_idle"),
+            total: self.optional_span("timeouts.total"),
+            await_body: self.flag("timeouts.await_body"),
+        }
+    }
+
     fn timeouts(&mut self) -> Timeouts {
         let timeouts = Timeouts {
             head: self.span("timeouts.head"),
-            first_byte: self.span("timeouts.first_byte"),
-            idle: self.span("timeouts.idle"),
             keep_alive: self.span("timeouts.keep_alive"),
             drain: self.span("timeouts.drain"),
             drain_delay: self.span("timeouts.drain_delay"),

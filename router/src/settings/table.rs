@@ -262,6 +262,24 @@ pub const SETTINGS: &[Setting] = &[
         "60s",
         "longest silence in the middle of a request or a response",
     ),
+    plain(
+        "timeouts.stream_idle",
+        span(24 * 3_600),
+        "5m",
+        "longest silence, in both directions, of a WebSocket, of text/event-stream and of gRPC",
+    ),
+    plain(
+        "timeouts.total",
+        span(24 * 3_600),
+        "",
+        "longest time from a request's head to the end of its response; no bound when not set",
+    ),
+    plain(
+        "timeouts.await_body",
+        Kind::Flag,
+        "true",
+        "a request with a body gets in line when the first bytes of that are there",
+    ),
     plain("timeouts.keep_alive", span(3_600), "75s", "how long an idle client connection is kept"),
     plain(
         "timeouts.drain",

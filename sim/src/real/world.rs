@@ -331,7 +331,7 @@ impl State {
 fn patience(plan: &Plan) -> Duration {
     let pool = &plan.pool;
     let silence = (pool.ping_interval + pool.ping_timeout) * 2;
-    pool.queue_timeout + EdgeSettings::default().first_byte + silence + SLACK
+    pool.queue_timeout + EdgeSettings::default().patience.first_byte + silence + SLACK
 }
 
 /// Longer than what any app is asked to take.
