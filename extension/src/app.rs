@@ -17,7 +17,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dispatch_model::time::Time;
-use http::{Request, Response, request};
+use h2::RecvStream;
+use http::{Request, Response, StatusCode, request};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
@@ -76,11 +77,9 @@ impl<C: Connector> App<C> {
     pub(crate) async fn send(
         &self,
         head: request::Parts,
-        body: StreamBody,
+        body: RequestBody,
     ) -> Result<Response<ResponseBody>, AppError> {
         let repeatable = body.is_end_stream() && head.method.is_idempotent();
-        let body =
-            if body.is_end_stream() { RequestBody::Empty } else { RequestBody::Stream(body) };
         let Some(reused) = self.idle.take() else {
             let fresh = self.connect().await.map_err(AppError::Unreachable)?;
             let request = Request::from_parts(head, body);
@@ -111,7 +110,13 @@ impl<C: Connector> App<C> {
         match connection.sender.try_send_request(request).await {
             Ok(response) => {
                 let idle = Arc::clone(&self.idle);
-                Ok(response.map(|incoming| ResponseBody::new(incoming, connection, idle)))
+                let mut response =
+                    response.map(|incoming| ResponseBody::new(incoming, connection, idle));
+                // After a switch of protocols the connection is of no use for anything else.
+                if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                    response.body_mut().release_if_done();
+                }
+                Ok(response)
             }
             Err(mut error) => {
                 let unsent = error.take_message();
@@ -127,7 +132,7 @@ impl<C: Connector> App<C> {
         let open = self.open.clone();
         let driver = tokio::spawn(async move {
             // Its errors reach whoever waits for an answer.
-            drop(connection.await);
+            drop(connection.with_upgrades().await);
             drop(open);
         });
         Ok(Connection { sender, _driver: Driver(driver) })
@@ -141,9 +146,17 @@ struct Failed {
 
 /// The body of a request on its way to the app.
 #[derive(Debug)]
-enum RequestBody {
+pub(crate) enum RequestBody {
     Empty,
     Stream(StreamBody),
+}
+
+impl RequestBody {
+    /// What comes on `stream`, of `content_length` bytes if the head said so.
+    pub(crate) fn new(stream: RecvStream, content_length: Option<u64>) -> Self {
+        let body = StreamBody::new(stream, content_length);
+        if body.is_end_stream() { Self::Empty } else { Self::Stream(body) }
+    }
 }
 
 impl Body for RequestBody {
@@ -184,10 +197,8 @@ pub(crate) struct ResponseBody {
 }
 
 impl ResponseBody {
-    fn new(incoming: Incoming, connection: Connection, idle: Arc<Idle>) -> Self {
-        let mut body = Self { incoming, connection: Some(connection), idle };
-        body.release_if_done();
-        body
+    const fn new(incoming: Incoming, connection: Connection, idle: Arc<Idle>) -> Self {
+        Self { incoming, connection: Some(connection), idle }
     }
 
     fn release_if_done(&mut self) {

@@ -38,6 +38,7 @@ mod readiness;
 mod relay;
 mod session;
 pub mod settings;
+mod upgrade;
 
 use invokes::{CurrentOffer, Invokes};
 pub use lambda_api::LambdaApiError;

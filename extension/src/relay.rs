@@ -27,10 +27,11 @@ use http::{header, request, response};
 use http_body::Body;
 use io_tokio::headers::strip_hop_by_hop;
 use io_tokio::net::Connector;
-use io_tokio::stream_body::{SendError, StreamBody, send_body};
+use io_tokio::stream_body::{SendError, send_body};
 
-use crate::app::{App, AppError, ResponseBody};
+use crate::app::{App, AppError, RequestBody, ResponseBody};
 use crate::compression::{Compressed, Plan, Wish};
+use crate::upgrade::Upgrade;
 
 /// What a request's end shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,14 +51,20 @@ pub(crate) async fn relay<C: Connector>(
     app: &App<C>,
     compress: bool,
 ) -> Ending {
-    let (head, stream) = request.into_parts();
+    let (mut head, stream) = request.into_parts();
+    let mut upgrade = Upgrade::of(&mut head);
     let wish = if compress { Wish::of(&head.method, &head.headers) } else { Wish::NONE };
-    let Some(head) = app_head(head) else {
+    let Some(mut head) = app_head(head) else {
         answer(respond, StatusCode::NOT_IMPLEMENTED, "This method is not supported.\n", None);
         return Ending::Own;
     };
-    let content_length = content_length(&head.headers);
-    let body = StreamBody::new(stream, content_length);
+    let (body, mut tunnel) = match &mut upgrade {
+        Some(upgrade) => {
+            upgrade.ask(&mut head.headers);
+            (RequestBody::Empty, Some(stream))
+        }
+        None => (RequestBody::new(stream, content_length(&head.headers)), None),
+    };
     let answered = tokio::select! {
         biased;
         // The router does not want an answer any more; leaving here closes the connection.
@@ -68,6 +75,9 @@ pub(crate) async fn relay<C: Connector>(
     };
     match answered {
         Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            if let Some((upgrade, from)) = upgrade.zip(tunnel.take()) {
+                return upgrade.pass_on(response, from, respond).await;
+            }
             tracing::warn!("the app switched protocols without being asked");
             bad_gateway(respond);
         }
@@ -184,7 +194,7 @@ fn router_response(head: response::Parts) -> Response<()> {
     response
 }
 
-fn bad_gateway(respond: SendResponse<Bytes>) {
+pub(crate) fn bad_gateway(respond: SendResponse<Bytes>) {
     let text = "The app closed the connection before it answered.\n";
     answer(respond, StatusCode::BAD_GATEWAY, text, Some("app-connection"));
 }

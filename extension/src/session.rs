@@ -281,7 +281,8 @@ fn server(slots: u8) -> h2::server::Builder {
         .max_pending_accept_reset_streams(RESETS_MAX)
         .max_concurrent_reset_streams(RESETS_MAX)
         .max_local_error_reset_streams(None)
-        .data_frame_budget(SMALL_FRAMES_BYTES);
+        .data_frame_budget(SMALL_FRAMES_BYTES)
+        .enable_connect_protocol();
     builder
 }
 

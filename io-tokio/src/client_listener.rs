@@ -132,7 +132,8 @@ fn connection<S: Io>(
         }
     });
     async move {
-        let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service).into_owned());
+        let mut connection =
+            pin!(builder.serve_connection_with_upgrades(TokioIo::new(io), service).into_owned());
         let ended = tokio::select! {
             biased;
             ended = connection.as_mut() => ended,
@@ -167,7 +168,8 @@ fn builder(edge: &Edge) -> auto::Builder<TokioExecutor> {
         .initial_connection_window_size(H2_CONNECTION_WINDOW)
         .max_send_buf_size(H2_SEND_BUFFER)
         .keep_alive_interval(settings.keep_alive)
-        .keep_alive_timeout(H2_PONG_LIMIT);
+        .keep_alive_timeout(H2_PONG_LIMIT)
+        .enable_connect_protocol();
     builder
 }
 

@@ -69,6 +69,12 @@ impl Entry {
         self.upload.bytes()
     }
 
+    /// Bytes that passed after the protocol was switched.
+    pub(crate) fn tunnelled(&mut self, bytes_in: u64, bytes_out: u64) {
+        self.upload.add(bytes_in);
+        self.access.bytes_out += bytes_out;
+    }
+
     /// It gets in line for a slot.
     pub(crate) fn queued(&mut self) {
         self.queued = Some(self.clock.now());

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dispatch_model::{Ending, Input, RefuseReason};
+use h2::SendStream;
 use http::header::{self, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
@@ -33,6 +34,7 @@ use crate::relay::{Limits, Relayed, ResponseBody, Source};
 use crate::request_head::{Origin, forward, response_headers};
 use crate::session::{Session, is_undelivered};
 use crate::stream_body::StreamBody;
+use crate::upgrade::{SWITCHED, Upgrade};
 use crate::upload::{Sending, Silence, Upload, Uploading};
 
 /// Serves requests from clients.
@@ -138,13 +140,17 @@ impl Edge {
         peer: IpAddr,
         is_tls: bool,
     ) -> Response<ResponseBody> {
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
         let count = self.count.fetch_add(1, Ordering::Relaxed);
         let id = format!("{:x}-{count:x}", self.settings.boot);
         let mut entry = Entry::new(&head, peer, id, self.clock.clone(), Arc::clone(&self.log));
         let origin = Origin { peer, is_tls };
+        let upgrade = Upgrade::wanted(&mut head, &body);
         let forwarded = match forward(&head, origin, &self.settings) {
-            Ok(forwarded) => forwarded,
+            Ok(get) => match &upgrade {
+                Some(upgrade) => upgrade.connect(get),
+                None => get,
+            },
             Err(bad) => {
                 let mut response = text(bad.status, bad.why);
                 if !body.is_end_stream() {
@@ -175,8 +181,17 @@ impl Edge {
         entry.queued();
         let held = upload.as_ref().map_or(0, Upload::held_bytes);
         let ticket = self.pool.arrive(head_bytes(&head).saturating_add(held));
-        let mut exchange =
-            Exchange { edge: self, ticket, entry, patience, upload, sending: None, reusable: true };
+        let mut exchange = Exchange {
+            edge: self,
+            ticket,
+            entry,
+            patience,
+            upload,
+            sending: None,
+            reusable: true,
+            upgrade,
+            tunnel: None,
+        };
         match exchange.run_in_time(&forwarded).await {
             Ok(response) => exchange.relay(response, &head),
             Err(failure) => exchange.fail(failure, &head),
@@ -201,6 +216,10 @@ struct Exchange<'a> {
     sending: Option<Sending>,
     /// Whether the body, as far as it was taken, is still there to be sent again.
     reusable: bool,
+    /// What the client wants its connection to become.
+    upgrade: Option<Upgrade>,
+    /// The way to the instance for what the client sends then.
+    tunnel: Option<SendStream<Bytes>>,
 }
 
 /// Why there is no response to relay.
@@ -307,14 +326,20 @@ impl Exchange<'_> {
         session: &Session,
         request: &Request<()>,
     ) -> Result<Response<h2::RecvStream>, Attempt> {
-        let opened = session.open(copy(request), self.upload.is_none()).await;
+        let is_whole = self.upload.is_none() && self.upgrade.is_none();
+        let opened = session.open(copy(request), is_whole).await;
         let Ok((response, stream)) = opened else {
             // It said goaway, or is gone, of which the model will hear as well.
             self.note_goaway(session);
             return Err(Attempt::Ended(Ending::Undelivered));
         };
         let had_body = self.upload.is_some();
-        let mut upload = Uploading::start(self.upload.take(), stream);
+        let mut upload = if self.upgrade.is_some() {
+            self.tunnel = Some(stream);
+            Uploading::None
+        } else {
+            Uploading::start(self.upload.take(), stream)
+        };
         match upload.wait_for_head(response, self.patience).await {
             Ok(response) => {
                 if let Uploading::Sending(rest) = upload {
@@ -356,7 +381,22 @@ impl Exchange<'_> {
         response: Response<h2::RecvStream>,
         request: &http::request::Parts,
     ) -> Response<ResponseBody> {
-        let Self { ticket, mut entry, patience, sending, .. } = self;
+        let Self { ticket, mut entry, patience, sending, upgrade, tunnel, .. } = self;
+        if let Some((upgrade, mut to)) = upgrade.zip(tunnel) {
+            if response.headers().contains_key(SWITCHED) {
+                return upgrade.switch(response, to, ticket, entry, patience);
+            }
+            // Refused: nothing will come.
+            to.send_data(Bytes::new(), true).ok();
+            if !upgrade.can_be_refused_with(response.status()) {
+                ticket.served();
+                return answered(
+                    text(StatusCode::BAD_GATEWAY, "bad gateway"),
+                    &mut entry,
+                    "failed",
+                );
+            }
+        }
         let (parts, stream) = response.into_parts();
         if parts.status == StatusCode::SWITCHING_PROTOCOLS {
             // Nobody asked for it: Upgrade is not passed on.
@@ -404,6 +444,7 @@ fn copy(request: &Request<()>) -> Request<()> {
     *copy.uri_mut() = request.uri().clone();
     *copy.version_mut() = request.version();
     *copy.headers_mut() = request.headers().clone();
+    *copy.extensions_mut() = request.extensions().clone();
     copy
 }
 

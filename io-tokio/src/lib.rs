@@ -16,6 +16,7 @@
 //! | `client_listener`, `patience` | connections from clients, and how long they may be silent |
 //! | `exchange`, `entry` | one request and its response, and its line in the access log |
 //! | `request_head`, `upload`, `relay` | the request's head, its body, and the response's |
+//! | `upgrade`, `tunnel` | connections that go on in another protocol, such as WebSocket |
 //! | `instance_listener`, `attach`, `session` | an instance dials back and is given streams |
 //! | `payload`, `secret`, `tls`, `networks` | who may talk to whom |
 //! | `stream_body`, `headers` | bodies and headers between HTTP/2 and `http_body`, on both sides |
@@ -53,4 +54,6 @@ mod secret;
 pub mod session;
 pub mod stream_body;
 pub mod tls;
+pub mod tunnel;
+pub mod upgrade;
 mod upload;

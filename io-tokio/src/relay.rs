@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http::header;
 use http_body::{Body, Frame, SizeHint};
+use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
 use crate::entry::Entry;
@@ -31,6 +32,9 @@ pub(crate) enum Source {
     Text(Option<Bytes>),
     /// The instance's.
     Relayed(Box<Relayed>),
+    /// None: what comes next on the connection is not HTTP, and whose it is needs to be told that
+    /// the connection is busy.
+    Switched(Option<oneshot::Sender<Busy>>),
 }
 
 impl From<Source> for ResponseBody {
@@ -42,7 +46,11 @@ impl From<Source> for ResponseBody {
 impl ResponseBody {
     /// Keeps its connection busy until it is dropped.
     pub(crate) fn keep(&mut self, busy: Busy) {
-        self.busy = Some(busy);
+        match &mut self.source {
+            // Its connection lives on without it; a tunnel that is gone needs nothing.
+            Source::Switched(tunnel) => drop(tunnel.take().map(|tunnel| tunnel.send(busy))),
+            Source::Text(_) | Source::Relayed(_) => self.busy = Some(busy),
+        }
     }
 }
 
@@ -183,6 +191,7 @@ impl Body for ResponseBody {
         match &mut self.source {
             Source::Text(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
             Source::Relayed(relayed) => relayed.poll(cx),
+            Source::Switched(_) => Poll::Ready(None),
         }
     }
 
@@ -190,6 +199,7 @@ impl Body for ResponseBody {
         match &self.source {
             Source::Text(text) => text.is_none(),
             Source::Relayed(relayed) => relayed.body.is_end_stream(),
+            Source::Switched(_) => true,
         }
     }
 
@@ -199,6 +209,7 @@ impl Body for ResponseBody {
                 SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64))
             }
             Source::Relayed(relayed) => relayed.body.size_hint(),
+            Source::Switched(_) => SizeHint::with_exact(0),
         }
     }
 }

@@ -31,6 +31,11 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
+    /// That many more have been taken from the client.
+    pub(crate) fn add(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     /// Bytes taken from the client.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
@@ -113,7 +118,7 @@ impl Body for Upload {
         let frame = ready!(polled);
         if let Some(Ok(frame)) = &frame {
             if let Some(data) = frame.data_ref() {
-                self.progress.bytes.fetch_add(data.len() as u64, Ordering::Relaxed);
+                self.progress.add(data.len() as u64);
             }
             self.remember(frame);
         }

@@ -40,6 +40,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         self.0.get_mut().flush().await
     }
 
+    /// Sends no more.
+    pub(crate) async fn shutdown(&mut self) -> io::Result<()> {
+        self.0.get_mut().shutdown().await
+    }
+
+    /// All that comes until the end.
+    pub(crate) async fn rest(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        timeout(PATIENCE, self.0.read_to_end(&mut bytes)).await.unwrap().unwrap();
+        bytes
+    }
+
     /// A GET that leaves the connection open.
     pub(crate) async fn get(&mut self, target: &str) -> io::Result<Answer> {
         self.send(format!("GET {target} HTTP/1.1\r\nHost: test\r\n\r\n")).await?;

@@ -13,3 +13,4 @@ mod recorder;
 mod shutdown;
 mod stage;
 mod trouble;
+mod websocket;

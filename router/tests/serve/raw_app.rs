@@ -3,10 +3,8 @@
 
 use std::sync::{Arc, Mutex};
 
-use emulator::Event;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::net::TcpStream;
 
 use crate::stage::Stage;
 
@@ -32,34 +30,16 @@ pub(crate) struct RawApp(Arc<Mutex<Vec<Seen>>>);
 impl RawApp {
     /// A router with an environment whose app this is.
     pub(crate) async fn stage(settings: &[&str]) -> (Stage, Self) {
-        let (started, mut ports) = mpsc::unbounded_channel();
         let app = Self::default();
         let serving = app.clone();
-        tokio::spawn(async move {
-            while let Some(port) = ports.recv().await {
-                let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
-                tokio::spawn(serving.clone().serve(listener));
-            }
-        });
-        let observer = Arc::new(move |event: &Event| {
-            if let Event::EnvironmentStarted { port, .. } = event {
-                // The test may be over.
-                started.send(*port).ok();
-            }
-        });
-        (Stage::set(None, observer, settings).await, app)
+        let stage = Stage::served(settings, move |stream| serving.clone().connection(stream)).await;
+        (stage, app)
     }
 
     /// The request with `mark` in its head, once that has come.
     pub(crate) fn seen(&self, mark: &str) -> Option<Seen> {
         let seen = self.0.lock().unwrap();
         seen.iter().find(|it| contains(&it.head, mark.as_bytes())).cloned()
-    }
-
-    async fn serve(self, listener: TcpListener) {
-        while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(self.clone().connection(stream));
-        }
     }
 
     async fn connection(self, stream: TcpStream) {
@@ -103,7 +83,7 @@ fn answer(head: &[u8], starts: impl Fn(&str) -> bool) -> Vec<u8> {
     answer
 }
 
-async fn head(stream: &mut BufReader<TcpStream>) -> Option<Vec<u8>> {
+pub(crate) async fn head(stream: &mut BufReader<TcpStream>) -> Option<Vec<u8>> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         if stream.read_until(b'\n', &mut head).await.ok()? == 0 {

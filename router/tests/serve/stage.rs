@@ -10,7 +10,9 @@ use emulator::model::{self, Stage as Life};
 use emulator::{Config, Emulator, Event, Function, Observer, Program};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
+use tokio::sync::mpsc;
 
 use crate::client::{Answer, Client};
 
@@ -31,6 +33,35 @@ impl Stage {
     /// With `app` in each environment beside the extension.
     pub(crate) async fn with_app(app: Option<Program>, settings: &[&str]) -> Self {
         Self::set(app, Arc::new(|_: &Event| {}), settings).await
+    }
+
+    /// With an app that runs in the test: `serve` is given each connection to it.
+    pub(crate) async fn served<F>(
+        settings: &[&str],
+        serve: impl Fn(TcpStream) -> F + Clone + Send + 'static,
+    ) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (started, mut ports) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            while let Some(port) = ports.recv().await {
+                let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+                let serve = serve.clone();
+                tokio::spawn(async move {
+                    while let Ok((stream, _)) = listener.accept().await {
+                        tokio::spawn(serve(stream));
+                    }
+                });
+            }
+        });
+        let observer = Arc::new(move |event: &Event| {
+            if let Event::EnvironmentStarted { port, .. } = event {
+                // The test may be over.
+                started.send(*port).ok();
+            }
+        });
+        Self::set(None, observer, settings).await
     }
 
     /// All of it: `observer` is told what happens in Lambda.
@@ -131,9 +162,20 @@ impl Router {
         Client::connect(self.http).await.get(target).await.unwrap()
     }
 
+    /// How many requests have ended so.
+    pub(crate) async fn ended(&self, status: u16, reason: &str) -> u32 {
+        let series = format!("dispatch_requests_total{{status=\"{status}\",reason=\"{reason}\"}} ");
+        let page = self.metrics().await;
+        page.lines().find_map(|line| line.strip_prefix(&series)?.parse().ok()).unwrap_or(0)
+    }
+
+    async fn metrics(&self) -> String {
+        Client::connect(self.admin).await.get("/metrics").await.unwrap().text()
+    }
+
     /// The sum of all series of a metric.
     pub(crate) async fn metric(&self, name: &str) -> f64 {
-        let page = Client::connect(self.admin).await.get("/metrics").await.unwrap().text();
+        let page = self.metrics().await;
         let series = page.lines().filter(|line| line.split([' ', '{']).next() == Some(name));
         let values: Vec<f64> =
             series.map(|line| line.rsplit(' ').next().unwrap().parse().unwrap()).collect();

@@ -1,0 +1,111 @@
+//! A request that asks for another protocol: an extended CONNECT from the router, an HTTP/1.1
+//! Upgrade to the app, and then bytes in both directions (see [`io_tokio::upgrade`]).
+
+use bytes::Bytes;
+use h2::ext::Protocol;
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream};
+use http::header::{self, HeaderValue};
+use http::{HeaderMap, Method, Response, request};
+use hyper_util::rt::TokioIo;
+use io_tokio::headers::strip_hop_by_hop;
+use io_tokio::tunnel::{Passed, TunnelError, tunnel};
+use io_tokio::upgrade::{SWITCHED, WEBSOCKET, websocket_accept, websocket_key};
+
+use crate::app::ResponseBody;
+use crate::relay::{Ending, bad_gateway};
+
+/// What the app is asked for.
+#[derive(Debug)]
+pub(crate) struct Upgrade {
+    protocol: HeaderValue,
+    /// What proves that the app understood our key; `None` if the client has a key of its own.
+    proof: Option<String>,
+}
+
+impl Upgrade {
+    /// What an extended CONNECT asks for; `head` is then the GET that asks the app for it, but for
+    /// the headers of [`ask`](Self::ask). `None` if it is none, or cannot be asked for.
+    pub(crate) fn of(head: &mut request::Parts) -> Option<Self> {
+        let protocol = head.extensions.remove::<Protocol>()?;
+        let protocol = HeaderValue::from_str(protocol.as_str()).ok()?;
+        if head.method != Method::CONNECT {
+            return None;
+        }
+        head.method = Method::GET;
+        Some(Self { protocol, proof: None })
+    }
+
+    /// Adds the headers that ask the app.
+    pub(crate) fn ask(&mut self, headers: &mut HeaderMap) {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(header::UPGRADE, self.protocol.clone());
+        let is_websocket = is(&self.protocol, WEBSOCKET.as_bytes());
+        if is_websocket
+            && !headers.contains_key(header::SEC_WEBSOCKET_KEY)
+            && let Some(key) = websocket_key()
+        {
+            self.proof = Some(websocket_accept(&key));
+            headers.insert(header::SEC_WEBSOCKET_KEY, key);
+        }
+    }
+
+    /// Passes on that the app switched, and then bytes until both directions have ended.
+    pub(crate) async fn pass_on(
+        self,
+        mut response: Response<ResponseBody>,
+        from: RecvStream,
+        mut respond: SendResponse<Bytes>,
+    ) -> Ending {
+        let Some(headers) = self.answer(response.headers()) else {
+            tracing::warn!("the app switched to a protocol that it was not asked for");
+            bad_gateway(respond);
+            return Ending::Own;
+        };
+        let app = match hyper::upgrade::on(&mut response).await {
+            Ok(app) => TokioIo::new(app),
+            Err(error) => {
+                tracing::warn!(%error, "the app did not finish to switch protocols");
+                bad_gateway(respond);
+                return Ending::Own;
+            }
+        };
+        let mut switched = Response::new(());
+        *switched.headers_mut() = headers;
+        let to = match respond.send_response(switched, false) {
+            Ok(to) => to,
+            Err(error) => {
+                tracing::debug!(%error, "the answer cannot be passed on");
+                respond.send_reset(Reason::INTERNAL_ERROR);
+                return Ending::Own;
+            }
+        };
+        match tunnel(app, from, to, &Passed::default()).await {
+            Ok(()) | Err(TunnelError::Stream) => {}
+            Err(error) => tracing::debug!(%error, "the app broke off"),
+        }
+        Ending::Own
+    }
+
+    /// The headers for the router, if the app did as it was asked.
+    fn answer(&self, headers: &HeaderMap) -> Option<HeaderMap> {
+        let switched = headers.get(header::UPGRADE)?;
+        if !is(switched, self.protocol.as_bytes()) {
+            return None;
+        }
+        let mut kept = strip_hop_by_hop(headers);
+        kept.remove(header::CONTENT_LENGTH);
+        if let Some(proof) = &self.proof {
+            let given = kept.remove(header::SEC_WEBSOCKET_ACCEPT)?;
+            if given != proof.as_str() {
+                return None;
+            }
+        }
+        kept.insert(SWITCHED, switched.clone());
+        Some(kept)
+    }
+}
+
+fn is(value: &HeaderValue, name: &[u8]) -> bool {
+    value.as_bytes().eq_ignore_ascii_case(name)
+}
