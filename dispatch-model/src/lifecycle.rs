@@ -118,6 +118,8 @@ pub struct Lifecycle {
     /// The fingerprints of the last payloads.
     seen: VecDeque<u64>,
     state: State,
+    /// The next timer, as `state` has it: found once an input, asked for several times.
+    next: Option<Timeout>,
     outputs: VecDeque<Output>,
     stale_inputs: u64,
 }
@@ -186,16 +188,19 @@ impl Lifecycle {
     #[must_use]
     pub fn new(config: Config, now: Time) -> Self {
         let give_up_at = config.async_init.then_some(now + INIT_PATIENCE);
-        Self {
+        let mut new = Self {
             config,
             now,
             app_ready: false,
             served_before: false,
             seen: VecDeque::with_capacity(SEEN_MAX),
             state: State::Booting { give_up_at },
+            next: None,
             outputs: VecDeque::from([Output::ProbeApp]),
             stale_inputs: 0,
-        }
+        };
+        new.next = new.first_timer();
+        new
     }
 
     /// Takes in what happened.
@@ -204,7 +209,11 @@ impl Lifecycle {
     ///
     /// If `now` goes back: only a broken driver can do that.
     pub fn handle_input(&mut self, now: Time, input: Input) {
-        self.handle_timeout(now);
+        assert!(now >= self.now, "time went back from {} to {now}", self.now);
+        self.now = now;
+        if self.next.is_some_and(|due| due.at <= now) {
+            self.fire_due();
+        }
         match input {
             Input::AppExited => self.app_exited(),
             Input::AppReady => self.app_became_ready(),
@@ -239,7 +248,11 @@ impl Lifecycle {
 
     /// When to call [`handle_timeout`](Self::handle_timeout) if nothing happens before.
     #[must_use]
-    pub fn poll_timeout(&self) -> Option<Timeout> {
+    pub const fn poll_timeout(&self) -> Option<Timeout> {
+        self.next
+    }
+
+    fn first_timer(&self) -> Option<Timeout> {
         let timers = match self.state {
             State::Booting { give_up_at } => [give_up_at.map(|at| (at, Timer::AppPatience)), None],
             State::Exited | State::Frozen => [None, None],
@@ -281,10 +294,12 @@ impl Lifecycle {
     }
 
     fn fire_due(&mut self) {
-        while let Some(Timeout { at, timer }) = self.poll_timeout().filter(|due| due.at <= self.now)
-        {
-            debug_assert!(at <= self.now, "{timer:?} is not due");
-            self.fire(timer);
+        loop {
+            self.next = self.first_timer();
+            match self.next {
+                Some(Timeout { at, timer }) if at <= self.now => self.fire(timer),
+                Some(_) | None => return,
+            }
         }
     }
 
@@ -498,7 +513,8 @@ impl Lifecycle {
 
     /// Panics if something that must always hold does not.
     fn check(&self) {
-        if let Some(Timeout { at, timer }) = self.poll_timeout() {
+        debug_assert_eq!(self.next, self.first_timer());
+        if let Some(Timeout { at, timer }) = self.next {
             assert!(at > self.now, "{timer:?} at {at} is still due at {}", self.now);
         }
         assert!(self.seen.len() <= SEEN_MAX, "{} payloads remembered", self.seen.len());

@@ -1,6 +1,6 @@
 //! Serves so many independent requests at such a rate in one way and says what that came to; for
 //! whoever measures how long it takes (`benches/simfaas.py` does):
-//! `serve containers|lambda|managed|tracked REQUESTS RATE [SERVICE_MS]`.
+//! `serve containers|lambda|managed|ours|tracked REQUESTS RATE [SERVICE_MS]`.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -8,8 +8,8 @@ use std::time::Duration;
 use dispatch_model::{Gauges, Time};
 use emulator::model::Config;
 use reports::{FleetPlan, LambdaPlan, ManagedPlan, Tracking, fleet, lambda, managed};
-use sim::Traffic;
 use sim::outside::{Ended, Watch};
+use sim::{Checks, Traffic};
 
 #[derive(Default)]
 struct Count {
@@ -48,7 +48,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let mut source = traffic.arrivals(1).peekable();
     let mut count = Count::default();
-    let usage = match way.as_str() {
+    let span = match way.as_str() {
         "lambda" => {
             let service = Config {
                 account_concurrency: 10_000,
@@ -59,21 +59,25 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             };
             let init = Duration::from_millis(250);
             let plan = LambdaPlan { service, init, ..LambdaPlan::default() };
-            lambda::run(&plan, &mut source, &mut count)
+            lambda::run(&plan, &mut source, &mut count).span
         }
         "containers" => {
             let plan = FleetPlan { containers: 100, slots: 10, ..FleetPlan::default() };
-            fleet::run(&plan, &mut source, &mut count)
+            fleet::run(&plan, &mut source, &mut count).span
         }
-        "managed" => managed::run(&ManagedPlan::default(), &mut source, &mut count),
+        "managed" => managed::run(&ManagedPlan::default(), &mut source, &mut count).span,
+        "ours" => {
+            let outcome =
+                sim::fast::play(&sim::Plan::default(), &mut source, &mut count, Checks::NONE)?.0;
+            outcome.report.took
+        }
         "tracked" => {
             let plan = FleetPlan { tracking: Some(Tracking::default()), ..FleetPlan::default() };
-            fleet::run(&plan, &mut source, &mut count)
+            fleet::run(&plan, &mut source, &mut count).span
         }
         other => return Err(format!("{other} is no way to serve").into()),
     };
     let Count { requests, cold, .. } = count;
-    let span = usage.span;
     let instances = count.instances as f64 / span.as_nanos() as f64;
     let cold = cold as f64 / requests as f64 * 100.0;
     writeln!(

@@ -240,7 +240,7 @@ impl World<'_> {
             self.report.lost += 1;
             let arrived = arrival.at;
             let lost = Ended { arrived, started: None, instance: 0, cold: false, end: End::Lost };
-            self.source.ended(self.now);
+            self.source_sees_end();
             self.watch.ended(self.now, lost);
             return;
         }
@@ -298,7 +298,7 @@ impl World<'_> {
             End::Served => self.report.served += 1,
         }
         self.report.longest = self.report.longest.max(took);
-        self.source.ended(now);
+        self.source_sees_end();
         self.watch.ended(now, ended);
         self.check_end(request, arrival, end, took);
         if seen > forgiven + 1 {
@@ -307,6 +307,12 @@ impl World<'_> {
         if end == End::Served && seen == 0 {
             self.breaks(|| format!("(12) {request} has a response and no app saw it"));
         }
+    }
+
+    /// A closed loop sends its next request when one has ended.
+    fn source_sees_end(&mut self) {
+        self.source.ended(self.now);
+        self.arrival = self.source.next_at();
     }
 
     /// Everything ends, and once all is calm it ends well and soon.
