@@ -52,7 +52,8 @@ pub(crate) async fn relay<C: Connector>(
     compress: bool,
 ) -> Ending {
     let (mut head, stream) = request.into_parts();
-    let mut upgrade = Upgrade::of(&mut head);
+    // Of what the app does not know it is not asked: the CONNECT is then a method like others.
+    let mut upgrade = if app.knows_upgrade() { Upgrade::of(&mut head) } else { None };
     let wish = if compress { Wish::of(&head.method, &head.headers) } else { Wish::NONE };
     let Some(mut head) = app_head(head) else {
         answer(respond, StatusCode::NOT_IMPLEMENTED, "This method is not supported.\n", None);
@@ -88,6 +89,10 @@ pub(crate) async fn relay<C: Connector>(
             if error.kind() == std::io::ErrorKind::ConnectionRefused {
                 return Ending::AppGone;
             }
+        }
+        Err(error @ AppError::Unprocessed(_)) => {
+            tracing::info!(error = chain(&error), "the request goes back to the router");
+            respond.send_reset(Reason::REFUSED_STREAM);
         }
         Err(error @ (AppError::Broken(_) | AppError::Gone(_))) => {
             tracing::warn!(error = chain(&error), "no answer from the app");

@@ -5,6 +5,7 @@
 
 mod bodies;
 mod client;
+mod grpc;
 mod hostile;
 mod messages;
 mod protocols;

@@ -32,7 +32,8 @@ impl RawApp {
     pub(crate) async fn stage(settings: &[&str]) -> (Stage, Self) {
         let app = Self::default();
         let serving = app.clone();
-        let stage = Stage::served(settings, move |stream| serving.clone().connection(stream)).await;
+        let stage =
+            Stage::served(&[], settings, move |stream| serving.clone().connection(stream)).await;
         (stage, app)
     }
 

@@ -40,7 +40,7 @@ impl App {
         let app = Self { seen: Arc::default(), gate: Arc::new(Semaphore::new(0)) };
         let serving = app.clone();
         let settings = [SETTINGS, settings].concat();
-        (Stage::served(&settings, move |stream| serving.clone().connection(stream)).await, app)
+        (Stage::served(&[], &settings, move |stream| serving.clone().connection(stream)).await, app)
     }
 
     fn sees(&self, part: &[u8]) -> bool {
