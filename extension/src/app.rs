@@ -75,15 +75,17 @@ impl<C: Connector> App<C> {
         (app, AllClosed(closed))
     }
 
-    /// Sends a request and returns the head of its answer.
+    /// Sends a request and returns the head of its answer. What comes before that goes to
+    /// `interim`, as much as there is room for.
     pub(crate) async fn send(
         &self,
         head: request::Parts,
         body: RequestBody,
+        interim: mpsc::Sender<Response<()>>,
     ) -> Result<Response<ResponseBody>, AppError> {
         match self {
-            Self::H2c(app) => app.send(head, body).await,
-            Self::Http1(app) => app.send(head, body).await,
+            Self::H2c(app) => app.send(head, body, interim).await,
+            Self::Http1(app) => app.send(head, body, interim).await,
         }
     }
 

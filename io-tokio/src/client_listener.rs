@@ -19,6 +19,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use crate::exchange::Edge;
+use crate::interim::{Interim, WithInterim};
 use crate::net::{Io, Listener};
 use crate::patience::{Activity, Limits, Patient};
 
@@ -116,10 +117,14 @@ fn connection<S: Io>(
     let builder = builder(&edge);
     let limits = Limits { idle: edge.settings().keep_alive, head: edge.settings().head };
     let activity = Activity::default();
-    let io = Patient::new(io, limits, activity.clone());
+    let interim = Interim::default();
+    let io = WithInterim::new(Patient::new(io, limits, activity.clone()), interim.clone());
     let Client { peer, is_tls } = client;
     let stopped = end.stopped.clone();
-    let service = service_fn(move |request: Request<Incoming>| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        if request.version() == Version::HTTP_11 {
+            request.extensions_mut().insert(interim.clone());
+        }
         let (edge, busy, stopped) = (Arc::clone(&edge), activity.begin(), stopped.clone());
         async move {
             let is_http1 = request.version() < Version::HTTP_2;

@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 
 use super::{AppError, RequestBody, ResponseBody};
 use crate::readiness::APP_HOST;
+use crate::relay::continues;
 
 /// The app, and the connection to it.
 #[derive(Debug)]
@@ -47,7 +48,11 @@ impl<C: Connector> H2c<C> {
         &self,
         head: request::Parts,
         body: RequestBody,
+        interim: mpsc::Sender<Response<()>>,
     ) -> Result<Response<ResponseBody>, AppError> {
+        // hyper keeps to itself what comes before an answer, so that nobody would hear the app say
+        // that a body may come.
+        interim.try_send(continues()).ok();
         let mut request = Request::from_parts(h2_head(head), body);
         loop {
             let (mut sender, is_fresh) = self.sender().await.map_err(AppError::Unreachable)?;

@@ -45,15 +45,17 @@ impl<C: Connector> Http1<C> {
         &self,
         head: request::Parts,
         body: RequestBody,
+        interim: mpsc::Sender<Response<()>>,
     ) -> Result<Response<ResponseBody>, AppError> {
         let repeatable = body.is_end_stream() && head.method.is_idempotent();
         let Some(reused) = self.idle.take() else {
             let fresh = self.connect().await.map_err(AppError::Unreachable)?;
-            let request = Request::from_parts(head, body);
+            let request = hearing(Request::from_parts(head, body), &interim);
             return self.exchange(fresh, request).await.map_err(|failed| failed.error);
         };
         let copy = repeatable.then(|| head.clone());
-        let failed = match self.exchange(reused, Request::from_parts(head, body)).await {
+        let request = hearing(Request::from_parts(head, body), &interim);
+        let failed = match self.exchange(reused, request).await {
             Ok(response) => return Ok(response),
             Err(failed) => failed,
         };
@@ -66,6 +68,7 @@ impl<C: Connector> Http1<C> {
                 (None, None) => return Err(failed.error),
             };
         let fresh = self.connect().await.map_err(unreachable)?;
+        let request = hearing(request, &interim);
         self.exchange(fresh, request).await.map_err(|failed| failed.error)
     }
 
@@ -104,6 +107,22 @@ impl<C: Connector> Http1<C> {
         });
         Ok(Connection { sender, _driver: Driver(driver) })
     }
+}
+
+/// A request whose interim answers are heard.
+fn hearing(
+    mut request: Request<RequestBody>,
+    interim: &mpsc::Sender<Response<()>>,
+) -> Request<RequestBody> {
+    let interim = interim.clone();
+    hyper::ext::on_informational(&mut request, move |answer| {
+        let mut head = Response::new(());
+        *head.status_mut() = answer.status();
+        *head.headers_mut() = answer.headers().clone();
+        // A flood has no room.
+        interim.try_send(head).ok();
+    });
+    request
 }
 
 struct Failed {

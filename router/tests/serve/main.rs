@@ -7,6 +7,7 @@ mod bodies;
 mod client;
 mod grpc;
 mod hostile;
+mod interim;
 mod messages;
 mod protocols;
 mod raw_app;
