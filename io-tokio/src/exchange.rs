@@ -89,7 +89,8 @@ pub struct Patience {
     /// included. Default none.
     pub total: Option<Duration>,
     /// Whether a request with a body gets in line only when the first bytes of that are there, so
-    /// that a slow client holds no slot; at most `idle`. Default true.
+    /// that a slow client holds no slot; at most `idle`, or `total` if that is shorter. Default
+    /// true.
     ///
     /// A request that expects `100-continue` never waits, for its client does.
     pub await_body: bool,
@@ -167,7 +168,8 @@ impl Edge {
         let expects = expects_continue(&head);
         let awaits = patience.await_body && !expects;
         if let Some(body) = upload.as_mut().filter(|_| awaits) {
-            let failure = match timeout(patience.idle, body.begin()).await {
+            let limit = patience.total.map_or(patience.idle, |total| total.min(patience.idle));
+            let failure = match timeout(limit, body.begin()).await {
                 Ok(Ok(any)) => {
                     if !any {
                         upload = None;
