@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{self, HeaderValue};
-use http::{Request, Version};
+use http::{Request, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -112,7 +112,7 @@ fn connection<S: Io>(
     io: S,
     client: Client,
     edge: Arc<Edge>,
-    mut end: End,
+    end: End,
 ) -> impl Future<Output = ()> + Send {
     let builder = builder(&edge);
     let limits = Limits { idle: edge.settings().keep_alive, head: edge.settings().head };
@@ -129,7 +129,9 @@ fn connection<S: Io>(
         async move {
             let is_http1 = request.version() < Version::HTTP_2;
             let mut response = edge.serve(request, peer, is_tls).await;
-            if is_http1 && stopped.borrow().is_some() {
+            // A connection that is switched says so with the same header.
+            let goes_on = is_http1 && response.status() != StatusCode::SWITCHING_PROTOCOLS;
+            if goes_on && stopped.borrow().is_some() {
                 response.headers_mut().insert(header::CONNECTION, CLOSE);
             }
             response.body_mut().keep(busy);
@@ -137,6 +139,8 @@ fn connection<S: Io>(
         }
     });
     async move {
+        // All of it, not only what is used: the listener waits for the rest.
+        let mut end = end;
         let mut connection =
             pin!(builder.serve_connection_with_upgrades(TokioIo::new(io), service).into_owned());
         let ended = tokio::select! {
