@@ -18,6 +18,14 @@ async fn stalling(stream: TcpStream) {
         let text = String::from_utf8_lossy(&head).into_owned();
         let begun = match text.split(' ').nth(1).unwrap() {
             "/hang" => "",
+            "/early" => {
+                let begun = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhel";
+                stream.write_all(begun).await.unwrap();
+                if body(&mut stream, &head).await.is_some() {
+                    stream.write_all(b"lo\n").await.unwrap();
+                }
+                return;
+            }
             "/half" => "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf\n",
             "/events" => {
                 "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n\
@@ -142,6 +150,20 @@ async fn answer_that_stalls_is_cut() {
     let stage = stage(&["timeouts.idle=500ms"]).await;
     assert_eq!(cut(&stage, "/half").await.status, 200);
     is_over(&stage, 200, "idle_timeout").await;
+}
+
+#[tokio::test]
+async fn answer_is_not_cut_while_its_client_still_sends() {
+    let stage = stage(&["timeouts.idle=1s"]).await;
+    let mut client = Client::connect(stage.router.http).await;
+    let head = "POST /early HTTP/1.1\r\nHost: test\r\nContent-Length: 30\r\n\r\n";
+    client.send(head).await.unwrap();
+    // 3 s in all.
+    for _ in 0..30 {
+        client.send("x").await.unwrap();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(client.answer("POST").await.unwrap().text(), "hello\n");
 }
 
 #[tokio::test]
