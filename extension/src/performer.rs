@@ -74,6 +74,7 @@ impl<C: Connector> Hands<C> {
             network: self.network.clone(),
             clock: self.clock.clone(),
             app_port: self.settings.app_port,
+            app_protocol: self.settings.app_protocol,
             compress: self.settings.compression,
             attachment,
             kept: self.offer.clone(),
@@ -92,7 +93,7 @@ impl<C: Connector> Hands<C> {
         let (inputs, settings) = (self.inputs.clone(), Arc::clone(&self.settings));
         let connector = self.network.local.clone();
         self.probe = Some(Probe(tokio::spawn(async move {
-            until_ready(&connector, settings.app_port, &settings.readiness).await;
+            until_ready(&connector, &settings).await;
             inputs.tell(Input::AppReady).await;
         })));
     }

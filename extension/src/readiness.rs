@@ -9,12 +9,12 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use io_tokio::net::Connector;
 
-use crate::settings::Readiness;
+use crate::settings::{AppProtocol, Readiness, Settings};
 
 /// Returns when the app is ready: asks at once, and then every 10 ms.
-pub(crate) async fn until_ready<C: Connector>(connector: &C, port: u16, readiness: &Readiness) {
+pub(crate) async fn until_ready<C: Connector>(connector: &C, settings: &Settings) {
     loop {
-        let ready = tokio::time::timeout(ANSWER_PATIENCE, is_ready(connector, port, readiness));
+        let ready = tokio::time::timeout(ANSWER_PATIENCE, is_ready(connector, settings));
         if ready.await == Ok(true) {
             return;
         }
@@ -22,12 +22,16 @@ pub(crate) async fn until_ready<C: Connector>(connector: &C, port: u16, readines
     }
 }
 
-async fn is_ready<C: Connector>(connector: &C, port: u16, readiness: &Readiness) -> bool {
-    let Ok(io) = connector.connect(APP_HOST, port).await else { return false };
-    match readiness {
+async fn is_ready<C: Connector>(connector: &C, settings: &Settings) -> bool {
+    let connected = connector.connect(APP_HOST, settings.app_port).await;
+    let Ok(io) = connected else { return false };
+    match &settings.readiness {
         Readiness::Tcp => true,
         Readiness::Http { path, statuses } => {
-            let status = get(io, path).await.ok();
+            let status = match settings.app_protocol {
+                AppProtocol::H2c => get_over_h2c(io, path).await.ok(),
+                AppProtocol::Http1 => get(io, path).await.ok(),
+            };
             let status = status.as_ref().map(StatusCode::as_u16);
             status.is_some_and(|status| statuses.iter().any(|range| range.contains(&status)))
         }
@@ -47,6 +51,23 @@ async fn get<I: io_tokio::net::Io>(io: I, path: &str) -> Result<StatusCode, hype
         biased;
         response = sender.send_request(request) => Ok(response?.status()),
         // The connection is what drives the request; it ends first only with an error.
+        ended = async { connection.await.and(std::future::pending().await) } => ended,
+    }
+}
+
+async fn get_over_h2c<I: io_tokio::net::Io>(io: I, path: &str) -> Result<StatusCode, h2::Error> {
+    let (requests, connection) = h2::client::handshake(io).await?;
+    let mut request = Request::new(());
+    if let Ok(uri) = format!("http://localhost{path}").parse() {
+        *request.uri_mut() = uri;
+    }
+    let answered = async {
+        let (response, _) = requests.ready().await?.send_request(request, true)?;
+        Ok(response.await?.status())
+    };
+    tokio::select! {
+        biased;
+        status = answered => status,
         ended = async { connection.await.and(std::future::pending().await) } => ended,
     }
 }

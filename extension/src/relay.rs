@@ -14,9 +14,14 @@
 //! | the app broke off within its answer | `INTERNAL_ERROR`: cut, never a clean end |
 //! | the router reset the stream | the connection to the app is closed at once |
 //!
+//! 1xx answers are passed on as they come. A client that expects `100-continue` gets that from the
+//! app, or from us where the app says nothing for a second or, speaking HTTP/2, cannot be heard.
+//!
 //! Nothing of one request can touch another.
 
 use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::server::SendResponse;
@@ -26,8 +31,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use http::{header, request, response};
 use http_body::Body;
 use io_tokio::headers::strip_hop_by_hop;
+use io_tokio::interim::INTERIM_MAX;
 use io_tokio::net::Connector;
 use io_tokio::stream_body::{SendError, send_body};
+
+use tokio::sync::mpsc;
+use tokio::time::Sleep;
 
 use crate::app::{App, AppError, RequestBody, ResponseBody};
 use crate::compression::{Compressed, Plan, Wish};
@@ -52,7 +61,8 @@ pub(crate) async fn relay<C: Connector>(
     compress: bool,
 ) -> Ending {
     let (mut head, stream) = request.into_parts();
-    let mut upgrade = Upgrade::of(&mut head);
+    // Of what the app does not know it is not asked: the CONNECT is then a method like others.
+    let mut upgrade = if app.knows_upgrade() { Upgrade::of(&mut head) } else { None };
     let wish = if compress { Wish::of(&head.method, &head.headers) } else { Wish::NONE };
     let Some(mut head) = app_head(head) else {
         answer(respond, StatusCode::NOT_IMPLEMENTED, "This method is not supported.\n", None);
@@ -65,14 +75,24 @@ pub(crate) async fn relay<C: Connector>(
         }
         None => (RequestBody::new(stream, content_length(&head.headers)), None),
     };
-    let answered = tokio::select! {
-        biased;
-        // The router does not want an answer any more; leaving here closes the connection.
-        reset = poll_fn(|cx| respond.poll_reset(cx)) => {
-            return if reset.is_ok() { Ending::Own } else { Ending::LinkLost };
+    let (interim, mut interims) = mpsc::channel(INTERIM_MAX);
+    let mut before = Before { expectation: Expectation::of(&head), left: INTERIM_MAX };
+    let mut sending = pin!(app.send(head, body, interim));
+    let answered = loop {
+        tokio::select! {
+            biased;
+            // The router does not want an answer any more; leaving here closes the connection.
+            reset = poll_fn(|cx| respond.poll_reset(cx)) => {
+                return if reset.is_ok() { Ending::Own } else { Ending::LinkLost };
+            }
+            Some(head) = interims.recv() => before.pass_on(head, &mut respond),
+            () = before.expectation.over() => pass_on_interim(continues(), &mut respond),
+            answered = &mut sending => break answered,
         }
-        answered = app.send(head, body) => answered,
     };
+    while let Ok(head) = interims.try_recv() {
+        before.pass_on(head, &mut respond);
+    }
     match answered {
         Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
             if let Some((upgrade, from)) = upgrade.zip(tunnel.take()) {
@@ -89,12 +109,85 @@ pub(crate) async fn relay<C: Connector>(
                 return Ending::AppGone;
             }
         }
+        Err(error @ AppError::Unprocessed(_)) => {
+            tracing::info!(error = chain(&error), "the request goes back to the router");
+            respond.send_reset(Reason::REFUSED_STREAM);
+        }
         Err(error @ (AppError::Broken(_) | AppError::Gone(_))) => {
             tracing::warn!(error = chain(&error), "no answer from the app");
             bad_gateway(respond);
         }
     }
     Ending::Own
+}
+
+/// What may still come before the answer.
+struct Before {
+    expectation: Expectation,
+    /// How many more interim answers are passed on.
+    left: usize,
+}
+
+impl Before {
+    fn pass_on(&mut self, head: Response<()>, respond: &mut SendResponse<Bytes>) {
+        let is_wanted = if head.status() == StatusCode::CONTINUE {
+            self.expectation.is_met()
+        } else {
+            let room = self.left > 0;
+            self.left = self.left.saturating_sub(1);
+            room
+        };
+        if is_wanted {
+            pass_on_interim(head, respond);
+        }
+    }
+}
+
+/// Whether the client waits for a word before it sends its body, and how long we wait for it.
+enum Expectation {
+    /// The app says it, or nobody after a while.
+    Open(Pin<Box<Sleep>>),
+    /// There is none, or it is met.
+    None,
+}
+
+impl Expectation {
+    fn of(head: &request::Parts) -> Self {
+        match head.headers.get(header::EXPECT) {
+            Some(value) if value.as_bytes().eq_ignore_ascii_case(b"100-continue") => {
+                Self::Open(Box::pin(tokio::time::sleep(CONTINUE_PATIENCE)))
+            }
+            _ => Self::None,
+        }
+    }
+
+    /// The app said it. Whether anybody waited for that.
+    fn is_met(&mut self) -> bool {
+        matches!(std::mem::replace(self, Self::None), Self::Open(_))
+    }
+
+    /// Returns when the app had its time to say it. Many never do, and wait for the body.
+    async fn over(&mut self) {
+        match self {
+            Self::Open(patience) => patience.await,
+            Self::None => std::future::pending().await,
+        }
+        *self = Self::None;
+    }
+}
+
+/// The word that a client waits for before it sends its body.
+pub(crate) fn continues() -> Response<()> {
+    let mut head = Response::new(());
+    *head.status_mut() = StatusCode::CONTINUE;
+    head
+}
+
+fn pass_on_interim(mut head: Response<()>, respond: &mut SendResponse<Bytes>) {
+    *head.headers_mut() = router_headers(head.headers());
+    if let Err(error) = respond.send_informational(head) {
+        tracing::debug!(%error, "an interim answer cannot be passed on");
+    }
 }
 
 async fn pass_on(
@@ -235,6 +328,10 @@ fn chain(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+/// How long an app may take to say whether it wants a body; RFC 9110, 10.1.1: nobody should wait for
+/// ever.
+const CONTINUE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Marks answers that are ours and not the app's, for the router, which removes it.
 const ERROR_HEADER: HeaderName = HeaderName::from_static("lambda-dispatch-error");

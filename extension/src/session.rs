@@ -26,6 +26,7 @@ use crate::app::{AllClosed, App};
 use crate::invokes::CurrentOffer;
 use crate::network::Network;
 use crate::relay::{Ending, relay};
+use crate::settings::AppProtocol;
 
 /// What the router offered, and to whom.
 #[derive(Clone, Debug)]
@@ -53,6 +54,7 @@ pub(crate) struct Session<C> {
     pub(crate) network: Network<C>,
     pub(crate) clock: Clock,
     pub(crate) app_port: u16,
+    pub(crate) app_protocol: AppProtocol,
     pub(crate) compress: bool,
     pub(crate) attachment: Attachment,
     /// Where the offer is kept for another attempt, until one succeeds.
@@ -142,7 +144,8 @@ impl<C: Connector> Session<C> {
 
     async fn serve<S: Io>(self, mut connection: Connection<S, Bytes>) -> LinkEnd {
         drop(self.attachment);
-        let (app, closed) = App::new(self.network.local, self.app_port, self.clock);
+        let (app, closed) =
+            App::new(self.network.local, self.app_port, self.app_protocol, self.clock);
         let mut serving = Serving {
             app: Arc::new(app),
             closed,

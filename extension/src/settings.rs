@@ -18,6 +18,8 @@ use thiserror::Error;
 pub struct Settings {
     /// Where the app listens on this machine; `LAMBDA_DISPATCH_PORT`, 3001.
     pub app_port: u16,
+    /// What the app speaks; `LAMBDA_DISPATCH_APP_PROTOCOL`, `http1`.
+    pub app_protocol: AppProtocol,
     /// Whether responses are compressed; `LAMBDA_DISPATCH_ENABLE_COMPRESSION`, true.
     pub compression: bool,
     /// The name to register under, which is that of the executable's file.
@@ -41,6 +43,15 @@ pub struct Settings {
     /// Whether the environment is about to be stored as a snapshot
     /// (`AWS_LAMBDA_INITIALIZATION_TYPE`).
     pub snap_start: bool,
+}
+
+/// What the app speaks on its port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AppProtocol {
+    /// HTTP/2 without TLS, by prior knowledge, as gRPC servers do.
+    H2c,
+    /// HTTP/1.1. The default.
+    Http1,
 }
 
 /// How the app shows that it is ready.
@@ -133,6 +144,9 @@ impl Settings {
                 .get("LAMBDA_DISPATCH_PORT", PORT, port)?
                 .or(source.get("AWS_LWA_PORT", PORT, port)?)
                 .unwrap_or(3001),
+            app_protocol: source
+                .get("LAMBDA_DISPATCH_APP_PROTOCOL", "http1 or h2c", app_protocol)?
+                .unwrap_or(AppProtocol::Http1),
             compression: source
                 .get("LAMBDA_DISPATCH_ENABLE_COMPRESSION", BOOLEAN, boolean)?
                 .unwrap_or(true),
@@ -277,6 +291,14 @@ fn parsed<T: FromStr>(value: &str) -> Option<T> {
     value.parse().ok()
 }
 
+fn app_protocol(value: &str) -> Option<AppProtocol> {
+    match value.to_ascii_lowercase().as_str() {
+        "h2c" => Some(AppProtocol::H2c),
+        "http1" => Some(AppProtocol::Http1),
+        _ => None,
+    }
+}
+
 fn boolean(value: &str) -> Option<bool> {
     match value.to_ascii_lowercase().as_str() {
         "true" | "1" => Some(true),
@@ -329,7 +351,7 @@ mod tests {
     #[test]
     fn defaults_are_those_of_the_original() {
         let settings = read(&[]).unwrap();
-        assert_eq!(settings.app_port, 3001);
+        assert_eq!((settings.app_port, settings.app_protocol), (3001, AppProtocol::Http1));
         assert!(settings.compression);
         assert_eq!(settings.runtime, Runtime::CurrentThread);
         assert_eq!(settings.plaintext, Plaintext::Refused);
@@ -347,6 +369,7 @@ mod tests {
             ("TOKIO_WORKER_THREADS", "3"),
             ("LAMBDA_DISPATCH_ENABLE_COMPRESSION", "false"),
             ("LAMBDA_DISPATCH_PORT", "8080"),
+            ("LAMBDA_DISPATCH_APP_PROTOCOL", "h2c"),
             ("LAMBDA_DISPATCH_ASYNC_INIT", "true"),
             ("LAMBDA_DISPATCH_ASYNC_INIT_TIMEOUT", "20"),
             ("LAMBDA_DISPATCH_FORCE_DEADLINE", "30"),
@@ -361,7 +384,7 @@ mod tests {
         .unwrap();
         assert_eq!(settings.runtime, Runtime::MultiThread(3));
         assert!(!settings.compression);
-        assert_eq!(settings.app_port, 8080);
+        assert_eq!((settings.app_port, settings.app_protocol), (8080, AppProtocol::H2c));
         assert_eq!(
             settings.lifecycle,
             Config {
@@ -399,6 +422,7 @@ mod tests {
         for (name, value) in [
             ("LAMBDA_DISPATCH_PORT", "0"),
             ("LAMBDA_DISPATCH_PORT", "http"),
+            ("LAMBDA_DISPATCH_APP_PROTOCOL", "h2"),
             ("LAMBDA_DISPATCH_RUNTIME", "threads"),
             ("LAMBDA_DISPATCH_ASYNC_INIT", "yes"),
             ("LAMBDA_DISPATCH_ASYNC_INIT_TIMEOUT", "-1"),

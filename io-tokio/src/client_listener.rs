@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{self, HeaderValue};
-use http::{Request, Version};
+use http::{Request, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -19,6 +19,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use crate::exchange::Edge;
+use crate::interim::{Interim, WithInterim};
 use crate::net::{Io, Listener};
 use crate::patience::{Activity, Limits, Patient};
 
@@ -111,20 +112,26 @@ fn connection<S: Io>(
     io: S,
     client: Client,
     edge: Arc<Edge>,
-    mut end: End,
+    end: End,
 ) -> impl Future<Output = ()> + Send {
     let builder = builder(&edge);
     let limits = Limits { idle: edge.settings().keep_alive, head: edge.settings().head };
     let activity = Activity::default();
-    let io = Patient::new(io, limits, activity.clone());
+    let interim = Interim::default();
+    let io = WithInterim::new(Patient::new(io, limits, activity.clone()), interim.clone());
     let Client { peer, is_tls } = client;
     let stopped = end.stopped.clone();
-    let service = service_fn(move |request: Request<Incoming>| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        if request.version() == Version::HTTP_11 {
+            request.extensions_mut().insert(interim.clone());
+        }
         let (edge, busy, stopped) = (Arc::clone(&edge), activity.begin(), stopped.clone());
         async move {
             let is_http1 = request.version() < Version::HTTP_2;
             let mut response = edge.serve(request, peer, is_tls).await;
-            if is_http1 && stopped.borrow().is_some() {
+            // A connection that is switched says so with the same header.
+            let goes_on = is_http1 && response.status() != StatusCode::SWITCHING_PROTOCOLS;
+            if goes_on && stopped.borrow().is_some() {
                 response.headers_mut().insert(header::CONNECTION, CLOSE);
             }
             response.body_mut().keep(busy);
@@ -132,6 +139,8 @@ fn connection<S: Io>(
         }
     });
     async move {
+        // All of it, not only what is used: the listener waits for the rest.
+        let mut end = end;
         let mut connection =
             pin!(builder.serve_connection_with_upgrades(TokioIo::new(io), service).into_owned());
         let ended = tokio::select! {

@@ -20,13 +20,14 @@ use bytes::Bytes;
 use dispatch_model::{Ending, Input, RefuseReason};
 use h2::SendStream;
 use http::header::{self, HeaderValue};
-use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use tokio::time::timeout;
 
 use crate::clock::Clock;
 use crate::entry::Entry;
+use crate::interim::{Hints, Interim};
 use crate::networks::Networks;
 use crate::observe::AccessLog;
 use crate::pool::{Pool, Ticket, Verdict};
@@ -88,7 +89,8 @@ pub struct Patience {
     /// included. Default none.
     pub total: Option<Duration>,
     /// Whether a request with a body gets in line only when the first bytes of that are there, so
-    /// that a slow client holds no slot; at most `idle`. Default true.
+    /// that a slow client holds no slot; at most `idle`, or `total` if that is shorter. Default
+    /// true.
     ///
     /// A request that expects `100-continue` never waits, for its client does.
     pub await_body: bool,
@@ -161,10 +163,13 @@ impl Edge {
             }
         };
         let patience = self.settings.patience;
+        let hints = head.extensions.remove::<Interim>().map(|interim| interim.begin());
         let mut upload = (!body.is_end_stream()).then(|| Upload::new(body, entry.upload()));
-        let awaits = patience.await_body && !expects_continue(&head.headers);
+        let expects = expects_continue(&head);
+        let awaits = patience.await_body && !expects;
         if let Some(body) = upload.as_mut().filter(|_| awaits) {
-            let failure = match timeout(patience.idle, body.begin()).await {
+            let limit = patience.total.map_or(patience.idle, |total| total.min(patience.idle));
+            let failure = match timeout(limit, body.begin()).await {
                 Ok(Ok(any)) => {
                     if !any {
                         upload = None;
@@ -189,6 +194,8 @@ impl Edge {
             upload,
             sending: None,
             reusable: true,
+            expects,
+            hints,
             upgrade,
             tunnel: None,
         };
@@ -216,6 +223,10 @@ struct Exchange<'a> {
     sending: Option<Sending>,
     /// Whether the body, as far as it was taken, is still there to be sent again.
     reusable: bool,
+    /// The client sends its body only when it is told to.
+    expects: bool,
+    /// Where 1xx responses go, if the client can be sent any.
+    hints: Option<Hints>,
     /// What the client wants its connection to become.
     upgrade: Option<Upgrade>,
     /// The way to the instance for what the client sends then.
@@ -338,12 +349,24 @@ impl Exchange<'_> {
             self.tunnel = Some(stream);
             Uploading::None
         } else {
-            Uploading::start(self.upload.take(), stream)
+            match self.upload.take() {
+                // Until the app has the head, nobody knows whether it wants the body.
+                Some(upload) if self.expects => Uploading::Held(upload, stream),
+                upload => Uploading::start(upload, stream),
+            }
         };
-        match upload.wait_for_head(response, self.patience).await {
+        let hints = self.hints.as_ref();
+        let interim = |head: &Response<()>| {
+            if let Some(hints) = hints {
+                hints.send(head);
+            }
+        };
+        match upload.wait_for_head(response, self.patience, interim).await {
             Ok(response) => {
-                if let Uploading::Sending(rest) = upload {
-                    self.sending = Some(rest);
+                match upload {
+                    Uploading::Sending(rest) => self.sending = Some(rest),
+                    Uploading::Held(unwanted, _) => self.upload = Some(unwanted),
+                    Uploading::Done(_) | Uploading::None => {}
                 }
                 Ok(response)
             }
@@ -381,7 +404,7 @@ impl Exchange<'_> {
         response: Response<h2::RecvStream>,
         request: &http::request::Parts,
     ) -> Response<ResponseBody> {
-        let Self { ticket, mut entry, patience, sending, upgrade, tunnel, .. } = self;
+        let Self { ticket, mut entry, patience, upload, sending, upgrade, tunnel, .. } = self;
         if let Some((upgrade, mut to)) = upgrade.zip(tunnel) {
             if response.headers().contains_key(SWITCHED) {
                 return upgrade.switch(response, to, ticket, entry, patience);
@@ -415,6 +438,10 @@ impl Exchange<'_> {
         let mut relayed = Response::new(Source::Relayed(Box::new(body)).into());
         *relayed.status_mut() = parts.status;
         *relayed.headers_mut() = response_headers(&parts.headers);
+        if upload.is_some() && request.version < Version::HTTP_2 {
+            // Nobody knows whether the client sends its body all the same.
+            relayed.headers_mut().insert(header::CONNECTION, CLOSE);
+        }
         relayed
     }
 
@@ -448,11 +475,11 @@ fn copy(request: &Request<()>) -> Request<()> {
     copy
 }
 
-/// Whether the client sends its body only when it is told to.
-fn expects_continue(headers: &HeaderMap) -> bool {
-    headers
-        .get(header::EXPECT)
-        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+/// Whether the client sends its body only when it is told to. In HTTP/1.0 there is no such thing.
+fn expects_continue(head: &http::request::Parts) -> bool {
+    let expects = head.headers.get(header::EXPECT);
+    head.version >= Version::HTTP_11
+        && expects.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
 /// The memory that a head holds, about.

@@ -27,6 +27,42 @@ pub fn strip_hop_by_hop(headers: &HeaderMap) -> HeaderMap {
     kept
 }
 
+/// The trailers of a message as they may be passed on: without what frames or routes a message, says
+/// who sent it, or speaks of one connection, which nobody may say after the fact (RFC 9110, 6.5.1).
+#[must_use]
+pub fn passable_trailers(trailers: &HeaderMap) -> HeaderMap {
+    let mut kept = HeaderMap::with_capacity(trailers.len());
+    for (name, value) in trailers {
+        let is_ours = name.as_str().starts_with("lambda-dispatch-");
+        let is_origin = name.as_str().starts_with("x-forwarded-");
+        if !(is_hop_by_hop(name) || is_ours || is_origin || NEVER_IN_TRAILERS.contains(name)) {
+            kept.append(name, value.clone());
+        }
+    }
+    kept
+}
+
+const NEVER_IN_TRAILERS: [HeaderName; 18] = [
+    header::AUTHORIZATION,
+    header::CACHE_CONTROL,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LENGTH,
+    header::CONTENT_RANGE,
+    header::CONTENT_TYPE,
+    header::COOKIE,
+    header::EXPECT,
+    header::HOST,
+    header::LOCATION,
+    header::MAX_FORWARDS,
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::RANGE,
+    header::SET_COOKIE,
+    header::TE,
+    header::TRAILER,
+    header::WWW_AUTHENTICATE,
+];
+
 fn is_hop_by_hop(name: &HeaderName) -> bool {
     name == header::CONNECTION
         || name == header::TRANSFER_ENCODING
@@ -94,6 +130,25 @@ mod tests {
         assert_eq!(strip_hop_by_hop(&map(&[("te", b"gzip, trailers")])).len(), 0);
         let also_named = map(&[("connection", b"TE"), ("te", b"trailers")]);
         assert_eq!(lines(&strip_hop_by_hop(&also_named)), [("te", &b"trailers"[..])]);
+    }
+
+    #[test]
+    fn trailers_cannot_frame_route_or_authenticate_a_message() {
+        let before = map(&[
+            ("grpc-status", b"0"),
+            ("content-length", b"3"),
+            ("host", b"evil"),
+            ("transfer-encoding", b"chunked"),
+            ("x-sum", b"caf\xe9"),
+            ("authorization", b"Bearer x"),
+            ("x-forwarded-for", b"1.2.3.4"),
+            ("connection", b"close"),
+            ("lambda-dispatch-error", b"x"),
+            ("x-sum", b"2"),
+        ]);
+        let expected: Vec<(&str, &[u8])> =
+            vec![("grpc-status", b"0"), ("x-sum", b"caf\xe9"), ("x-sum", b"2")];
+        assert_eq!(lines(&passable_trailers(&before)), expected);
     }
 
     #[test]

@@ -16,6 +16,7 @@
 //! | `client_listener`, `patience` | connections from clients, and how long they may be silent |
 //! | `exchange`, `entry` | one request and its response, and its line in the access log |
 //! | `request_head`, `upload`, `relay` | the request's head, its body, and the response's |
+//! | `interim` | 1xx responses to HTTP/1.1 clients |
 //! | `upgrade`, `tunnel` | connections that go on in another protocol, such as WebSocket |
 //! | `instance_listener`, `attach`, `session` | an instance dials back and is given streams |
 //! | `payload`, `secret`, `tls`, `networks` | who may talk to whom |
@@ -34,6 +35,7 @@ pub mod exchange;
 pub mod headers;
 mod hex;
 pub mod instance_listener;
+pub mod interim;
 pub mod invoker;
 pub mod lifecycle_driver;
 pub mod net;

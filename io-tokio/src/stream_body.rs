@@ -16,6 +16,8 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use thiserror::Error;
 
+use crate::headers::passable_trailers;
+
 /// A body that arrives on an HTTP/2 stream.
 #[derive(Debug)]
 pub struct StreamBody {
@@ -41,7 +43,8 @@ impl StreamBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
         let trailers = ready!(self.stream.poll_trailers(cx));
-        Poll::Ready(trailers.transpose().map(|result| result.map(Frame::trailers)))
+        let frame = |trailers| Frame::trailers(passable_trailers(&trailers));
+        Poll::Ready(trailers.transpose().map(|result| result.map(frame)))
     }
 }
 
@@ -144,7 +147,7 @@ where
             }
             Err(frame) => {
                 if let Ok(trailers) = frame.into_trailers() {
-                    sender.send_trailers(trailers)?;
+                    sender.send_trailers(&trailers)?;
                     return Ok(sent);
                 }
             }
@@ -206,7 +209,11 @@ impl Sender {
         Ok(())
     }
 
-    fn send_trailers<E>(&mut self, trailers: HeaderMap) -> Result<(), SendError<E>> {
+    fn send_trailers<E>(&mut self, trailers: &HeaderMap) -> Result<(), SendError<E>> {
+        let trailers = passable_trailers(trailers);
+        if trailers.is_empty() {
+            return self.send(Bytes::new(), true);
+        }
         self.stream.send_trailers(trailers).map_err(|error| self.gone(error))?;
         self.done = true;
         Ok(())

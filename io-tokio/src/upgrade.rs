@@ -15,6 +15,9 @@
 //! The key and the proof of a WebSocket belong to HTTP/1.1. Those of an HTTP/1.1 client pass from
 //! end to end; for an HTTP/2 client, which has none, the extension makes a key and checks the
 //! proof.
+//!
+//! An HTTP/2 client whose tunnel is cut sees it end, because hyper's server can show it nothing
+//! else; that no WebSocket `Close` came tells it the difference.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,7 +67,8 @@ impl Upgrade {
         let is_h2 = head.version == Version::HTTP_2;
         let protocol = if is_h2 {
             let protocol = head.extensions.get::<hyper::ext::Protocol>()?;
-            Some(protocol.as_str().to_owned()).filter(|_| head.method == Method::CONNECT)
+            let may = head.method == Method::CONNECT && may_be_asked_for(protocol.as_str());
+            may.then(|| protocol.as_str().to_owned())
         } else {
             named(head).filter(|_| body.is_end_stream())
         };
@@ -177,17 +181,20 @@ async fn passes(time: Option<Duration>) {
 fn named(head: &http::request::Parts) -> Option<String> {
     let mut lines = head.headers.get_all(header::UPGRADE).iter();
     let protocol = lines.next()?.to_str().ok()?;
-    let is_one = lines.next().is_none()
-        && protocol.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~/".contains(&b));
-    let is_ours = protocol.is_empty() || protocol.eq_ignore_ascii_case("h2c");
     let has_key = head.headers.contains_key(header::SEC_WEBSOCKET_KEY);
-    let asks = is_one
-        && !is_ours
+    let asks = lines.next().is_none()
+        && may_be_asked_for(protocol)
         && head.version == Version::HTTP_11
         && head.method == Method::GET
         && has_token(&head.headers, "upgrade")
         && (has_key || !protocol.eq_ignore_ascii_case(WEBSOCKET));
     asks.then(|| protocol.to_owned())
+}
+
+/// One name, and not that of the protocol that our own links speak.
+fn may_be_asked_for(protocol: &str) -> bool {
+    let is_name = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~/".contains(&b);
+    !protocol.is_empty() && protocol.bytes().all(is_name) && !protocol.eq_ignore_ascii_case("h2c")
 }
 
 fn has_token(headers: &HeaderMap, token: &str) -> bool {

@@ -14,7 +14,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use h2::client::ResponseFuture;
 use h2::{RecvStream, SendStream};
-use http::Response;
+use http::{Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::task::JoinHandle;
@@ -142,6 +142,8 @@ pub(crate) enum Uploading {
     Done(Upload),
     /// There is none, or the task that sent it has failed.
     None,
+    /// It comes only when its client is told that it may.
+    Held(Upload, SendStream<Bytes>),
     /// It is on its way.
     Sending(Sending),
 }
@@ -183,35 +185,66 @@ impl Uploading {
         Self::Sending(Sending { task, progress })
     }
 
-    /// Waits for the head of the response while the body is still on its way.
+    /// Waits for the head of the response while the body is still on its way. What comes before
+    /// the head is given to `interim`, but for the word that the body may come.
     pub(crate) async fn wait_for_head(
         &mut self,
         mut response: ResponseFuture,
         patience: Patience,
+        interim: impl Fn(&Response<()>),
     ) -> Result<Response<RecvStream>, Silence> {
+        // Runs when it is the app's turn.
+        let mut first_byte = None;
         loop {
-            let Self::Sending(Sending { task, progress }) = self else {
-                let head = tokio::time::timeout(patience.first_byte, response).await;
-                return head.map_err(|_| Silence::App)?.map_err(Silence::Stream);
-            };
-            let before = progress.bytes();
-            let sent = tokio::select! {
-                biased;
-                head = &mut response => return head.map_err(Silence::Stream),
-                sent = task => sent,
-                () = tokio::time::sleep(patience.idle) => {
-                    if progress.bytes() > before {
+            let answer = if let Self::Sending(Sending { task, progress }) = self {
+                let before = progress.bytes();
+                let sent = tokio::select! {
+                    biased;
+                    answer = next_answer(&mut response) => Err(answer),
+                    sent = task => Ok(sent),
+                    () = tokio::time::sleep(patience.idle) => {
+                        if progress.bytes() > before {
+                            continue;
+                        }
+                        let starved = progress.starved.load(Ordering::Relaxed);
+                        return Err(if starved { Silence::Client } else { Silence::App });
+                    }
+                };
+                match sent {
+                    Ok(sent) => {
+                        *self = match sent {
+                            Ok((_, Err(SendError::Body(error)))) => {
+                                return Err(Silence::Broken(error));
+                            }
+                            Ok((body, _)) => Self::Done(body),
+                            Err(_) => Self::None,
+                        };
                         continue;
                     }
-                    let starved = progress.starved.load(Ordering::Relaxed);
-                    return Err(if starved { Silence::Client } else { Silence::App });
+                    Err(answer) => answer,
+                }
+            } else {
+                let limit = first_byte
+                    .get_or_insert_with(|| Box::pin(tokio::time::sleep(patience.first_byte)));
+                tokio::select! {
+                    biased;
+                    answer = next_answer(&mut response) => answer,
+                    () = limit => return Err(Silence::App),
                 }
             };
-            *self = match sent {
-                Ok((_, Err(SendError::Body(error)))) => return Err(Silence::Broken(error)),
-                Ok((body, _)) => Self::Done(body),
-                Err(_) => Self::None,
-            };
+            match answer.map_err(Silence::Stream)? {
+                Answer::Final(head) => return Ok(head),
+                Answer::Interim(head) if head.status() == StatusCode::CONTINUE => {
+                    if let Self::Held(..) = self {
+                        let Self::Held(upload, stream) = std::mem::replace(self, Self::None) else {
+                            continue;
+                        };
+                        *self = Self::start(Some(upload), stream);
+                        first_byte = None;
+                    }
+                }
+                Answer::Interim(head) => interim(&head),
+            }
         }
     }
 
@@ -219,13 +252,27 @@ impl Uploading {
     pub(crate) async fn recover(self) -> Result<Option<Upload>, hyper::Error> {
         match self {
             Self::None => Ok(None),
-            Self::Done(upload) => Ok(Some(upload)),
+            Self::Done(upload) | Self::Held(upload, _) => Ok(Some(upload)),
             Self::Sending(mut sending) => match (&mut sending.task).await {
                 Ok((_, Err(SendError::Body(error)))) => Err(error),
                 sent => Ok(sent.ok().map(|(upload, _)| upload)),
             },
         }
     }
+}
+
+/// What an instance says.
+enum Answer {
+    Interim(Response<()>),
+    Final(Response<RecvStream>),
+}
+
+async fn next_answer(response: &mut ResponseFuture) -> Result<Answer, h2::Error> {
+    poll_fn(|cx| match ready!(response.poll_informational(cx)) {
+        Some(interim) => Poll::Ready(interim.map(Answer::Interim)),
+        None => Pin::new(&mut *response).poll(cx).map_ok(Answer::Final),
+    })
+    .await
 }
 
 /// Most bytes of a request body kept to be sent again, if they came in more than one piece.

@@ -40,6 +40,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         self.0.get_mut().flush().await
     }
 
+    /// As many bytes as that.
+    pub(crate) async fn exactly(&mut self, count: usize) -> Vec<u8> {
+        let mut bytes = vec![0; count];
+        timeout(PATIENCE, self.0.read_exact(&mut bytes)).await.unwrap().unwrap();
+        bytes
+    }
+
     /// Sends no more.
     pub(crate) async fn shutdown(&mut self) -> io::Result<()> {
         self.0.get_mut().shutdown().await

@@ -5,12 +5,16 @@
 
 mod bodies;
 mod client;
+mod grpc;
 mod hostile;
+mod interim;
 mod messages;
 mod protocols;
 mod raw_app;
 mod recorder;
+mod semantics;
 mod shutdown;
 mod stage;
+mod timeouts;
 mod trouble;
 mod websocket;

@@ -32,7 +32,8 @@ impl RawApp {
     pub(crate) async fn stage(settings: &[&str]) -> (Stage, Self) {
         let app = Self::default();
         let serving = app.clone();
-        let stage = Stage::served(settings, move |stream| serving.clone().connection(stream)).await;
+        let stage =
+            Stage::served(&[], settings, move |stream| serving.clone().connection(stream)).await;
         (stage, app)
     }
 
@@ -94,7 +95,7 @@ pub(crate) async fn head(stream: &mut BufReader<TcpStream>) -> Option<Vec<u8>> {
 }
 
 /// The body, unless it was cut.
-async fn body(stream: &mut BufReader<TcpStream>, head: &[u8]) -> Option<Vec<u8>> {
+pub(crate) async fn body(stream: &mut BufReader<TcpStream>, head: &[u8]) -> Option<Vec<u8>> {
     let text = String::from_utf8_lossy(head).to_lowercase();
     let mut body = Vec::new();
     if let Some((_, rest)) = text.split_once("content-length: ") {

@@ -32,11 +32,13 @@ impl Stage {
 
     /// With `app` in each environment beside the extension.
     pub(crate) async fn with_app(app: Option<Program>, settings: &[&str]) -> Self {
-        Self::set(app, Arc::new(|_: &Event| {}), settings).await
+        Self::set(app, Arc::new(|_: &Event| {}), &[], settings).await
     }
 
-    /// With an app that runs in the test: `serve` is given each connection to it.
+    /// With an app that runs in the test: `serve` is given each connection to it. `environment` is
+    /// the extension's.
     pub(crate) async fn served<F>(
+        environment: &[(&str, &str)],
         settings: &[&str],
         serve: impl Fn(TcpStream) -> F + Clone + Send + 'static,
     ) -> Self
@@ -61,13 +63,20 @@ impl Stage {
                 started.send(*port).ok();
             }
         });
-        Self::set(None, observer, settings).await
+        Self::set(None, observer, environment, settings).await
     }
 
     /// All of it: `observer` is told what happens in Lambda.
-    pub(crate) async fn set(app: Option<Program>, observer: Observer, settings: &[&str]) -> Self {
+    pub(crate) async fn set(
+        app: Option<Program>,
+        observer: Observer,
+        environment: &[(&str, &str)],
+        settings: &[&str],
+    ) -> Self {
         let mut extension = Program::new("extension", [BINARY, "__extension"]);
         extension.env.push(("LAMBDA_DISPATCH_ROUTER_CIDRS".into(), "127.0.0.0/8".into()));
+        let environment = environment.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+        extension.env.extend(environment);
         let programs = std::iter::once(extension).chain(app).collect();
         let service = model::Config {
             function_timeout: Duration::from_secs(300),

@@ -40,7 +40,7 @@ impl App {
         let app = Self { seen: Arc::default(), gate: Arc::new(Semaphore::new(0)) };
         let serving = app.clone();
         let settings = [SETTINGS, settings].concat();
-        (Stage::served(&settings, move |stream| serving.clone().connection(stream)).await, app)
+        (Stage::served(&[], &settings, move |stream| serving.clone().connection(stream)).await, app)
     }
 
     fn sees(&self, part: &[u8]) -> bool {
@@ -143,6 +143,14 @@ async fn extended_connect(
     stage: &Stage,
     path: &str,
 ) -> (Response<h2::RecvStream>, h2::SendStream<Bytes>) {
+    connect(stage, path, Some("websocket")).await
+}
+
+async fn connect(
+    stage: &Stage,
+    path: &str,
+    protocol: Option<&'static str>,
+) -> (Response<h2::RecvStream>, h2::SendStream<Bytes>) {
     let stream = TcpStream::connect(stage.router.http).await.unwrap();
     let (requests, connection) = h2::client::handshake(stream).await.unwrap();
     tokio::spawn(connection);
@@ -162,7 +170,9 @@ async fn extended_connect(
         .header("sec-websocket-protocol", "chat")
         .body(())
         .unwrap();
-    request.extensions_mut().insert(h2::ext::Protocol::from_static("websocket"));
+    if let Some(protocol) = protocol {
+        request.extensions_mut().insert(h2::ext::Protocol::from_static(protocol));
+    }
     let (response, stream) = requests.unwrap().send_request(request, false).unwrap();
     (timeout(PATIENCE, response).await.unwrap().unwrap(), stream)
 }
@@ -284,6 +294,9 @@ async fn what_cannot_be_asked_for_is_served_as_if_nobody_had_asked() {
         client.send(format!("GET /plain HTTP/1.1\r\nHost: test\r\n{lines}\r\n")).await.unwrap();
         assert_eq!(client.answer("GET").await.unwrap().status, 200, "{lines}");
     }
+    for protocol in [None, Some("h2c"), Some("a b")] {
+        assert_eq!(connect(&stage, "/echo", protocol).await.0.status(), 405, "{protocol:?}");
+    }
     assert!(!app.sees(b"upgrade:") && !app.sees(b"settings:"), "nobody asks the app");
 }
 
@@ -385,4 +398,18 @@ async fn websockets_live_as_long_as_a_drain_and_no_longer() {
     let end = timeout(PATIENCE, stays.next()).await.unwrap();
     assert!(end.is_none_or(|it| it.is_err()));
     stage.until_instances_have_ended().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connection_from_before_a_drain_may_still_become_a_websocket() {
+    let (mut stage, _) = App::stage(&["timeouts.drain_delay=0s"]).await;
+    let mut client = Client::connect(stage.router.http).await;
+    assert_eq!(client.get("/plain").await.unwrap().status, 200);
+    stage.router.signal(Signal::TERM);
+    until("it takes no more", async || TcpStream::connect(stage.router.http).await.is_err()).await;
+    client.send(asking("/echo")).await.unwrap();
+    let answer = client.head().await.unwrap();
+    assert_eq!((answer.status, answer.header("connection")), (101, Some(&b"upgrade"[..])));
+    drop(client);
+    assert!(stage.router.end().await.success());
 }
