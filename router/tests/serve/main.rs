@@ -10,6 +10,7 @@ mod messages;
 mod protocols;
 mod raw_app;
 mod recorder;
+mod reload;
 mod shutdown;
 mod stage;
 mod trouble;
