@@ -237,13 +237,13 @@ impl Edge {
         count: u64,
     ) -> Result<Arc<Held>, NoRoute> {
         self.table.read(|routes| {
-            if let Some(aliases) = routes.aliases() {
+            let is_trusted = routes.aliases().is_some_and(|aliases| {
                 forwarded.headers_mut().remove(&aliases.name);
-            }
+                self.settings.trusted_proxies.contains(peer)
+            });
             let uri = forwarded.uri();
             let host = uri.authority().map_or("", Authority::as_str);
-            let trusted = self.settings.trusted_proxies.contains(peer);
-            let split = routes.find(host, uri.path(), headers, trusted)?;
+            let split = routes.find(host, uri.path(), headers, is_trusted)?;
             let chance = Prng::new(u64::from(self.settings.boot) << 32 ^ count).next_u64();
             split.choose(chance).map(Arc::clone).ok_or(NoRoute::Path)
         })

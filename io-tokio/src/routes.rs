@@ -204,20 +204,12 @@ impl Conditions {
 /// `host shop.example.com path /api`, or `everything`.
 impl fmt::Display for Conditions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut between = "";
-        if let Some(host) = &self.host {
-            write!(f, "host {host}")?;
-            between = " ";
-        }
-        if let Some(PathPrefix(path)) = &self.path {
-            write!(f, "{between}path {path}")?;
-            between = " ";
-        }
-        if let Some(Alias(alias)) = &self.alias {
-            write!(f, "{between}alias {alias}")?;
-            between = " ";
-        }
-        if between.is_empty() { f.write_str("everything") } else { Ok(()) }
+        let mut said = Vec::new();
+        said.extend(self.host.as_ref().map(|host| format!("host {host}")));
+        said.extend(self.path.as_ref().map(|path| format!("path {path}")));
+        said.extend(self.alias.as_ref().map(|alias| format!("alias {alias}")));
+        f.write_str(if said.is_empty() { "everything" } else { "" })?;
+        f.write_str(&said.join(" "))
     }
 }
 
@@ -227,6 +219,18 @@ impl fmt::Display for HostPattern {
             Self::Below(end) => write!(f, "*{end}"),
             Self::Exactly(name) => f.write_str(name),
         }
+    }
+}
+
+impl fmt::Display for PathPrefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for Alias {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 

@@ -6,9 +6,9 @@
 //! when somebody asks for `/metrics`.
 //!
 //! Labels are words of our own enums, status codes, and names of pools from the configuration, so
-//! that no client can add a series. What no pool was for is counted under the pool `""`. A pool that
-//! is replaced by one of the same name, which a reload does, has the same series: both are in the
-//! sums until the old one has finished. The series of a pool that is removed end with it.
+//! that no client can add a series. What no pool was for is counted under the pool `""`. A pool
+//! that is replaced by one of the same name, as a reload may do, has the same series: both are in
+//! the sums until the old one has finished. The series of a pool that is removed end with it.
 
 mod distribution;
 mod exposition;
@@ -171,8 +171,8 @@ impl AccessLog for PoolMetrics {
     }
 }
 
-/// Counts requests by status and reason. Most statuses are never seen, so there is room for those of
-/// a class, such as 5xx, from its first one on.
+/// Counts requests by status and reason. Most statuses are never seen, so there is room for those
+/// of a class, such as 5xx, from its first one on.
 #[derive(Debug, Default)]
 struct Requests([OnceLock<Box<Class>>; 5]);
 

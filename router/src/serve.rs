@@ -19,10 +19,10 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::access_log::AccessWriter;
 use crate::admin::{self, Readiness};
-use crate::cli::Configured;
+use crate::cli::{CheckArgs, Configured};
 use crate::metrics::Metrics;
 use crate::recorder::Recorders;
-use crate::settings::{Settings, explain, warnings};
+use crate::settings::{Settings, as_json, explain, iam_policy, warnings};
 use crate::{callback, logging};
 
 use pools::Maker;
@@ -32,9 +32,13 @@ use pools::Maker;
 /// # Errors
 ///
 /// The settings are wrong; every fault is named.
-pub(crate) fn check(configured: &Configured) -> anyhow::Result<()> {
-    let settings = load(configured)?;
-    crate::print(&explain(&settings));
+pub(crate) fn check(args: &CheckArgs) -> anyhow::Result<()> {
+    let settings = load(&args.configured)?;
+    crate::print(&match (args.json, args.iam) {
+        (true, _) => format!("{:#}\n", as_json(&settings)),
+        (false, true) => format!("{:#}\n", iam_policy(&settings)),
+        (false, false) => explain(&settings),
+    });
     Ok(())
 }
 
@@ -81,8 +85,7 @@ async fn serve(mut settings: Settings, configured: &Configured) -> anyhow::Resul
     let access_log = AccessWriter::start(&settings.log)?.map(Arc::new);
     let (mut running, mut maker) = start(&settings, recorders, metrics, access_log.clone()).await?;
     readiness.send_replace(Readiness::Ready);
-    let names: Vec<&str> = settings.pools.iter().map(|pool| pool.name.as_str()).collect();
-    tracing::info!(pools = names.join(" "), "ready");
+    tracing::info!(pools = settings.pools.len(), "ready");
     loop {
         match signals.next().await {
             Told::Stop => break,

@@ -193,7 +193,7 @@ pool = "shop"
     for expected in [
         "r.toml:4:3: there is no setting \"pools.shop.slot\"; did you mean slots?",
         "pools.shop.slots is \"0\" (r.toml:5:1); allowed: a whole number from 1 to 255",
-        "r.toml:7:1: there is no setting \"pools.shop.timeouts.quue\"; did you mean timeouts.queue?",
+        "r.toml:7:1: there is no setting \"pools.shop.timeouts.quue\"; did you mean timeouts.queue",
         "r.toml:8:8: \"a b\" is no name of a pool; allowed: 1 to 64 letters",
         "pools.nothing.function is not set",
         "r.toml:12:1: there is no setting \"route.hots\"; did you mean host?",
@@ -210,6 +210,10 @@ pool = "shop"
     ] {
         assert!(said.contains(expected), "{expected}\nis not in\n{said}");
     }
+}
+
+#[test]
+fn what_contradicts_itself_is_refused() {
     for (text, expected) in [
         ("[pools.default]\nfunction = \"x\"", "not `default`, which is [pool]"),
         ("pools = 3", "there is no setting \"pools\""),
@@ -268,6 +272,9 @@ fn example_means_what_the_readme_says() {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/several-functions.toml");
     let text = std::fs::read_to_string(file).unwrap();
     let settings = read(&text).unwrap();
+    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md");
+    let (_, shown) = text.split_once("\n\n").unwrap();
+    assert!(std::fs::read_to_string(readme).unwrap().contains(shown), "it shows another one");
     assert_eq!(warnings(&settings), Vec::<String>::new());
     assert_eq!(names(&settings), ["default", "shop", "shop-canary"]);
     let to = |names: &[&str]| Ok(names.iter().map(|name| (*name).to_owned()).collect());
@@ -276,13 +283,17 @@ fn example_means_what_the_readme_says() {
     assert_eq!(serves(&settings, "www.example.com", "/reports"), to(&["default"]));
     assert_eq!(serves(&settings, "example.org", "/"), Err(NoRoute::Host));
 
-    let check = Command::new(env!("CARGO_BIN_EXE_lambda-dispatch"))
-        .args(["check", "--config", file])
-        .env_clear()
-        .output()
-        .unwrap();
-    let said = String::from_utf8(check.stdout).unwrap();
-    assert!(check.status.success(), "{said}");
+    let check = |flags: &[&str]| {
+        let check = Command::new(env!("CARGO_BIN_EXE_lambda-dispatch"))
+            .args(["check", "--config", file])
+            .args(flags)
+            .env_clear()
+            .output()
+            .unwrap();
+        assert!(check.status.success(), "{check:?}");
+        String::from_utf8(check.stdout).unwrap()
+    };
+    let said = check(&[]);
     for expected in [
         "pools.shop.slots                 = 20 ",
         "several-functions.toml:14:1",
@@ -295,4 +306,22 @@ fn example_means_what_the_readme_says() {
     ] {
         assert!(said.contains(expected), "{expected}\nis not in\n{said}");
     }
+
+    let all: serde_json::Value = serde_json::from_str(&check(&["--json"])).unwrap();
+    assert_eq!(all["pools"]["shop"]["pool.slots"]["value"], "20");
+    assert_eq!(all["pools"]["shop-canary"]["pool.slots"]["origin"], "default");
+    assert_eq!(all["routes"][0]["path"], "/reports");
+    assert_eq!(all["routes"][1]["pools"][1]["weight"], 5);
+    let policy: serde_json::Value = serde_json::from_str(&check(&["--iam"])).unwrap();
+    let statement = &policy["Statement"][0];
+    assert_eq!(statement["Action"], "lambda:InvokeFunction");
+    let shop = "arn:aws:lambda:eu-west-1:123456789012:function:shop";
+    assert_eq!(
+        statement["Resource"],
+        serde_json::json!([
+            "arn:aws:lambda:*:*:function:site",
+            format!("{shop}:canary"),
+            format!("{shop}:live")
+        ])
+    );
 }

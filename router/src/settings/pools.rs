@@ -1,10 +1,10 @@
-//! The pools: `[pool]` for the one called `default`, `[pools.NAME]` for others, and the share of each
-//! in what all may have together.
+//! The pools: `[pool]` for the one called `default`, `[pools.NAME]` for others, and the share of
+//! each in what all may have together.
 //!
 //! Shares are fixed: a total is divided by weight when the settings are read, and what comes out is
 //! an upper bound like any other. A pool can lose nothing of it to another, whatever that one does;
-//! the price is that it cannot borrow either. What is held by a queue cannot be called back, so that
-//! borrowing would break the promise at the moment it is needed.
+//! the price is that it cannot borrow either. What a queue holds cannot be called back, so borrowing
+//! would break the promise at the moment when it is needed.
 
 use dispatch_model::{Budget, Config, Limits, Matching, Scaling};
 use io_tokio::pool::DEFAULT_POOL;

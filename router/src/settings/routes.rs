@@ -121,8 +121,8 @@ impl Reader {
                 }
             }
             (Some(_), false) | (None, true) => {
-                let what = "a route has either a pool, such as pool = \"shop\", or pools by weight, \
-                            such as pools = { shop = 95, canary = 5 }";
+                let what = "a route has either a pool, such as pool = \"shop\", or pools by \
+                            weight, such as pools = { shop = 95, canary = 5 }";
                 self.bad_route(place.clone(), what.to_owned());
                 return None;
             }
