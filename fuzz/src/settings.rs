@@ -38,19 +38,36 @@ pub fn settings(bytes: &[u8]) {
 }
 
 fn mean_the_same_said_again(settings: &Settings) {
-    let said = settings.effective().iter().filter(|value| !value.text.is_empty());
-    let flags: Vec<_> = said.map(|value| (value.name, value.text.as_str())).collect();
-    let again = Settings::read(FILE, "", std::iter::empty(), &flags);
-    let again = again.unwrap_or_else(|why| panic!("{flags:?} were in force: {why}"));
-    assert_eq!(again.pool, settings.pool);
-    assert_eq!((&again.listen, &again.callback), (&settings.listen, &settings.callback));
-    assert_eq!((again.timeouts, again.limits), (settings.timeouts, settings.limits));
-    assert_eq!((&again.aws, &again.log), (&settings.aws, &settings.log));
-    assert_eq!((&again.function, again.price), (&settings.function, settings.price));
     let explained = explain(settings);
     for warning in warnings(settings) {
         assert!(explained.contains(&warning), "{warning:?} is not explained");
     }
+    if settings.pool("default").is_none() {
+        // Its routes cannot be said with flags, and without any everything is for that pool.
+        return;
+    }
+    let mut said = Vec::new();
+    for value in settings.effective() {
+        said.push((value.name.to_owned(), value.text.clone()));
+    }
+    for pool in settings.pools.iter().filter(|pool| pool.name != "default") {
+        said.extend(pool.effective().iter().map(|value| {
+            let key = value.name.strip_prefix("pool.").unwrap_or(value.name);
+            (format!("pools.{}.{key}", pool.name), value.text.clone())
+        }));
+    }
+    said.retain(|(_, text)| !text.is_empty());
+    let flags: Vec<_> = said.iter().map(|(key, text)| (key.as_str(), text.as_str())).collect();
+    let again = Settings::read(FILE, "", std::iter::empty(), &flags);
+    let again = again.unwrap_or_else(|why| panic!("{flags:?} were in force: {why}"));
+    assert_eq!(again.pools.len(), settings.pools.len());
+    for (again, pool) in again.pools.iter().zip(&settings.pools) {
+        assert!(pool.differs_only_in_bounds(again), "{again:?} differs from {pool:?}");
+        assert_eq!((again.config, again.price), (pool.config, pool.price));
+    }
+    assert_eq!((&again.listen, &again.callback), (&settings.listen, &settings.callback));
+    assert_eq!((again.timeouts, again.limits), (settings.timeouts, settings.limits));
+    assert_eq!(again.log, settings.log);
 }
 
 fn has_a_place(error: &SettingsError, lines: usize) {
@@ -64,11 +81,15 @@ fn has_a_place(error: &SettingsError, lines: usize) {
             assert!(message.contains(name), "{message}");
             place(origin, in_file);
         }
-        SettingsError::UnknownName { place: origin, .. } => place(origin, in_file),
+        SettingsError::UnknownName { place: origin, .. }
+        | SettingsError::UnknownPool { place: origin, .. }
+        | SettingsError::BadPoolName { place: origin, .. }
+        | SettingsError::BadRoute { place: origin, .. } => place(origin, in_file),
         SettingsError::FileSyntax { line, .. } => in_file(*line),
         SettingsError::Conflict(what) => assert!(!what.is_empty(), "a conflict without words"),
         SettingsError::FileUnreadable { .. } => panic!("no file is read: {message}"),
         SettingsError::Missing { name, variable, .. } => {
+            let variable = variable.as_deref().unwrap_or_default();
             assert!(message.contains(name) && message.contains(variable), "{message}");
         }
     }
@@ -79,7 +100,7 @@ fn place(origin: &Origin, in_file: impl Fn(usize)) {
         Origin::File { line, .. } => in_file(*line),
         Origin::Default => panic!("a default is wrong"),
         Origin::Environment(name) => assert!(!name.is_empty(), "a variable without a name"),
-        Origin::Flag => {}
+        Origin::Flag | Origin::Share(_) => {}
     }
 }
 

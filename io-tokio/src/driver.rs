@@ -2,7 +2,10 @@
 //!
 //! A turn takes in what has happened, reads the clock once, tells the model, and does what it asks
 //! for. Nothing it does blocks: orders are handed to tasks that report back. No deadline is kept
-//! here; each turn asks the model anew.
+//! here; each turn asks the model anew. A pool that has nothing to do costs nothing: no timer runs.
+//!
+//! The driver ends when nobody is left who could tell it anything: no table of routes, request,
+//! connection or invoke.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,13 +16,13 @@ use dispatch_model::{
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::attach::{HelloClaim, Refusal};
 use crate::chance::Chance;
 use crate::clock::Clock;
+use crate::invited::{Invitation, Invited};
 use crate::invoker::{Invoked, Invoker};
 use crate::observe::Observer;
-use crate::payload::{AttachOffer, InvokePayload, Secret};
-use crate::pool::{Message, Pool, Verdict};
+use crate::payload::{AttachOffer, InvokePayload};
+use crate::pool::{Message, Pool, Verdict, WeakPool};
 use crate::session::Session;
 
 /// What a pool needs to know beside the model's [`Config`].
@@ -39,17 +42,19 @@ pub struct PoolSettings {
     pub chance: Chance,
 }
 
-/// Starts the driver of a pool and gives the handle on it.
+/// Starts the driver of a pool and gives the handle on it. Whom it invokes is put on the list
+/// `invited`.
 pub fn start(
     config: Config,
     settings: PoolSettings,
     clock: Clock,
+    invited: Invited,
     invoker: Arc<dyn Invoker>,
     mut observer: impl Observer,
 ) -> Pool {
     let (messages, inbox) = mpsc::unbounded_channel();
     let (stopped, watched) = watch::channel(false);
-    let pool = Pool::new(messages, watched);
+    let pool = Pool::new(&settings.name, messages, watched);
     let now = clock.now();
     observer.started(now, &config, settings.seed);
     let driver = Driver {
@@ -60,10 +65,10 @@ pub fn start(
         settings,
         invoker,
         observer,
-        pool: pool.clone(),
+        pool: pool.downgrade(),
         verdicts: Vec::new(),
         instances: HashMap::new(),
-        names: HashMap::new(),
+        invited,
         stopped,
     };
     tokio::spawn(driver.run(inbox));
@@ -79,13 +84,13 @@ struct Driver<O> {
     settings: PoolSettings,
     invoker: Arc<dyn Invoker>,
     observer: O,
-    pool: Pool,
+    pool: WeakPool,
     /// Who waits for a decision, by the request's place.
     verdicts: Vec<Option<(RequestId, oneshot::Sender<Verdict>)>>,
     /// Instances whose invoke has not ended or whose connection stands.
     instances: HashMap<InstanceId, Attachment>,
-    /// Instances that have not attached yet, by the name they were invoked under.
-    names: HashMap<String, (InstanceId, Secret)>,
+    /// Instances that have not attached yet, of this pool and of others.
+    invited: Invited,
     stopped: watch::Sender<bool>,
 }
 
@@ -100,7 +105,8 @@ struct Attachment {
 
 impl<O: Observer> Driver<O> {
     async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Message>) {
-        let mut batch = Vec::with_capacity(BATCH);
+        // Grows when there is something to do.
+        let mut batch = Vec::new();
         self.perform_all();
         self.observer.turn(self.now, &self.model);
         loop {
@@ -114,7 +120,7 @@ impl<O: Observer> Driver<O> {
             };
             tokio::select! {
                 biased;
-                count = inbox.recv_many(&mut batch, BATCH) => if count == 0 { return },
+                count = inbox.recv_many(&mut batch, BATCH) => if count == 0 { break },
                 () = timer => {}
             }
             let now = self.clock.now();
@@ -133,6 +139,8 @@ impl<O: Observer> Driver<O> {
             }
             self.observer.turn(now, &self.model);
         }
+        let names = self.instances.values().filter_map(|attachment| attachment.name.as_deref());
+        names.for_each(|name| self.invited.remove(name));
     }
 
     /// Books what a message carries beside its input.
@@ -156,12 +164,6 @@ impl<O: Observer> Driver<O> {
                 }
                 Some(input)
             }
-            Message::Claim { claim, exporter, answer } => {
-                let claimed = self.claim(&claim, &exporter);
-                // If nobody waits any more, the listener has given up on the connection.
-                answer.send(claimed).ok();
-                None
-            }
             Message::Attached { session, slots, lease, cold } => {
                 let instance = session.instance;
                 let attachment = self.instances.entry(instance).or_default();
@@ -169,20 +171,6 @@ impl<O: Observer> Driver<O> {
                 tracing::info!(%instance, slots, ?lease, cold, "instance attached");
                 Some(Input::InstanceAttached { instance, slots, lease, cold })
             }
-        }
-    }
-
-    /// Accepts a claim once. An unknown name costs as much as a wrong token.
-    fn claim(&mut self, claim: &HelloClaim, exporter: &[u8]) -> Result<InstanceId, Refusal> {
-        let known = self.names.get(&claim.instance).cloned();
-        let (instance, token) = known
-            .map_or_else(|| (None, self.settings.chance.secret()), |(id, token)| (Some(id), token));
-        match (claim.verify(&token, exporter), instance) {
-            (true, Some(instance)) => {
-                self.names.remove(&claim.instance);
-                Ok(instance)
-            }
-            (true | false, _) => Err(Refusal::Unauthorized),
         }
     }
 
@@ -253,6 +241,8 @@ impl<O: Observer> Driver<O> {
     }
 
     fn invoke(&mut self, instance: InstanceId) {
+        // Without anybody who could want it there is no invoke.
+        let Some(pool) = self.pool.upgrade() else { return };
         let name = self.settings.chance.name();
         let (token, now) = (self.settings.chance.secret(), self.clock.wall());
         let offer = AttachOffer {
@@ -268,9 +258,10 @@ impl<O: Observer> Driver<O> {
         // taken again, by when the model has given it up.
         let before = instance.generation().wrapping_sub(1);
         self.forget_name(InstanceId::new(instance.index(), before));
-        self.names.insert(name.clone(), (instance, token));
+        let invitation = Invitation { pool: self.pool.clone(), instance, token };
+        self.invited.add(name.clone(), invitation);
         self.instances.insert(instance, Attachment { name: Some(name), session: None });
-        let (invoker, pool) = (Arc::clone(&self.invoker), self.pool.clone());
+        let invoker = Arc::clone(&self.invoker);
         let function = self.settings.function.clone();
         tokio::spawn(async move {
             let invoked = invoker.invoke(&function, payload.to_json()).await;
@@ -292,7 +283,7 @@ impl<O: Observer> Driver<O> {
     fn forget_name(&mut self, instance: InstanceId) {
         let Some(attachment) = self.instances.get_mut(&instance) else { return };
         if let Some(name) = attachment.name.take() {
-            self.names.remove(&name);
+            self.invited.remove(&name);
         }
         if attachment.session.is_none() {
             self.instances.remove(&instance);

@@ -46,6 +46,7 @@ impl Entry {
             reason: "client_gone",
             bytes_in: 0,
             bytes_out: 0,
+            pool: None,
             queue: Duration::ZERO,
             first_byte: None,
             total: Duration::ZERO,
@@ -57,6 +58,12 @@ impl Entry {
         };
         let (began, upload) = (clock.now(), Arc::default());
         Self { access, began, queued: None, clock, upload, log, finished: false }
+    }
+
+    /// It goes to this pool, which keeps books of its own.
+    pub(crate) fn routed(&mut self, pool: Arc<str>, log: Arc<dyn AccessLog>) {
+        self.access.pool = Some(pool);
+        self.log = log;
     }
 
     /// How far the request's body is.

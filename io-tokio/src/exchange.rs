@@ -17,10 +17,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use dispatch_model::{Ending, Input, RefuseReason};
+use dispatch_model::{Ending, Input, Prng, RefuseReason};
 use h2::SendStream;
 use http::header::{self, HeaderValue};
-use http::{Method, Request, Response, StatusCode, Version};
+use http::uri::Authority;
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use tokio::time::timeout;
@@ -33,14 +34,18 @@ use crate::observe::AccessLog;
 use crate::pool::{Pool, Ticket, Verdict};
 use crate::relay::{Limits, Relayed, ResponseBody, Source};
 use crate::request_head::{Origin, forward, response_headers};
+use crate::routes::{NoRoute, Routes};
 use crate::session::{Session, is_undelivered};
+use crate::split::Split;
 use crate::stream_body::StreamBody;
+use crate::table::{Destination, Held, Table};
 use crate::upgrade::{SWITCHED, Upgrade};
 use crate::upload::{Sending, Silence, Upload, Uploading};
 
 /// Serves requests from clients.
 pub struct Edge {
-    pool: Pool,
+    table: Table,
+    /// Takes note of what no route leads to a pool.
     log: Arc<dyn AccessLog>,
     clock: Clock,
     settings: EdgeSettings,
@@ -125,10 +130,27 @@ impl Default for EdgeSettings {
 }
 
 impl Edge {
-    /// An edge in front of `pool`.
+    /// An edge in front of one `pool`.
     #[must_use]
     pub fn new(pool: Pool, log: Arc<dyn AccessLog>, clock: Clock, settings: EdgeSettings) -> Self {
-        Self { pool, log, clock, settings, count: AtomicU64::new(0) }
+        let to = Destination { pool, log: Arc::clone(&log), patience: settings.patience };
+        let (table, _) = Table::new(&Routes::all_to(Split::all_to(to)));
+        Self::over(table, log, clock, settings)
+    }
+
+    /// An edge over the routes of `table`. What none of them is for is noted in `log`.
+    pub(crate) const fn over(
+        table: Table,
+        log: Arc<dyn AccessLog>,
+        clock: Clock,
+        settings: EdgeSettings,
+    ) -> Self {
+        Self { table, log, clock, settings, count: AtomicU64::new(0) }
+    }
+
+    /// Where requests go.
+    pub(crate) const fn table(&self) -> &Table {
+        &self.table
     }
 
     pub(crate) const fn settings(&self) -> &EdgeSettings {
@@ -148,21 +170,28 @@ impl Edge {
         let mut entry = Entry::new(&head, peer, id, self.clock.clone(), Arc::clone(&self.log));
         let origin = Origin { peer, is_tls };
         let upgrade = Upgrade::wanted(&mut head, &body);
-        let forwarded = match forward(&head, origin, &self.settings) {
-            Ok(get) => match &upgrade {
-                Some(upgrade) => upgrade.connect(get),
-                None => get,
+        let routed = forward(&head, origin, &self.settings)
+            .map_err(|bad| (bad.status, bad.why, "bad_request"))
+            .and_then(|mut get| {
+                let to = self.route(&mut get, &head.headers, peer, count);
+                Ok((get, to.map_err(|no| (no.status(), no.why(), no.name()))?))
+            });
+        let (forwarded, to) = match routed {
+            Ok((get, to)) => match &upgrade {
+                Some(upgrade) => (upgrade.connect(get), to),
+                None => (get, to),
             },
-            Err(bad) => {
-                let mut response = text(bad.status, bad.why);
-                if !body.is_end_stream() {
+            Err((status, why, reason)) => {
+                let mut response = text(status, why);
+                if !body.is_end_stream() && head.version < Version::HTTP_2 {
                     // The rest of the connection is a body that nobody will read.
                     response.headers_mut().insert(header::CONNECTION, CLOSE);
                 }
-                return answered(response, &mut entry, "bad_request");
+                return answered(response, &mut entry, reason);
             }
         };
-        let patience = self.settings.patience;
+        entry.routed(Arc::clone(to.pool.name()), Arc::clone(&to.log));
+        let patience = to.patience;
         let hints = head.extensions.remove::<Interim>().map(|interim| interim.begin());
         let mut upload = (!body.is_end_stream()).then(|| Upload::new(body, entry.upload()));
         let expects = expects_continue(&head);
@@ -185,9 +214,10 @@ impl Edge {
         }
         entry.queued();
         let held = upload.as_ref().map_or(0, Upload::held_bytes);
-        let ticket = self.pool.arrive(head_bytes(&head).saturating_add(held));
+        let ticket = to.pool.arrive(head_bytes(&head).saturating_add(held));
+        // It is in line: its pool may leave the table now.
+        drop(to);
         let mut exchange = Exchange {
-            edge: self,
             ticket,
             entry,
             patience,
@@ -204,6 +234,27 @@ impl Edge {
             Err(failure) => exchange.fail(failure, &head),
         }
     }
+
+    /// Where request number `count` goes. What it says for us about that does not go with it.
+    fn route(
+        &self,
+        forwarded: &mut Request<()>,
+        headers: &HeaderMap,
+        peer: IpAddr,
+        count: u64,
+    ) -> Result<Arc<Held>, NoRoute> {
+        self.table.read(|routes| {
+            let is_trusted = routes.aliases().is_some_and(|aliases| {
+                forwarded.headers_mut().remove(&aliases.name);
+                self.settings.trusted_proxies.contains(peer)
+            });
+            let uri = forwarded.uri();
+            let host = uri.authority().map_or("", Authority::as_str);
+            let split = routes.find(host, uri.path(), headers, is_trusted)?;
+            let chance = Prng::new(u64::from(self.settings.boot) << 32 ^ count).next_u64();
+            split.choose(chance).map(Arc::clone).ok_or(NoRoute::Path)
+        })
+    }
 }
 
 impl std::fmt::Debug for Edge {
@@ -212,8 +263,7 @@ impl std::fmt::Debug for Edge {
     }
 }
 
-struct Exchange<'a> {
-    edge: &'a Edge,
+struct Exchange {
     ticket: Ticket,
     entry: Entry,
     patience: Patience,
@@ -296,7 +346,7 @@ impl Failure {
     }
 }
 
-impl Exchange<'_> {
+impl Exchange {
     /// Has the request served within the time that it may take in all.
     async fn run_in_time(
         &mut self,
@@ -395,7 +445,7 @@ impl Exchange<'_> {
     }
 
     fn note_goaway(&self, session: &Session) {
-        self.edge.pool.tell(Input::GoAwayReceived { instance: session.instance });
+        self.ticket.pool().tell(Input::GoAwayReceived { instance: session.instance });
     }
 
     /// Passes on the response of an instance.

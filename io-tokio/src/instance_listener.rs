@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use crate::attach::{self, AttachError, Refusal};
+use crate::invited::Invited;
 use crate::net::{Io, Listener};
-use crate::pool::Pool;
 use crate::session::Session;
 use crate::tls::RouterIdentity;
 
@@ -16,7 +16,11 @@ use crate::tls::RouterIdentity;
 ///
 /// Whoever has not proved who they are gets little: a few seconds, one of a bounded number of
 /// places, and no memory beyond a small head.
-pub async fn serve<L: Listener>(mut listener: L, identity: Option<RouterIdentity>, pool: Pool) {
+pub async fn serve<L: Listener>(
+    mut listener: L,
+    identity: Option<RouterIdentity>,
+    invited: Invited,
+) {
     let places = Arc::new(Semaphore::new(UNAUTHENTICATED_MAX));
     loop {
         let (io, peer) = match listener.accept().await {
@@ -31,14 +35,14 @@ pub async fn serve<L: Listener>(mut listener: L, identity: Option<RouterIdentity
             tracing::warn!(%peer, "too many connections that have not attached; closed one");
             continue;
         };
-        let (identity, pool) = (identity.clone(), pool.clone());
+        let (identity, invited) = (identity.clone(), invited.clone());
         tokio::spawn(async move {
             let attached = async {
                 match identity {
-                    None => attach(io, Vec::new(), pool).await.map(Attached::Plain),
+                    None => attach(io, Vec::new(), invited).await.map(Attached::Plain),
                     Some(identity) => {
                         let (io, exporter) = identity.accept(io).await?;
-                        attach(io, exporter.to_vec(), pool).await.map(Attached::Tls)
+                        attach(io, exporter.to_vec(), invited).await.map(Attached::Tls)
                     }
                 }
             };
@@ -64,7 +68,7 @@ enum Attached<P, T> {
 async fn attach<S: Io>(
     mut io: S,
     exporter: Vec<u8>,
-    pool: Pool,
+    invited: Invited,
 ) -> Result<impl Future<Output = ()> + Send + use<S>, ListenError> {
     let claim = match attach::read(&mut io).await {
         Ok(claim) => claim,
@@ -75,8 +79,8 @@ async fn attach<S: Io>(
         }
     };
     let (slots, lease, cold) = (u32::from(claim.slots), claim.lease, claim.cold);
-    let instance = match pool.claim(claim, exporter).await {
-        Ok(instance) => instance,
+    let (pool, instance) = match invited.claim(&claim, &exporter) {
+        Ok(claimed) => claimed,
         Err(refusal) => {
             attach::refuse(&mut io, refusal).await?;
             return Err(ListenError::Refused(refusal));

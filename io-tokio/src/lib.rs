@@ -12,13 +12,15 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `routes`, `split`, `table` | which pool serves a request |
 //! | `driver`, `pool` | the task that owns a dispatcher, and the handle that others have on it |
 //! | `client_listener`, `patience` | connections from clients, and how long they may be silent |
 //! | `exchange`, `entry` | one request and its response, and its line in the access log |
 //! | `request_head`, `upload`, `relay` | the request's head, its body, and the response's |
 //! | `interim` | 1xx responses to HTTP/1.1 clients |
 //! | `upgrade`, `tunnel` | connections that go on in another protocol, such as WebSocket |
-//! | `instance_listener`, `attach`, `session` | an instance dials back and is given streams |
+//! | `instance_listener`, `invited` | instances dial back: who may, and for which pool |
+//! | `attach`, `session` | how an instance makes itself known, and is given streams |
 //! | `payload`, `secret`, `tls`, `networks` | who may talk to whom |
 //! | `stream_body`, `headers` | bodies and headers between HTTP/2 and `http_body`, on both sides |
 //! | `recorder`, `recording` | what the model was told and did, kept for a replay |
@@ -36,6 +38,7 @@ pub mod headers;
 mod hex;
 pub mod instance_listener;
 pub mod interim;
+pub mod invited;
 pub mod invoker;
 pub mod lifecycle_driver;
 pub mod net;
@@ -51,10 +54,13 @@ mod relay;
 #[doc(hidden)]
 pub mod request_head;
 pub mod rfc3339;
+pub mod routes;
 pub mod running;
 mod secret;
 pub mod session;
+pub mod split;
 pub mod stream_body;
+pub mod table;
 pub mod tls;
 pub mod tunnel;
 pub mod upgrade;

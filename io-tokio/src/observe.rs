@@ -3,6 +3,7 @@
 //! anything.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use dispatch_model::{Config, Dispatcher, Input, InstanceId, Output, Time};
@@ -123,6 +124,8 @@ pub struct Access {
     pub bytes_in: u64,
     /// Bytes of response body handed to the client.
     pub bytes_out: u64,
+    /// The pool that its route leads to, if there is one.
+    pub pool: Option<Arc<str>>,
     /// How long it waited for a slot.
     pub queue: Duration,
     /// From its head to the response's, if there was one.

@@ -7,16 +7,28 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use dispatch_model::{Ending, Input, InstanceId, RefuseReason, RequestId};
+use dispatch_model::{Ending, Input, RefuseReason, RequestId};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::attach::{HelloClaim, Refusal};
 use crate::session::Session;
 
-/// One pool, as the listeners see it. Cheap to clone.
+/// One pool, as the listeners see it. Cheap to clone. Its driver ends with the last of them.
 #[derive(Clone, Debug)]
 pub struct Pool {
     messages: mpsc::UnboundedSender<Message>,
+    shared: Shared,
+}
+
+/// A pool as those see it who do not keep its driver alive.
+#[derive(Clone, Debug)]
+pub(crate) struct WeakPool {
+    messages: mpsc::WeakUnboundedSender<Message>,
+    shared: Shared,
+}
+
+#[derive(Clone, Debug)]
+struct Shared {
+    name: Arc<str>,
     names: Arc<Names>,
     stopped: watch::Receiver<bool>,
 }
@@ -24,12 +36,6 @@ pub struct Pool {
 /// What the driver is told.
 #[derive(Debug)]
 pub(crate) enum Message {
-    /// An instance has shown a claim on a connection with this exporter.
-    Claim {
-        claim: HelloClaim,
-        exporter: Vec<u8>,
-        answer: oneshot::Sender<Result<InstanceId, Refusal>>,
-    },
     /// A claimed instance's connection is ready for requests.
     Attached { session: Session, slots: u32, lease: Duration, cold: bool },
     /// Something happened, and nobody waits for an answer.
@@ -59,18 +65,35 @@ pub enum Verdict {
     },
 }
 
+impl WeakPool {
+    pub(crate) fn upgrade(&self) -> Option<Pool> {
+        Some(Pool { messages: self.messages.upgrade()?, shared: self.shared.clone() })
+    }
+}
+
 impl Pool {
     pub(crate) fn new(
+        name: &str,
         messages: mpsc::UnboundedSender<Message>,
         stopped: watch::Receiver<bool>,
     ) -> Self {
-        Self { messages, names: Arc::default(), stopped }
+        Self { messages, shared: Shared { name: name.into(), names: Arc::default(), stopped } }
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakPool {
+        WeakPool { messages: self.messages.downgrade(), shared: self.shared.clone() }
+    }
+
+    /// Its name in the settings.
+    #[must_use]
+    pub const fn name(&self) -> &Arc<str> {
+        &self.shared.name
     }
 
     /// Puts a request in line. `bytes` is the memory that it holds while it waits.
     #[must_use]
     pub fn arrive(&self, bytes: u32) -> Ticket {
-        let request = self.names.take();
+        let request = self.shared.names.take();
         let (verdict, awaited) = oneshot::channel();
         let input = Input::RequestArrived { request, bytes };
         self.send(Message::Asked { request, input, verdict });
@@ -82,17 +105,6 @@ impl Pool {
         self.send(Message::Told(input));
     }
 
-    /// Asks whether somebody who attaches is who they claim to be. A claim is accepted once.
-    ///
-    /// # Errors
-    ///
-    /// The refusal to send.
-    pub async fn claim(&self, claim: HelloClaim, exporter: Vec<u8>) -> Result<InstanceId, Refusal> {
-        let (answer, awaited) = oneshot::channel();
-        self.send(Message::Claim { claim, exporter, answer });
-        awaited.await.unwrap_or(Err(Refusal::Unavailable))
-    }
-
     /// Hands over the connection of a claimed instance.
     pub fn attached(&self, session: Session, slots: u32, lease: Duration, cold: bool) {
         self.send(Message::Attached { session, slots, lease, cold });
@@ -102,7 +114,7 @@ impl Pool {
     /// returns when that is done.
     pub async fn shut_down(&self, drain: Duration) {
         self.tell(Input::ShutdownRequested { drain });
-        let mut stopped = self.stopped.clone();
+        let mut stopped = self.shared.stopped.clone();
         // An error means that the driver is gone, which is as stopped as can be.
         drop(stopped.wait_for(|stopped| *stopped).await);
     }
@@ -127,6 +139,12 @@ pub struct Ticket {
 }
 
 impl Ticket {
+    /// Where it is in line.
+    #[must_use]
+    pub const fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
     /// Waits for the decision. After a refusal the request is over.
     pub async fn verdict(&mut self) -> Verdict {
         let verdict = (&mut self.awaited)
@@ -162,7 +180,7 @@ impl Drop for Ticket {
             self.pool.tell(Input::RequestCancelled { request: self.request });
         }
         // After the message, so that nobody arrives under this name before it has ended.
-        self.pool.names.give_back(self.request);
+        self.pool.shared.names.give_back(self.request);
     }
 }
 
@@ -185,6 +203,9 @@ impl Names {
     }
 }
 
+/// The name of the pool that is there when no other is named.
+pub const DEFAULT_POOL: &str = "default";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -193,7 +214,7 @@ mod tests {
     async fn request_is_never_heard_to_end_before_it_is_heard_of() {
         let (messages, mut inbox) = mpsc::unbounded_channel();
         let (_stopped, watched) = watch::channel(false);
-        let pool = Pool::new(messages, watched);
+        let pool = Pool::new("default", messages, watched);
         // The driver is behind by one message.
         pool.tell(Input::ShutdownRequested { drain: Duration::ZERO });
         let ticket = pool.arrive(500);

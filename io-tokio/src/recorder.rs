@@ -160,29 +160,19 @@ impl Handle {
         write_dump(path, taken)
     }
 
-    /// Dumps the ring to `path` when anything in this process panics for the first time, which an
-    /// assertion of the model does, after what is done at a panic already.
-    pub fn dump_at_panic(&self, path: PathBuf) {
-        let (handle, before) = (self.clone(), std::panic::take_hook());
-        let done = AtomicBool::new(false);
-        std::panic::set_hook(Box::new(move |info| {
-            before(info);
-            if done.swap(true, Relaxed) {
-                return;
-            }
-            // This thread may hold the lock: then it is the recorder that has panicked.
-            let taken = match handle.tape.try_lock() {
-                Ok(tape) => tape.take(),
-                Err(TryLockError::Poisoned(tape)) => tape.into_inner().take(),
-                Err(TryLockError::WouldBlock) => return,
-            };
-            match write_dump(&path, taken) {
-                Ok(Dumped { steps, bytes }) => tracing::error!(
-                    path = %path.display(), steps, bytes, "what led to the panic was recorded"
-                ),
-                Err(error) => tracing::error!("what led to the panic is lost: {error}"),
-            }
-        }));
+    fn dump_from_panic(&self, path: &Path) {
+        // This thread may hold the lock: then it is the recorder that has panicked.
+        let taken = match self.tape.try_lock() {
+            Ok(tape) => tape.take(),
+            Err(TryLockError::Poisoned(tape)) => tape.into_inner().take(),
+            Err(TryLockError::WouldBlock) => return,
+        };
+        match write_dump(path, taken) {
+            Ok(Dumped { steps, bytes }) => tracing::error!(
+                path = %path.display(), steps, bytes, "what led to the panic was recorded"
+            ),
+            Err(error) => tracing::error!("what led to the panic is lost: {error}"),
+        }
     }
 
     /// How many steps are missing in the file because the disk was too slow.
@@ -190,6 +180,21 @@ impl Handle {
     pub fn dropped(&self) -> u64 {
         self.tape.lock().unwrap_or_else(PoisonError::into_inner).dropped()
     }
+}
+
+/// Dumps rings when anything in this process panics for the first time, which an assertion of the
+/// model does, after what is done at a panic already. `rings` says which, and where to; it must not
+/// wait for anything.
+pub fn dump_at_panic(rings: impl Fn() -> Vec<(Handle, PathBuf)> + Send + Sync + 'static) {
+    let (before, done) = (std::panic::take_hook(), AtomicBool::new(false));
+    std::panic::set_hook(Box::new(move |info| {
+        before(info);
+        if !done.swap(true, Relaxed) {
+            for (handle, path) in rings() {
+                handle.dump_from_panic(&path);
+            }
+        }
+    }));
 }
 
 fn write_dump(path: &Path, taken: Option<Vec<Taken>>) -> Result<Dumped, DumpError> {

@@ -1,6 +1,7 @@
-//! A router, put together: listeners and the pool's driver. `serve`, `dev`, `demo` and the
-//! simulator run the same one.
+//! A router, put together: listeners, pools with their drivers, and the routes between. `serve`,
+//! `dev`, `demo` and the simulator run the same one.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,12 +14,16 @@ use tokio_rustls::TlsAcceptor;
 use crate::client_listener;
 use crate::clock::Clock;
 use crate::driver::{self, PoolSettings};
-use crate::exchange::{Edge, EdgeSettings};
+use crate::exchange::{Edge, EdgeSettings, Patience};
 use crate::instance_listener;
+use crate::invited::Invited;
 use crate::invoker::Invoker;
 use crate::net::Listener;
 use crate::observe::{AccessLog, Observer};
-use crate::pool::Pool;
+use crate::pool::{DEFAULT_POOL, Pool};
+use crate::routes::Routes;
+use crate::split::Split;
+use crate::table::{Departure, Destination, Table};
 use crate::tls::RouterIdentity;
 
 /// What a router is made of.
@@ -29,25 +34,68 @@ pub struct Parts<L, O> {
     pub instances: Vec<(L, Option<RouterIdentity>)>,
     /// What time it is.
     pub clock: Clock,
+    /// Whose instances serve; no two of one name.
+    pub pools: Vec<PoolParts<O>>,
+    /// Which pool serves what; the names of `pools`.
+    pub routes: Routes<Split<Share>>,
+    /// How clients are served.
+    pub edge: EdgeSettings,
+    /// Takes note of requests that no route leads to a pool.
+    pub access: Arc<dyn AccessLog>,
+}
+
+/// What a pool is made of.
+pub struct PoolParts<O> {
     /// What the model is told to do.
     pub config: Config,
     /// What the pool needs beside.
-    pub pool: PoolSettings,
-    /// How clients are served.
-    pub edge: EdgeSettings,
-    /// How the function is invoked.
+    pub settings: PoolSettings,
+    /// How its function is invoked.
     pub invoker: Arc<dyn Invoker>,
-    /// Takes note of requests.
+    /// Takes note of its requests.
     pub access: Arc<dyn AccessLog>,
-    /// Watches the model.
+    /// Watches its model.
     pub observer: O,
+}
+
+/// What a route gives to one pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// The pool's name.
+    pub pool: String,
+    /// How long a request may take.
+    pub patience: Patience,
+}
+
+impl Share {
+    /// All to the one pool of a router that has no other.
+    #[must_use]
+    pub fn of_default_pool() -> Self {
+        Self { pool: DEFAULT_POOL.to_owned(), patience: Patience::default() }
+    }
+}
+
+/// What a router shall be from now on.
+pub struct Change<O> {
+    /// Pools that stay, by name, and the least and most instances that they may have.
+    pub kept: Vec<(String, u32, u32)>,
+    /// New pools. One of the name of a pool that is there takes its place.
+    pub started: Vec<PoolParts<O>>,
+    /// Which pool serves what; names of the above.
+    pub routes: Routes<Split<Share>>,
 }
 
 /// A router that serves.
 #[derive(Debug)]
 pub struct Running {
-    pool: Pool,
-    gauges: watch::Receiver<(Gauges, Stats)>,
+    pools: BTreeMap<String, Live>,
+    edge: Arc<Edge>,
+    /// When nobody goes by the routes in force any more.
+    departure: Departure,
+    invited: Invited,
+    clock: Clock,
+    /// Pools that are in no route any more and finish what they have.
+    leaving: JoinSet<()>,
     /// How long to wait for last requests, once it is to stop.
     stop: watch::Sender<Option<Duration>>,
     clients: JoinSet<()>,
@@ -55,18 +103,29 @@ pub struct Running {
     _instances: JoinSet<()>,
 }
 
+/// A pool that serves.
+struct Live {
+    pool: Pool,
+    access: Arc<dyn AccessLog>,
+    gauges: watch::Receiver<(Gauges, Stats)>,
+}
+
 impl Running {
     /// Starts everything.
+    ///
+    /// # Panics
+    ///
+    /// A route leads to a pool that is not among the parts.
     pub fn start<L: Listener, O: Observer>(parts: Parts<L, O>) -> Self {
-        let clock = parts.clock;
-        let (newest, gauges) = watch::channel(Default::default());
-        let observer = (parts.observer, Newest(newest));
-        let pool = driver::start(parts.config, parts.pool, clock.clone(), parts.invoker, observer);
+        let (clock, invited) = (parts.clock, Invited::default());
+        let pools: BTreeMap<_, _> =
+            parts.pools.into_iter().map(|pool| start_pool(pool, &clock, &invited)).collect();
         let mut instances = JoinSet::new();
         for (listener, identity) in parts.instances {
-            instances.spawn(instance_listener::serve(listener, identity, pool.clone()));
+            instances.spawn(instance_listener::serve(listener, identity, invited.clone()));
         }
-        let edge = Arc::new(Edge::new(pool.clone(), parts.access, clock, parts.edge));
+        let (table, departure) = Table::new(&destinations(&parts.routes, &pools));
+        let edge = Arc::new(Edge::over(table, parts.access, clock.clone(), parts.edge));
         let (stop, stopped) = watch::channel(None);
         let mut clients = JoinSet::new();
         for (listener, tls) in parts.clients {
@@ -77,18 +136,67 @@ impl Running {
                 stopped.clone(),
             ));
         }
-        Self { pool, gauges, stop, clients, _instances: instances }
+        let leaving = JoinSet::new();
+        Self {
+            pools,
+            edge,
+            departure,
+            invited,
+            clock,
+            leaving,
+            stop,
+            clients,
+            _instances: instances,
+        }
     }
 
-    /// How the pool stands, as it changes.
+    /// How a pool stands, as it changes; `None` if there is none of that name.
     #[must_use]
-    pub fn gauges(&self) -> watch::Receiver<(Gauges, Stats)> {
-        self.gauges.clone()
+    pub fn gauges(&self, pool: &str) -> Option<watch::Receiver<(Gauges, Stats)>> {
+        self.pools.get(pool).map(|live| live.gauges.clone())
     }
 
-    /// Moves the bounds on the number of instances.
-    pub fn limit_instances(&self, instances_min: u32, instances_max: u32) {
-        self.pool.tell(Input::LimitsChanged { instances_min, instances_max });
+    /// Moves the bounds on the number of instances of a pool, if there is one of that name.
+    pub fn limit_instances(&self, pool: &str, instances_min: u32, instances_max: u32) {
+        if let Some(live) = self.pools.get(pool) {
+            live.pool.tell(Input::LimitsChanged { instances_min, instances_max });
+        }
+    }
+
+    /// Becomes another router without losing a request: new pools serve before a route leads to
+    /// them, and pools that are left get what is on its way to them, finish it, and send their
+    /// instances away.
+    ///
+    /// # Panics
+    ///
+    /// A route leads to a pool that is neither kept nor started.
+    pub fn change<O: Observer>(&mut self, change: Change<O>) {
+        let mut before = std::mem::take(&mut self.pools);
+        for (name, instances_min, instances_max) in change.kept {
+            if let Some(live) = before.remove(&name) {
+                self.pools.insert(name.clone(), live);
+                self.limit_instances(&name, instances_min, instances_max);
+            }
+        }
+        for parts in change.started {
+            self.pools.extend([start_pool(parts, &self.clock, &self.invited)]);
+        }
+        let routes = destinations(&change.routes, &self.pools);
+        let departure = self.edge.table().replace(&routes);
+        let departure = std::mem::replace(&mut self.departure, departure);
+        // Forgets those that have left by now.
+        while self.leaving.try_join_next().is_some() {}
+        self.leaving.spawn(async move {
+            departure.wait().await;
+            let mut last = JoinSet::new();
+            for (name, live) in before {
+                last.spawn(async move {
+                    live.pool.shut_down(LEAVING_MAX).await;
+                    tracing::info!(pool = name, "the pool has finished its last request");
+                });
+            }
+            end_of(&mut last).await;
+        });
     }
 
     /// Stops accepting, lets requests finish for at most `drain`, sends instances away, and returns
@@ -98,9 +206,15 @@ impl Running {
         let last_requests = (drain / 10).min(LAST_REQUESTS_MAX);
         self.stop.send_replace(Some(last_requests));
         let finish = async {
-            // The pool stays whole for requests that are on their way.
+            // The pools stay whole for requests that are on their way.
             drop(timeout(last_requests, end_of(&mut self.clients)).await);
-            self.pool.shut_down(drain.saturating_sub(last_requests)).await;
+            let rest = drain.saturating_sub(last_requests);
+            let mut last: JoinSet<_> = std::mem::take(&mut self.pools)
+                .into_values()
+                .map(|live| async move { live.pool.shut_down(rest).await })
+                .collect();
+            end_of(&mut last).await;
+            end_of(&mut self.leaving).await;
             end_of(&mut self.clients).await;
         };
         // The model refuses what is left at the end of `drain`; the answers take a moment.
@@ -108,6 +222,35 @@ impl Running {
             tracing::warn!("some clients have not finished and are cut off");
         }
     }
+}
+
+fn start_pool<O: Observer>(
+    parts: PoolParts<O>,
+    clock: &Clock,
+    invited: &Invited,
+) -> (String, Live) {
+    let (newest, gauges) = watch::channel(Default::default());
+    let PoolParts { config, settings, invoker, access, observer } = parts;
+    let name = settings.name.clone();
+    let observer = (observer, Newest(newest));
+    let pool = driver::start(config, settings, clock.clone(), invited.clone(), invoker, observer);
+    (name, Live { pool, access, gauges })
+}
+
+/// Routes to pools in place of names.
+fn destinations(
+    routes: &Routes<Split<Share>>,
+    pools: &BTreeMap<String, Live>,
+) -> Routes<Split<Destination>> {
+    let destination = |share: &Share| {
+        let live = pools.get(&share.pool).expect("routes lead to pools that there are");
+        Destination {
+            pool: live.pool.clone(),
+            log: Arc::clone(&live.access),
+            patience: share.patience,
+        }
+    };
+    routes.map(|split| split.map(destination))
 }
 
 async fn end_of(tasks: &mut JoinSet<()>) {
@@ -125,10 +268,31 @@ impl Observer for Newest {
 
 impl<L, O> std::fmt::Debug for Parts<L, O> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Parts").field("pool", &self.pool).finish_non_exhaustive()
+        f.debug_struct("Parts").field("pools", &self.pools).finish_non_exhaustive()
     }
 }
 
+impl<O> std::fmt::Debug for PoolParts<O> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PoolParts").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl<O> std::fmt::Debug for Change<O> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Change").field("kept", &self.kept).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Live {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Live").field("pool", &self.pool).finish_non_exhaustive()
+    }
+}
+
+/// Longest time that a pool may take to finish when no route leads to it any more: what an instance
+/// can live.
+const LEAVING_MAX: Duration = Duration::from_secs(15 * 60);
 /// Longest time that idle connections are kept for a request that may be on its way.
 const LAST_REQUESTS_MAX: Duration = Duration::from_secs(5);
 /// For answers that are written after the end of a drain.

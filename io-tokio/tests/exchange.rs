@@ -17,6 +17,7 @@ use io_tokio::clock::Clock;
 use io_tokio::driver::{self, PoolSettings};
 use io_tokio::exchange::{Edge, EdgeSettings, Patience};
 use io_tokio::instance_listener;
+use io_tokio::invited::Invited;
 use io_tokio::invoker::{Invoked, Invoker};
 use io_tokio::observe::{Access, AccessLog, Blind, Observer};
 use io_tokio::payload::{InvokePayload, Plaintext};
@@ -160,9 +161,16 @@ impl Router {
         };
         let (config, clock) = (Config::new(limits).unwrap(), Clock::start());
         let (watching, gauges) = watch::channel(Gauges::default());
-        let pool =
-            driver::start(config, pool_settings, clock.clone(), Arc::new(invoker), Watch(watching));
-        tokio::spawn(instance_listener::serve(instances, identity, pool.clone()));
+        let invited = Invited::default();
+        let pool = driver::start(
+            config,
+            pool_settings,
+            clock.clone(),
+            invited.clone(),
+            Arc::new(invoker),
+            Watch(watching),
+        );
+        tokio::spawn(instance_listener::serve(instances, identity, invited));
         let clients = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = clients.local_addr().unwrap();
         let log = Log::default();
@@ -542,8 +550,9 @@ async fn stranger_is_refused_and_learns_nothing() {
         started: AtomicUsize::new(0),
         leave: watch::channel(0).1,
     });
-    let pool = driver::start(config, settings, Clock::start(), invoker, Blind);
-    tokio::spawn(instance_listener::serve(instances, None, pool));
+    let invited = Invited::default();
+    let _pool = driver::start(config, settings, Clock::start(), invited.clone(), invoker, Blind);
+    tokio::spawn(instance_listener::serve(instances, None, invited));
     let mut stream = TcpStream::connect(address).await.unwrap();
     let hello = Hello {
         host: "router".into(),

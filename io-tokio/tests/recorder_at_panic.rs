@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use dispatch_model::{Config, Dispatcher, Input, Limits, RequestId, Time};
 use io_tokio::observe::Observer;
-use io_tokio::recorder::{Recorder, RecorderSettings};
+use io_tokio::recorder::{Recorder, RecorderSettings, dump_at_panic};
 use io_tokio::recording::{Did, Recording, Step, replay};
 
 #[test]
@@ -14,7 +14,8 @@ fn failed_assertion_leaves_a_recording_that_leads_to_it() {
     let path = std::env::temp_dir().join(name);
     let settings = RecorderSettings { ring: 1 << 20, file: None };
     let mut recorder = Recorder::new(&settings).unwrap().unwrap();
-    recorder.handle().dump_at_panic(path.clone());
+    let (handle, to) = (recorder.handle(), path.clone());
+    dump_at_panic(move || vec![(handle.clone(), to.clone())]);
 
     let config = Config::new(Limits::default()).unwrap();
     recorder.started(Time::ZERO, &config, 7);

@@ -10,6 +10,7 @@ use io_tokio::chance::Chance;
 use io_tokio::clock::Clock;
 use io_tokio::driver::{self, PoolSettings};
 use io_tokio::instance_listener;
+use io_tokio::invited::Invited;
 use io_tokio::invoker::{Invoked, Invoker};
 use io_tokio::observe::Observer;
 use io_tokio::payload::{InvokePayload, Plaintext};
@@ -55,8 +56,10 @@ async fn an_instance_attaches_although_the_call_that_invoked_it_broke() {
     let (inputs, mut told) = mpsc::unbounded_channel();
     let config = Config::new(Limits::default()).unwrap();
     let invoker = Arc::new(Breaking(payloads));
-    let pool = driver::start(config, settings, Clock::start(), invoker, Told(inputs));
-    tokio::spawn(instance_listener::serve(listener, None, pool.clone()));
+    let invited = Invited::default();
+    let pool =
+        driver::start(config, settings, Clock::start(), invited.clone(), invoker, Told(inputs));
+    tokio::spawn(instance_listener::serve(listener, None, invited));
     let _request = pool.arrive(0);
 
     let payload = invoked.recv().await.unwrap();

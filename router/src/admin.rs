@@ -194,7 +194,7 @@ mod tests {
         let response = get(address, "/metrics?x=1").await;
         let type_line = "content-type: application/openmetrics-text; version=1.0.0; charset=utf-8";
         assert!(response.contains(type_line), "{response}");
-        assert!(response.contains("\ndispatch_cold_exposed_total 0\n"), "{response}");
+        assert!(response.contains("\n# TYPE dispatch_cold_exposed counter\n"), "{response}");
         assert!(response.ends_with("# EOF\n"), "{response}");
     }
 

@@ -28,7 +28,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Read the settings, say what they mean, and start nothing
-    Check(Configured),
+    Check(CheckArgs),
     /// Send the same burst the way Lambda dispatches and through the router, and compare
     Demo(DemoArgs),
     /// Run everything on this machine: router, emulated Lambda, and your app or a demo
@@ -51,6 +51,18 @@ pub(crate) struct Configured {
     /// One setting, such as `--set pool.slots=20`; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
     pub(crate) set: Vec<(String, String)>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct CheckArgs {
+    #[command(flatten)]
+    pub(crate) configured: Configured,
+    /// Print every value and its origin as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Print the IAM policy that the router needs: to invoke the functions of these settings
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) iam: bool,
 }
 
 #[derive(Args, Debug)]
@@ -129,7 +141,7 @@ pub fn main() -> ExitCode {
         return code;
     }
     let done = match Cli::parse().command {
-        Command::Check(configured) => serve::check(&configured),
+        Command::Check(args) => serve::check(&args),
         Command::Demo(args) => run(demo::run(args.into())),
         Command::Dev(mut args) => {
             let (Admin(admin), record) = (args.admin, args.record.take());

@@ -161,7 +161,7 @@ async fn by_router(demo: &Demo) -> anyhow::Result<Outcome> {
     })
     .await?;
     // An instance is billed when it has left, which it does when it has been idle for a while.
-    let mut gauges = system.router.gauges();
+    let mut gauges = system.gauges()?;
     let gone = gauges
         .wait_for(|(now, _)| now.starting + now.ready + now.draining + now.detached == 0)
         .await;

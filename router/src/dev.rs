@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
-use dispatch_model::{Config, Limits};
+use dispatch_model::{Config, Gauges, Limits, Stats};
 use emulator::model::InitFailure;
 use emulator::{Emulator, Event, Function, Program};
 use io_tokio::chance::Chance;
@@ -21,7 +21,10 @@ use io_tokio::clock::Clock;
 use io_tokio::driver::PoolSettings;
 use io_tokio::exchange::EdgeSettings;
 use io_tokio::observe::{AccessLog, Observer};
-use io_tokio::running::{Parts, Running};
+use io_tokio::pool::DEFAULT_POOL;
+use io_tokio::routes::Routes;
+use io_tokio::running::{Parts, PoolParts, Running, Share};
+use io_tokio::split::Split;
 use io_tokio::tls::RouterIdentity;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -31,7 +34,7 @@ use crate::admin::{self, Readiness};
 use crate::aws::LambdaInvoker;
 use crate::logging;
 use crate::metrics::Metrics;
-use crate::recorder;
+use crate::recorder::Recorders;
 use crate::settings::{Log, Recorder};
 
 /// What the local system is asked to be.
@@ -88,23 +91,36 @@ impl System {
         let identity = RouterIdentity::generate()?;
         let router = Running::start(Parts {
             clients: vec![(clients, None)],
-            config: Config::new(local.limits)?,
-            pool: PoolSettings {
-                name: "default".to_owned(),
-                function: FUNCTION.to_owned(),
-                callback_url,
-                pins: vec![identity.pin()],
-                seed: rand::random(),
-                chance: Chance::System,
-            },
+            pools: vec![PoolParts {
+                config: Config::new(local.limits)?,
+                settings: PoolSettings {
+                    name: DEFAULT_POOL.to_owned(),
+                    function: FUNCTION.to_owned(),
+                    callback_url,
+                    pins: vec![identity.pin()],
+                    seed: rand::random(),
+                    chance: Chance::System,
+                },
+                invoker: Arc::new(LambdaInvoker::local(&emulator.endpoint())?),
+                access: Arc::clone(&access),
+                observer,
+            }],
+            routes: Routes::all_to(Split::all_to(Share::of_default_pool())),
             clock: Clock::start(),
             instances: vec![(instances, Some(identity))],
             edge: EdgeSettings::default(),
-            invoker: Arc::new(LambdaInvoker::local(&emulator.endpoint())?),
             access,
-            observer,
         });
         Ok(Self { router, emulator, address, failures })
+    }
+
+    /// How its pool stands, as it changes.
+    ///
+    /// # Errors
+    ///
+    /// None: it has one.
+    pub fn gauges(&self) -> anyhow::Result<watch::Receiver<(Gauges, Stats)>> {
+        self.router.gauges(DEFAULT_POOL).context("the router has no pool")
     }
 
     /// Starts `count` instances and waits until they serve, which shows that the whole chain works.
@@ -114,8 +130,8 @@ impl System {
     ///
     /// The app did not get ready; the message says what was tried and what to do.
     pub async fn warm(&mut self, local: &Local, count: u32) -> anyhow::Result<()> {
-        let mut gauges = self.router.gauges();
-        self.router.limit_instances(count, local.limits.instances_max);
+        let mut gauges = self.gauges()?;
+        self.router.limit_instances(DEFAULT_POOL, count, local.limits.instances_max);
         tokio::select! {
             biased;
             failure = self.failures.recv() => {
@@ -130,7 +146,8 @@ impl System {
 
     /// Lets idle instances leave again.
     pub fn let_go(&self, local: &Local) {
-        self.router.limit_instances(local.limits.instances_min, local.limits.instances_max);
+        let Limits { instances_min, instances_max, .. } = local.limits;
+        self.router.limit_instances(DEFAULT_POOL, instances_min, instances_max);
     }
 
     /// Ends everything: requests get a moment to finish, then no process is left.
@@ -152,7 +169,8 @@ pub async fn run(
     record: Option<PathBuf>,
 ) -> anyhow::Result<()> {
     logging::start(&Log::default())?;
-    let recorder = recorder::start(&Recorder { file: record, ..Recorder::default() })?;
+    let recorders = Recorders::start(&Recorder { file: record, ..Recorder::default() })?;
+    let recorder = recorders.pool(DEFAULT_POOL, 1)?;
     let admin = match admin {
         None => None,
         Some(address) => {
@@ -161,7 +179,8 @@ pub async fn run(
         }
     };
     let metrics = Metrics::new();
-    let mut system = System::start(&local, metrics.clone(), (metrics.watch(), recorder)).await?;
+    let counts = metrics.pool(DEFAULT_POOL);
+    let mut system = System::start(&local, counts.clone(), (counts.watch(), recorder)).await?;
     let (readiness, ready) = watch::channel(Readiness::Starting);
     let mut interrupted = pin!(interrupted());
     let started = tokio::select! {

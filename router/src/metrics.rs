@@ -1,18 +1,22 @@
 //! What the router counts, and how it shows it to Prometheus.
 //!
-//! Numbers come from two sides: the model's driver shows every input, output and turn to a
-//! [`Watch`], and every finished exchange is recorded in [`Metrics`]. Both only add to atomics that
-//! exist from the start: nothing is allocated, locked or looked up by label on the way of a
-//! request. All the work is done when somebody asks for `/metrics`.
+//! Numbers come from two sides: the driver of a pool's model shows every input, output and turn to
+//! a [`Watch`], and every finished exchange is recorded in [`PoolMetrics`]. Both only add to
+//! atomics: nothing is locked or looked up by label on the way of a request. All the work is done
+//! when somebody asks for `/metrics`.
 //!
-//! Labels are words of our own enums and status codes, so that no client can add a series.
+//! Labels are words of our own enums, status codes, and names of pools from the configuration, so
+//! that no client can add a series. What no pool was for is counted under the pool `""`. A pool
+//! that is replaced by one of the same name, as a reload may do, has the same series: both are in
+//! the sums until the old one has finished. The series of a pool that is removed end with it.
 
 mod distribution;
 mod exposition;
 mod tally;
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use dispatch_model::{
     Dispatcher, Gauges, GoAwayReason, Input, InvokeOutcome, Output, RefuseReason, Stats, Time,
@@ -26,13 +30,23 @@ use tally::Tally;
 /// Everything that is counted. Shared by those who count and those who show.
 #[derive(Debug)]
 pub struct Metrics {
+    /// Those that somebody still counts for.
+    pools: Mutex<BTreeMap<Arc<str>, Weak<PoolMetrics>>>,
+    /// What no pool was for.
+    unrouted: PoolMetrics,
+}
+
+/// What is counted of one pool.
+#[derive(Debug)]
+pub struct PoolMetrics {
+    name: Arc<str>,
     totals: Totals,
     levels: Levels,
+    latest: Latest,
     refused: Tally<{ REFUSALS.len() }>,
     goaways: Tally<{ GOAWAYS.len() }>,
     invokes_ended: Tally<{ OUTCOMES.len() }>,
-    /// By status, then by reason.
-    requests: Box<[Tally<{ REASONS.len() }>]>,
+    requests: Requests,
     queue_wait: Distribution,
     first_byte: Distribution,
     request_time: Distribution,
@@ -40,7 +54,7 @@ pub struct Metrics {
     bytes_out: AtomicU64,
 }
 
-/// The model's counters, as of its last turn.
+/// The models' counters, as of their last turns.
 #[derive(Debug, Default)]
 struct Totals {
     arrived: AtomicU64,
@@ -55,7 +69,7 @@ struct Totals {
     instance_nanos: AtomicU64,
 }
 
-/// The model's gauges, as of its last turn.
+/// The models' gauges that add up, as of their last turns.
 #[derive(Debug, Default)]
 struct Levels {
     queued: AtomicU64,
@@ -68,6 +82,11 @@ struct Levels {
     draining: AtomicU64,
     detached: AtomicU64,
     desired: AtomicU64,
+}
+
+/// Gauges that make no sum: of the model that had the last turn.
+#[derive(Debug, Default)]
+struct Latest {
     service_nanos: AtomicU64,
     cold_start_nanos: AtomicU64,
     breaker_open: AtomicU64,
@@ -77,25 +96,20 @@ impl Metrics {
     /// All zero.
     #[must_use]
     pub fn new() -> Arc<Self> {
-        Arc::new(Self {
-            totals: Totals::default(),
-            levels: Levels::default(),
-            refused: Tally::new(&REFUSALS),
-            goaways: Tally::new(&GOAWAYS),
-            invokes_ended: Tally::new(&OUTCOMES),
-            requests: (0..=STATUS_MAX - STATUS_MIN).map(|_| Tally::new(&REASONS)).collect(),
-            queue_wait: Distribution::default(),
-            first_byte: Distribution::default(),
-            request_time: Distribution::default(),
-            bytes_in: AtomicU64::new(0),
-            bytes_out: AtomicU64::new(0),
-        })
+        Arc::new(Self { pools: Mutex::default(), unrouted: PoolMetrics::new("") })
     }
 
-    /// What the driver of the model's inputs and outputs is to call.
+    /// The counts of a pool, which are shown for as long as somebody has them.
     #[must_use]
-    pub fn watch(self: &Arc<Self>) -> Watch {
-        Watch(Arc::clone(self))
+    pub fn pool(&self, name: &str) -> Arc<PoolMetrics> {
+        let mut pools = self.pools();
+        pools.retain(|_, pool| pool.strong_count() > 0);
+        if let Some(pool) = pools.get(name).and_then(Weak::upgrade) {
+            return pool;
+        }
+        let pool = Arc::new(PoolMetrics::new(name));
+        pools.insert(Arc::clone(&pool.name), Arc::downgrade(&pool));
+        pool
     }
 
     /// Everything in the OpenMetrics text format, whose media type is [`MEDIA_TYPE`].
@@ -107,10 +121,105 @@ impl Metrics {
         exposition::text(Arc::clone(self))
     }
 
-    /// Takes over how a model stands.
-    fn show(&self, stats: &Stats, gauges: &Gauges) {
-        let (totals, levels) = (&self.totals, &self.levels);
-        for (total, value) in [
+    fn pools(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Weak<PoolMetrics>>> {
+        self.pools.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Counts what no pool was for.
+impl AccessLog for Metrics {
+    fn record(&self, access: &Access) {
+        self.unrouted.record(access);
+    }
+}
+
+impl PoolMetrics {
+    fn new(name: &str) -> Self {
+        Self {
+            name: name.into(),
+            totals: Totals::default(),
+            levels: Levels::default(),
+            latest: Latest::default(),
+            refused: Tally::new(&REFUSALS),
+            goaways: Tally::new(&GOAWAYS),
+            invokes_ended: Tally::new(&OUTCOMES),
+            requests: Requests::default(),
+            queue_wait: Distribution::default(),
+            first_byte: Distribution::default(),
+            request_time: Distribution::default(),
+            bytes_in: AtomicU64::new(0),
+            bytes_out: AtomicU64::new(0),
+        }
+    }
+
+    /// What the driver of the model's inputs and outputs is to call.
+    #[must_use]
+    pub fn watch(self: &Arc<Self>) -> Watch {
+        Watch { pool: Arc::clone(self), totals: [0; TOTALS], levels: [0; LEVELS] }
+    }
+}
+
+impl AccessLog for PoolMetrics {
+    fn record(&self, access: &Access) {
+        self.requests.add(access.status, access.reason);
+        if let Some(first_byte) = access.first_byte {
+            self.first_byte.add(first_byte);
+        }
+        self.request_time.add(access.total);
+        self.bytes_in.fetch_add(access.bytes_in, Relaxed);
+        self.bytes_out.fetch_add(access.bytes_out, Relaxed);
+    }
+}
+
+/// Counts requests by status and reason. Most statuses are never seen, so there is room for those
+/// of a class, such as 5xx, from its first one on.
+#[derive(Debug, Default)]
+struct Requests([OnceLock<Box<Class>>; 5]);
+
+type Class = [Tally<{ REASONS.len() }>; 100];
+
+impl Requests {
+    fn add(&self, status: u16, reason: &str) {
+        let place = usize::from(status.clamp(STATUS_MIN, STATUS_MAX) - STATUS_MIN);
+        if let Some(class) = self.0.get(place / 100) {
+            let class =
+                class.get_or_init(|| Box::new(std::array::from_fn(|_| Tally::new(&REASONS))));
+            if let Some(reasons) = class.get(place % 100) {
+                reasons.add(reason);
+            }
+        }
+    }
+
+    /// Status, reason and count of what has been seen.
+    fn iter(&self) -> impl Iterator<Item = (u16, &'static str, u64)> {
+        let classes = (STATUS_MIN..).step_by(100).zip(&self.0);
+        let seen = classes.filter_map(|(first, class)| Some((first..).zip(class.get()?.iter())));
+        seen.flatten()
+            .flat_map(|(status, reasons)| {
+                reasons.iter().map(move |(reason, count)| (status, reason, count))
+            })
+            .filter(|(_, _, count)| *count > 0)
+    }
+}
+
+/// Counts what the model of a pool is told and what it orders. Its part of what adds up leaves with
+/// it, as far as it is not history.
+#[derive(Debug)]
+pub struct Watch {
+    pool: Arc<PoolMetrics>,
+    /// What is in the pool's numbers of this model.
+    totals: [u64; TOTALS],
+    levels: [u64; LEVELS],
+}
+
+const TOTALS: usize = 10;
+const LEVELS: usize = 10;
+
+impl Watch {
+    /// Takes over how the model stands.
+    fn show(&mut self, stats: &Stats, gauges: &Gauges) {
+        let totals = &self.pool.totals;
+        let news: [_; TOTALS] = [
             (&totals.arrived, stats.arrived),
             (&totals.cancelled, stats.cancelled),
             (&totals.cold_exposed, stats.cold_exposed),
@@ -121,6 +230,22 @@ impl Metrics {
             (&totals.attached_warm, stats.attached.saturating_sub(stats.attached_cold)),
             (&totals.stale_inputs, stats.stale_inputs),
             (&totals.instance_nanos, nanos(stats.instance_time)),
+        ];
+        replace(news, &mut self.totals);
+        self.show_levels(gauges);
+        let latest = &self.pool.latest;
+        for (level, value) in [
+            (&latest.service_nanos, nanos(gauges.service)),
+            (&latest.cold_start_nanos, nanos(gauges.cold_start)),
+            (&latest.breaker_open, gauges.breaker_open.into()),
+        ] {
+            level.store(value, Relaxed);
+        }
+    }
+
+    fn show_levels(&mut self, gauges: &Gauges) {
+        let levels = &self.pool.levels;
+        let news: [_; LEVELS] = [
             (&levels.queued, gauges.queued.into()),
             (&levels.queued_bytes, gauges.queued_bytes),
             (&levels.running, gauges.running.into()),
@@ -131,46 +256,39 @@ impl Metrics {
             (&levels.draining, gauges.draining.into()),
             (&levels.detached, gauges.detached.into()),
             (&levels.desired, gauges.desired.into()),
-            (&levels.service_nanos, nanos(gauges.service)),
-            (&levels.cold_start_nanos, nanos(gauges.cold_start)),
-            (&levels.breaker_open, gauges.breaker_open.into()),
-        ] {
-            total.store(value, Relaxed);
+        ];
+        replace(news, &mut self.levels);
+    }
+}
+
+/// Brings sums from what one of their parts `was` to what it is.
+fn replace<const N: usize>(news: [(&AtomicU64, u64); N], was: &mut [u64; N]) {
+    for ((sum, is), was) in news.into_iter().zip(was) {
+        if is != *was {
+            sum.fetch_add(is.wrapping_sub(*was), Relaxed);
+            *was = is;
         }
     }
 }
 
-impl AccessLog for Metrics {
-    fn record(&self, access: &Access) {
-        let status = access.status.clamp(STATUS_MIN, STATUS_MAX) - STATUS_MIN;
-        if let Some(reasons) = self.requests.get(usize::from(status)) {
-            reasons.add(access.reason);
-        }
-        if let Some(first_byte) = access.first_byte {
-            self.first_byte.add(first_byte);
-        }
-        self.request_time.add(access.total);
-        self.bytes_in.fetch_add(access.bytes_in, Relaxed);
-        self.bytes_out.fetch_add(access.bytes_out, Relaxed);
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.show_levels(&Gauges::default());
     }
 }
-
-/// Counts what the model of a pool is told and what it orders.
-#[derive(Debug)]
-pub struct Watch(Arc<Metrics>);
 
 impl Observer for Watch {
     fn input(&mut self, _: Time, input: &Input) {
         if let Input::InvokeEnded { outcome, .. } = input {
-            self.0.invokes_ended.add(outcome_name(outcome));
+            self.pool.invokes_ended.add(outcome_name(outcome));
         }
     }
 
     fn output(&mut self, _: Time, output: &Output) {
         match output {
-            Output::Dispatch { waited, .. } => self.0.queue_wait.add(*waited),
-            Output::GoAway { reason, .. } => self.0.goaways.add(goaway_name(*reason)),
-            Output::Refuse { reason, .. } => self.0.refused.add(reason.name()),
+            Output::Dispatch { waited, .. } => self.pool.queue_wait.add(*waited),
+            Output::GoAway { reason, .. } => self.pool.goaways.add(goaway_name(*reason)),
+            Output::Refuse { reason, .. } => self.pool.refused.add(reason.name()),
             Output::Close { .. }
             | Output::Decided(_)
             | Output::Invoke { .. }
@@ -180,7 +298,7 @@ impl Observer for Watch {
     }
 
     fn turn(&mut self, _: Time, model: &Dispatcher) {
-        self.0.show(model.stats(), &model.gauges());
+        self.show(model.stats(), &model.gauges());
     }
 }
 
@@ -230,7 +348,7 @@ const REFUSALS: [&str; 10] = [
 ];
 
 /// How an exchange can end, the usual first; the refusals and whatever else the adapters say.
-const REASONS: [&str; 18] = [
+const REASONS: [&str; 20] = [
     "served",
     "client_gone",
     "truncated",
@@ -238,6 +356,8 @@ const REASONS: [&str; 18] = [
     "total_timeout",
     "bad_request",
     "request_timeout",
+    "unknown_host",
+    "unknown_path",
     RefuseReason::Failed.name(),
     RefuseReason::OverBudget.name(),
     RefuseReason::PredictedWait.name(),

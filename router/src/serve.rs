@@ -1,15 +1,15 @@
 //! `lambda-dispatch serve`: the router in production, from its settings to its last request.
 
+mod pools;
+
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
-use io_tokio::chance::Chance;
 use io_tokio::clock::Clock;
-use io_tokio::driver::PoolSettings;
 use io_tokio::exchange::EdgeSettings;
-use io_tokio::observe::{AccessLog, Observer};
 use io_tokio::running::{Parts, Running};
 use io_tokio::tls::{self, RouterIdentity};
 use tokio::net::TcpListener;
@@ -17,22 +17,28 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
-use crate::access_log::{AccessWriter, Fanout};
+use crate::access_log::AccessWriter;
 use crate::admin::{self, Readiness};
-use crate::aws::LambdaInvoker;
-use crate::cli::Configured;
+use crate::cli::{CheckArgs, Configured};
 use crate::metrics::Metrics;
-use crate::settings::{Settings, explain, warnings};
-use crate::{callback, logging, recorder};
+use crate::recorder::Recorders;
+use crate::settings::{Settings, as_json, explain, iam_policy, warnings};
+use crate::{callback, logging};
+
+use pools::Maker;
 
 /// Prints what the settings mean.
 ///
 /// # Errors
 ///
 /// The settings are wrong; every fault is named.
-pub(crate) fn check(configured: &Configured) -> anyhow::Result<()> {
-    let settings = load(configured)?;
-    crate::print(&explain(&settings));
+pub(crate) fn check(args: &CheckArgs) -> anyhow::Result<()> {
+    let settings = load(&args.configured)?;
+    crate::print(&match (args.json, args.iam) {
+        (true, _) => format!("{:#}\n", as_json(&settings)),
+        (false, true) => format!("{:#}\n", iam_policy(&settings)),
+        (false, false) => explain(&settings),
+    });
     Ok(())
 }
 
@@ -56,7 +62,7 @@ pub(crate) fn run(configured: &Configured) -> anyhow::Result<()> {
     } else {
         tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()
     };
-    runtime.context("cannot start threads")?.block_on(serve(settings))
+    runtime.context("cannot start threads")?.block_on(serve(settings, configured))
 }
 
 fn load(configured: &Configured) -> anyhow::Result<Settings> {
@@ -66,10 +72,10 @@ fn load(configured: &Configured) -> anyhow::Result<Settings> {
     Ok(Settings::load(configured.config.as_deref(), std::env::vars(), &overrides)?)
 }
 
-async fn serve(settings: Settings) -> anyhow::Result<()> {
+async fn serve(mut settings: Settings, configured: &Configured) -> anyhow::Result<()> {
     // First of all, so that a signal during the start is not lost.
     let mut signals = Signals::new()?;
-    let recorder = recorder::start(&settings.recorder)?;
+    let recorders = Recorders::start(&settings.recorder)?;
     let metrics = Metrics::new();
     let (readiness, ready) = watch::channel(Readiness::Starting);
     if let Some(address) = settings.listen.admin {
@@ -77,12 +83,21 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         tokio::spawn(admin::serve(admin, ready, Arc::clone(&metrics)));
     }
     let access_log = AccessWriter::start(&settings.log)?.map(Arc::new);
-    let mut logs: Vec<Arc<dyn AccessLog>> = vec![metrics.clone()];
-    logs.extend(access_log.clone().map(|log| log as Arc<dyn AccessLog>));
-    let running = start(&settings, Arc::new(Fanout(logs)), (metrics.watch(), recorder)).await?;
+    let (mut running, mut maker) = start(&settings, recorders, metrics, access_log.clone()).await?;
     readiness.send_replace(Readiness::Ready);
-    tracing::info!(function = settings.function.as_str(), "ready");
-    signals.stop(access_log.as_deref()).await;
+    tracing::info!(pools = settings.pools.len(), "ready");
+    loop {
+        match signals.next().await {
+            Told::Stop => break,
+            Told::HangUp => {
+                reopen(access_log.as_deref());
+                match reload(&mut running, &mut maker, &settings, configured).await {
+                    Ok(new) => settings = new,
+                    Err(error) => tracing::error!("the settings stay as they were: {error:#}"),
+                }
+            }
+        }
+    }
 
     readiness.send_replace(Readiness::Draining);
     let timeouts = settings.timeouts;
@@ -91,7 +106,11 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         drain = ?timeouts.drain,
         "stopping; a second signal ends it at once"
     );
-    let mut again = pin!(signals.stop(access_log.as_deref()));
+    let mut again = pin!(async {
+        while signals.next().await == Told::HangUp {
+            reopen(access_log.as_deref());
+        }
+    });
     let drain = async {
         // A load balancer needs a moment to see that this router is not ready any more.
         tokio::time::sleep(timeouts.drain_delay).await;
@@ -105,12 +124,38 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Reads the settings again and becomes what they say. If anything is wrong with them, nothing
+/// changes.
+async fn reload(
+    running: &mut Running,
+    maker: &mut Maker,
+    settings: &Settings,
+    configured: &Configured,
+) -> anyhow::Result<Settings> {
+    let new = load(configured)?;
+    let change = maker.change(settings, &new).await?;
+    for warning in warnings(&new).into_iter().chain(settings.fixed_differences(&new)) {
+        tracing::warn!("{warning}");
+    }
+    running.change(change);
+    tracing::info!(pools = new.pools.len(), "the settings were taken over");
+    Ok(new)
+}
+
+fn reopen(access_log: Option<&AccessWriter>) {
+    // For log rotation.
+    if let Some(log) = access_log {
+        log.reopen();
+    }
+}
+
 /// Binds, finds what is to be found, and starts.
 async fn start(
     settings: &Settings,
-    access: Arc<Fanout>,
-    observer: impl Observer,
-) -> anyhow::Result<Running> {
+    recorders: Recorders,
+    metrics: Arc<Metrics>,
+    access_log: Option<Arc<AccessWriter>>,
+) -> anyhow::Result<(Running, Maker)> {
     let listen = &settings.listen;
     let mut clients = Vec::new();
     if let Some(address) = listen.http {
@@ -130,22 +175,25 @@ async fn start(
     let (scheme, port) = settings.callback_endpoint();
     let callback_url = format!("{scheme}://{}:{port}", host.in_url());
     tracing::info!(url = callback_url, source = host.source, "instances dial back here");
-    let invoker = Arc::new(LambdaInvoker::connect(&settings.aws).await?);
-    Ok(Running::start(Parts {
+    let mut maker = Maker {
+        callback_url,
+        pins: if scheme == "https" { vec![pin] } else { Vec::new() },
+        recorders,
+        metrics: Arc::clone(&metrics),
+        access_log,
+        invokers: HashMap::new(),
+    };
+    let mut pools = Vec::with_capacity(settings.pools.len());
+    for plan in &settings.pools {
+        pools.push(maker.parts(plan, settings.pools.len()).await?);
+    }
+    let running = Running::start(Parts {
         clients,
         instances,
-        config: settings.pool,
-        pool: PoolSettings {
-            name: "default".to_owned(),
-            function: settings.function.as_str().to_owned(),
-            callback_url,
-            pins: if scheme == "https" { vec![pin] } else { Vec::new() },
-            seed: rand::random(),
-            chance: Chance::System,
-        },
         clock: Clock::start(),
+        pools,
+        routes: settings.routes.map(|route| route.split.clone()),
         edge: EdgeSettings {
-            patience: settings.patience,
             head: settings.timeouts.head,
             keep_alive: settings.timeouts.keep_alive,
             h2_streams_max: settings.limits.streams,
@@ -155,10 +203,9 @@ async fn start(
             trusted_proxies: listen.trusted_proxies.clone(),
             ..EdgeSettings::default()
         },
-        invoker,
-        access,
-        observer,
-    }))
+        access: maker.access(metrics),
+    });
+    Ok((running, maker))
 }
 
 async fn bind(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
@@ -183,19 +230,21 @@ impl Signals {
         })
     }
 
-    /// Waits until it is told to stop. SIGHUP opens the access log again, for log rotation.
-    async fn stop(&mut self, access_log: Option<&AccessWriter>) {
-        loop {
-            tokio::select! {
-                biased;
-                _ = self.terminate.recv() => return,
-                _ = self.interrupt.recv() => return,
-                _ = self.hang_up.recv() => {
-                    if let Some(log) = access_log {
-                        log.reopen();
-                    }
-                }
-            }
+    async fn next(&mut self) -> Told {
+        tokio::select! {
+            biased;
+            _ = self.terminate.recv() => Told::Stop,
+            _ = self.interrupt.recv() => Told::Stop,
+            _ = self.hang_up.recv() => Told::HangUp,
         }
     }
+}
+
+/// What a signal means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    /// Read the settings again, and open the access log again.
+    HangUp,
+    /// End.
+    Stop,
 }

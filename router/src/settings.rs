@@ -2,8 +2,11 @@
 //!
 //! [`SETTINGS`] lists everything that can be set. [`Settings::load`] reads the layers, keeps who
 //! set what, checks every value and every combination, and reports all faults at once. What it
-//! returns needs no further checks: the pool's limits are already a [`Config`]. [`explain`] tells
-//! the operator what it means.
+//! returns needs no further checks: the limits of each pool are already a [`Config`]. [`explain`]
+//! tells the operator what it means.
+//!
+//! `[pool]` is the pool called `default`, and what `[pools.NAME]` inherits but for the function. Each
+//! of those, and each `[[route]]`, may have a `timeouts` section of its own.
 //!
 //! A name that the file or a flag gets wrong is an error, with the nearest right one. A variable
 //! `LAMBDA_DISPATCH_*` that means nothing is only a warning, for Kubernetes makes such variables of
@@ -12,10 +15,14 @@
 
 mod error;
 mod explain;
+mod file;
 mod function;
+mod json;
 mod layers;
 mod nearest;
+mod pools;
 mod reader;
+mod routes;
 mod table;
 mod value;
 
@@ -23,9 +30,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use dispatch_model::Config;
-use io_tokio::exchange::Patience;
+use dispatch_model::{Config, Limits};
 use io_tokio::networks::Networks;
+use io_tokio::routes::Routes;
+use io_tokio::running::Share;
+use io_tokio::split::Split;
 
 use layers::Layers;
 use reader::Reader;
@@ -33,6 +42,7 @@ use reader::Reader;
 pub use error::{SettingsError, SettingsErrors};
 pub use explain::{explain, warnings};
 pub use function::FunctionName;
+pub use json::{as_json, iam_policy};
 pub use layers::{FILE_VARIABLE, Origin, PREFIX, variable_of};
 pub use table::{IGNORED, Kind, SETTINGS, Setting, find};
 pub use value::parse_span;
@@ -42,16 +52,11 @@ pub use value::parse_span;
 pub struct Settings {
     /// Where to listen.
     pub listen: Listen,
-    /// The function whose instances serve.
-    pub function: FunctionName,
-    /// How the pool behaves; `timeouts.queue` is its `queue_timeout`.
-    pub pool: Config,
-    /// Memory of the function, in MB. Default 1,024.
-    pub memory_mb: u64,
-    /// What one instance costs per second, in millionths of a millionth of a dollar.
-    pub price: u64,
-    /// How long a request may take. Defaults those of [`Patience`].
-    pub patience: Patience,
+    /// The functions whose instances serve; at least one. The pool `default`, if it is one of them,
+    /// comes first.
+    pub pools: Vec<PoolPlan>,
+    /// Which of them serves what.
+    pub routes: Routes<RoutePlan>,
     /// How long other things may take.
     pub timeouts: Timeouts,
     /// What a client may send.
@@ -68,6 +73,57 @@ pub struct Settings {
     pub workers: Option<usize>,
     effective: Vec<Effective>,
     notices: Vec<String>,
+}
+
+/// One function and how its instances behave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolPlan {
+    /// Its name: `default`, or NAME of `[pools.NAME]`.
+    pub name: String,
+    /// The function whose instances serve.
+    pub function: FunctionName,
+    /// How the pool behaves; `timeouts.queue` is its `queue_timeout`.
+    pub config: Config,
+    /// Memory of the function, in MB. Default 1,024.
+    pub memory_mb: u64,
+    /// What one instance costs per second, in millionths of a millionth of a dollar.
+    pub price: u64,
+    /// Where its function is.
+    pub aws: Aws,
+    effective: Vec<Effective>,
+}
+
+impl PoolPlan {
+    /// Every value in force for it, in the order of [`SETTINGS`], each by the name that it has in
+    /// `[pool]` and `[timeouts]`.
+    #[must_use]
+    pub fn effective(&self) -> &[Effective] {
+        &self.effective
+    }
+
+    /// Whether a pool that is as `self` says becomes as `other` says by moving its bounds.
+    #[must_use]
+    pub fn differs_only_in_bounds(&self, other: &Self) -> bool {
+        let Limits { instances_min, instances_max, .. } = *other.config;
+        let moved = Limits { instances_min, instances_max, ..*self.config };
+        moved == *other.config && self.function == other.function && self.aws == other.aws
+    }
+
+    /// The most that its instances can cost per hour, in millionths of a millionth of a dollar.
+    fn picodollars_per_hour(&self) -> u64 {
+        self.price.saturating_mul(3_600).saturating_mul(self.config.instances_max.into())
+    }
+}
+
+/// Who serves a route.
+#[derive(Clone, Debug)]
+pub struct RoutePlan {
+    /// Where it is in the settings.
+    pub origin: Origin,
+    /// Its pools by weight, and how long a request may take there.
+    pub split: Split<Share>,
+    /// The time-outs in force, for each part of the split.
+    effective: Vec<Vec<Effective>>,
 }
 
 /// Where to listen.
@@ -201,12 +257,19 @@ pub struct Callback {
 }
 
 /// How to reach AWS Lambda.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Aws {
     /// URL of its API, if not the region's own.
     pub endpoint: Option<String>,
-    /// The region, if the settings or the function's ARN say it.
+    /// The region, if the function's ARN or the settings say it.
     pub region: Option<String>,
+}
+
+/// Whether a change of a setting is taken over while the router runs.
+fn is_taken_over(name: &str) -> bool {
+    let sections = ["pool.", "routing.", "total.", "aws.", "timeouts.drain"];
+    sections.iter().any(|section| name.starts_with(section))
+        || find(name).is_some_and(layers::is_of_pool)
 }
 
 /// One value as it is in force, and who set it.
@@ -271,10 +334,34 @@ impl Settings {
         Reader::new(layers).settings()
     }
 
-    /// Every value in force, in the order of [`SETTINGS`].
+    /// The pool of that name, if there is one.
+    #[must_use]
+    pub fn pool(&self, name: &str) -> Option<&PoolPlan> {
+        self.pools.iter().find(|pool| pool.name == name)
+    }
+
+    /// Every value in force for the router, in the order of [`SETTINGS`].
     #[must_use]
     pub fn effective(&self) -> &[Effective] {
         &self.effective
+    }
+
+    /// What `new` settings say otherwise of what stays as it is until the router is started again.
+    #[must_use]
+    pub fn fixed_differences(&self, new: &Self) -> Vec<String> {
+        let both = self.effective.iter().zip(&new.effective);
+        let fixed = both.filter(|(was, _)| !is_taken_over(was.name));
+        let differs = fixed.filter(|(was, is)| was.text != is.text);
+        differs
+            .map(|(was, is)| {
+                let (name, was, origin) = (was.name, &was.text, &is.origin);
+                format!(
+                    "{name} was {was:?} and is {:?} ({origin}): it changes when the router is \
+                     started again",
+                    is.text
+                )
+            })
+            .collect()
     }
 
     /// Scheme and port of the address that instances dial back to.

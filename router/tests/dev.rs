@@ -53,13 +53,13 @@ impl Dev {
         (text.get(9..12).and_then(|code| code.parse().ok()).unwrap_or(0), text)
     }
 
-    /// The value of a metric without labels.
+    /// The value of a metric that has no other label than its pool.
     fn metric(&self, name: &str) -> f64 {
         let mut stream = TcpStream::connect(&self.admin).unwrap();
         stream.write_all(get("/metrics").as_bytes()).unwrap();
         let mut text = String::new();
         stream.read_to_string(&mut text).unwrap();
-        let line = text.lines().find(|line| line.split(' ').next() == Some(name));
+        let line = text.lines().find(|line| line.split('{').next() == Some(name));
         line.and_then(|line| line.split(' ').nth(1)?.parse().ok())
             .unwrap_or_else(|| panic!("no metric {name} in {text}"))
     }

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use dispatch_model::{Limits, Matching, Scaling};
-use io_tokio::exchange::Patience;
+use io_tokio::running::Share;
 use lambda_dispatch::settings::{
-    Format, IGNORED, Log, Origin, Recorder, SETTINGS, Settings, SettingsErrors, explain,
+    Format, IGNORED, Log, Origin, PoolPlan, Recorder, SETTINGS, Settings, SettingsErrors, explain,
     variable_of, warnings,
 };
 
@@ -30,6 +30,12 @@ fn load(
     let file = file.map(Scratch::new);
     let variables = variables.iter().map(|(name, value)| ((*name).into(), (*value).into()));
     Settings::load(file.as_ref().map(|file| file.0.as_path()), variables, flags)
+}
+
+/// The pool of a router that has one.
+fn only(settings: &Settings) -> &PoolPlan {
+    let [pool] = settings.pools.as_slice() else { panic!("{:?}", settings.pools) };
+    pool
 }
 
 /// A file that is removed at the end.
@@ -59,7 +65,7 @@ impl Drop for Scratch {
 #[test]
 fn defaults_are_those_of_the_model_and_of_the_original() {
     let settings = from_environment(&[]).unwrap();
-    assert_eq!(*settings.pool, Limits::default());
+    assert_eq!(*only(&settings).config, Limits::default());
     assert_eq!(settings.listen.http.unwrap().port(), 5001);
     assert_eq!(settings.listen.https, None);
     assert_eq!(settings.listen.control.port(), 5004);
@@ -68,10 +74,12 @@ fn defaults_are_those_of_the_model_and_of_the_original() {
     assert_eq!(settings.callback.host, None);
     assert_eq!(settings.callback.host_variable, "K8S_POD_IP");
     assert_eq!(settings.callback_endpoint(), ("https", 5004));
-    assert_eq!(settings.patience, Patience::default());
+    let shares = settings.routes.iter().flat_map(|(_, route)| route.split.iter());
+    let shares: Vec<_> = shares.map(|(_, share)| share.clone()).collect();
+    assert_eq!(shares, [Share::of_default_pool()]);
     assert_eq!(settings.timeouts.keep_alive, Duration::from_secs(75));
     assert_eq!(settings.limits.head_bytes, 64 << 10);
-    assert_eq!(settings.price, 16_666_700);
+    assert_eq!(only(&settings).price, 16_666_700);
     assert_eq!(settings.workers, None);
     assert_eq!(settings.log, Log::default());
     assert_eq!(settings.recorder, Recorder::default());
@@ -87,9 +95,9 @@ fn flags_beat_the_environment_and_the_environment_beats_the_file() {
     let file = "[pool]\nslots = 1\nlinger = \"7s\"\ninstances_max = 3\n[listen]\nhttp = 80\n";
     let variables = [("LAMBDA_DISPATCH_POOL_SLOTS", "2"), ("LAMBDA_DISPATCH_POOL_LINGER", "8s")];
     let settings = load(Some(file), &variables, &[FUNCTION, ("pool.slots", "3")]).unwrap();
-    assert_eq!(settings.pool.slots, 3);
-    assert_eq!(settings.pool.linger, Duration::from_secs(8));
-    assert_eq!(settings.pool.instances_max, 3);
+    assert_eq!(only(&settings).config.slots, 3);
+    assert_eq!(only(&settings).config.linger, Duration::from_secs(8));
+    assert_eq!(only(&settings).config.instances_max, 3);
     assert_eq!(settings.listen.http.unwrap().to_string(), "0.0.0.0:80");
 
     let origin = |name| {
@@ -97,7 +105,7 @@ fn flags_beat_the_environment_and_the_environment_beats_the_file() {
     };
     assert_eq!(origin("pool.slots"), "command line");
     assert_eq!(origin("pool.linger"), "LAMBDA_DISPATCH_POOL_LINGER");
-    assert!(origin("pool.instances_max").ends_with(".toml:4"));
+    assert!(origin("pool.instances_max").ends_with(".toml:4:1"));
     assert_eq!(origin("pool.scaling"), "default");
 }
 
@@ -157,12 +165,12 @@ fn every_name_of_the_original_is_understood_in_any_spelling() {
         "FunctionName",
         "arn:aws-us-gov:lambda:us-gov-west-1:123456789012:function:f:live",
         |s| {
-            s.function.as_str().ends_with(":live")
-                && s.aws.region.as_deref() == Some("us-gov-west-1")
+            only(s).function.as_str().ends_with(":live")
+                && only(s).aws.region.as_deref() == Some("us-gov-west-1")
         },
     );
-    check("MaxConcurrentCount", "20", |s| s.pool.slots == 20);
-    check("InstanceCountMultiplier", "3", |s| s.pool.instance_count_multiplier == 3);
+    check("MaxConcurrentCount", "20", |s| only(s).config.slots == 20);
+    check("InstanceCountMultiplier", "3", |s| only(s).config.instance_count_multiplier == 3);
     check("IncomingRequestHTTPPort", "8001", |s| s.listen.http.unwrap().port() == 8001);
     check("IncomingRequestHTTPSPort", "8002", |s| s.listen.https.is_none());
     check("ControlChannelInsecureHTTP2Port", "8003", |s| s.listen.control_plaintext.is_none());
@@ -176,9 +184,9 @@ fn every_name_of_the_original_is_understood_in_any_spelling() {
     });
     check("EnvVarForCallbackIp", "MY_IP", |s| s.callback.host_variable == "MY_IP");
     check("IncomingRequestTimeout", "00:00:30", |s| {
-        s.pool.queue_timeout == Duration::from_secs(30)
+        only(s).config.queue_timeout == Duration::from_secs(30)
     });
-    check("ScalingAlgorithm", "EWMA", |s| s.pool.scaling == Scaling::Ewma);
+    check("ScalingAlgorithm", "EWMA", |s| only(s).config.scaling == Scaling::Ewma);
     for (name, _) in IGNORED {
         check(name, "7", |s| warnings(s).iter().any(|w| w.contains("has no effect")));
     }
@@ -192,7 +200,10 @@ fn our_name_beats_the_originals_and_an_empty_variable_is_not_set() {
         ("LAMBDA_DISPATCH_POOL_LINGER", ""),
     ])
     .unwrap();
-    assert_eq!((settings.pool.slots, settings.pool.linger), (6, Duration::from_secs(1)));
+    assert_eq!(
+        (only(&settings).config.slots, only(&settings).config.linger),
+        (6, Duration::from_secs(1))
+    );
 }
 
 #[test]
@@ -205,10 +216,10 @@ fn the_lambda_endpoint_comes_from_the_usual_variables_the_most_special_first() {
     ];
     for (from, (_, expected)) in all.iter().enumerate() {
         let settings = from_environment(&all[from..]).unwrap();
-        assert_eq!(settings.aws.endpoint.as_deref(), Some(*expected));
+        assert_eq!(only(&settings).aws.endpoint.as_deref(), Some(*expected));
     }
     let settings = from_environment(&[("AWS_REGION", "eu-west-1")]).unwrap();
-    assert_eq!(settings.aws.region.as_deref(), Some("eu-west-1"));
+    assert_eq!(only(&settings).aws.region.as_deref(), Some("eu-west-1"));
 }
 
 #[test]
@@ -218,14 +229,14 @@ fn all_faults_are_reported_at_once_each_with_its_place_and_a_remedy() {
     let errors = load(Some(file), &[("LAMBDA_DISPATCH_POOL_SLOTS", "0")], &flags).unwrap_err();
     let text = errors.to_string();
     for expected in [
-        ".toml:1: there is no setting \"wrokers\"; did you mean workers?",
-        ".toml:3: there is no setting \"pool.slot\"; did you mean pool.slots?",
+        ".toml:1:1: there is no setting \"wrokers\"; did you mean workers?",
+        ".toml:3:1: there is no setting \"pool.slot\"; did you mean pool.slots?",
         "pool.linger is \"7\" (",
-        ".toml:4); allowed: a time from 0s to 1h with its unit",
+        ".toml:4:1); allowed: a time from 0s to 1h with its unit",
         "pool.scaling is \"magic\" (",
         "allowed: rule | simple | ewma",
         "pool.memory_mb is \"array\" (",
-        ".toml:8: there is no setting \"tiemouts.head\"; did you mean timeouts.head?",
+        ".toml:8:1: there is no setting \"tiemouts.head\"; did you mean timeouts.head?",
         "pool.slots is \"0\" (LAMBDA_DISPATCH_POOL_SLOTS); allowed: a whole number from 1 to 255",
         "pool.function is \"no such name\" (command line)",
         "command line: there is no setting \"listen.htp\"; did you mean listen.http?",
@@ -238,7 +249,7 @@ fn all_faults_are_reported_at_once_each_with_its_place_and_a_remedy() {
 #[test]
 fn a_file_that_is_not_toml_or_not_there_is_named() {
     let text = from_file("[pool]\nslots = = 3\n").unwrap_err().to_string();
-    assert!(text.contains(".toml:2: "), "{text}");
+    assert!(text.contains(".toml:2:9: "), "{text}");
     let missing = PathBuf::from("/nonexistent/router.toml");
     let error = Settings::load(Some(&missing), std::iter::empty(), &[FUNCTION]).unwrap_err();
     assert!(error.to_string().contains("/nonexistent/router.toml"), "{error}");
@@ -318,11 +329,11 @@ fn a_full_file_is_understood() {
     .unwrap();
     assert_eq!(settings.workers, Some(4));
     assert_eq!(settings.listen.http, None);
-    assert_eq!(settings.listen.https.unwrap().address.to_string(), "[::]:443");
+    assert_eq!(settings.listen.https.as_ref().unwrap().address.to_string(), "[::]:443");
     assert_eq!(settings.listen.admin.unwrap().to_string(), "127.0.0.1:9000");
-    assert_eq!(settings.pool.matching, Matching::Pack);
-    assert_eq!(settings.pool.cold_start, Some(Duration::from_secs(3)));
-    let budget = settings.pool.budget.unwrap();
+    assert_eq!(only(&settings).config.matching, Matching::Pack);
+    assert_eq!(only(&settings).config.cold_start, Some(Duration::from_secs(3)));
+    let budget = only(&settings).config.budget.unwrap();
     assert_eq!(budget.microdollars_per_hour, 12_500_000);
     assert_eq!(budget.picodollars_per_instance_second, 33_333_400);
     assert_eq!(settings.log.format, Format::Json);

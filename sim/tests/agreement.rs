@@ -13,6 +13,7 @@ use dispatch_model::{Config, Dispatcher, Input, InvokeOutcome, Output, Time};
 use io_tokio::chance::Chance;
 use io_tokio::clock::Clock;
 use io_tokio::driver::{self, PoolSettings};
+use io_tokio::invited::Invited;
 use io_tokio::invoker::{Invoked, Invoker};
 use io_tokio::observe::Observer;
 use io_tokio::recording::{Digest, Recording, Step};
@@ -111,7 +112,14 @@ async fn play(plan: Plan, schedule: Vec<(Time, Input)>) -> Steps {
         chance: Chance::Seeded(dispatch_model::Prng::new(1)),
     };
     let config = Config::new(plan.pool.limits()).unwrap();
-    let pool = driver::start(config, settings, clock.clone(), Arc::new(Silent), notes.clone());
+    let pool = driver::start(
+        config,
+        settings,
+        clock.clone(),
+        Invited::default(),
+        Arc::new(Silent),
+        notes.clone(),
+    );
     let mut peers = Vec::new();
     let mut last = Time::ZERO;
     for (at, input) in schedule {

@@ -32,6 +32,7 @@ struct Line<'a> {
     reason: &'static str,
     bytes_in: u64,
     bytes_out: u64,
+    pool: Option<&'a str>,
     queue_ms: f64,
     first_byte_ms: Option<f64>,
     total_ms: f64,
@@ -54,6 +55,7 @@ fn json(access: &Access) -> String {
         reason: access.reason,
         bytes_in: access.bytes_in,
         bytes_out: access.bytes_out,
+        pool: access.pool.as_deref(),
         queue_ms: millis(access.queue),
         first_byte_ms: access.first_byte.map(millis),
         total_ms: millis(access.total),
@@ -75,7 +77,7 @@ fn text(access: &Access) -> String {
     let first_byte = access.first_byte.map_or_else(|| "-".to_owned(), seconds);
     let written = writeln!(
         line,
-        "{} - - [{}] \"{} {} {}\" {} {} \"-\" \"{}\" host={} reason={} queue={} first_byte={} \
+        "{} - - [{}] \"{} {} {}\" {} {} \"-\" \"{}\" host={} reason={} pool={} queue={} first_byte={} \
          total={} in={} instance={} cold_exposed={} attempts={} id={}",
         access.peer,
         common_log_time(&rfc3339::format(access.started)),
@@ -87,6 +89,7 @@ fn text(access: &Access) -> String {
         dash(agent),
         dash(&access.host),
         access.reason,
+        access.pool.as_deref().unwrap_or("-"),
         seconds(access.queue),
         first_byte,
         seconds(access.total),
@@ -184,6 +187,7 @@ pub(super) mod tests {
             reason: "served",
             bytes_in: 3,
             bytes_out: 1_234,
+            pool: Some("web".into()),
             queue: Duration::from_micros(1_500),
             first_byte: Some(Duration::from_millis(50)),
             total: Duration::from_millis(61),
@@ -200,7 +204,7 @@ pub(super) mod tests {
         assert_eq!(
             of(Format::Text, &access()),
             "192.0.2.7 - - [23/Nov/2026:08:29:12 +0000] \"GET /a%20b HTTP/1.1\" 200 1234 \"-\" \
-             \"curl/8\" host=example.org reason=served queue=0.001500 first_byte=0.050000 \
+             \"curl/8\" host=example.org reason=served pool=web queue=0.001500 first_byte=0.050000 \
              total=0.061000 in=3 instance=i3 cold_exposed=0 attempts=1 id=abc-1\n"
         );
         let nobody = Access {
@@ -221,7 +225,7 @@ pub(super) mod tests {
             "{\"time\":\"2026-11-23T08:29:12.123Z\",\"request_id\":\"abc-1\",\
              \"peer\":\"192.0.2.7\",\"method\":\"GET\",\"host\":\"example.org\",\
              \"path\":\"/a%20b\",\"version\":\"HTTP/1.1\",\"status\":200,\"reason\":\"served\",\
-             \"bytes_in\":3,\"bytes_out\":1234,\"queue_ms\":1.5,\"first_byte_ms\":50.0,\
+             \"bytes_in\":3,\"bytes_out\":1234,\"pool\":\"web\",\"queue_ms\":1.5,\"first_byte_ms\":50.0,\
              \"total_ms\":61.0,\"instance\":\"i3\",\"cold_exposed\":false,\"attempts\":1,\
              \"user_agent\":\"curl/8\"}\n"
         );

@@ -16,6 +16,7 @@ fn access(status: u16, reason: &'static str) -> Access {
         reason,
         bytes_in: 10,
         bytes_out: 20,
+        pool: None,
         queue: Duration::ZERO,
         first_byte: Some(Duration::from_millis(40)),
         total: Duration::from_millis(700),
@@ -37,7 +38,9 @@ fn assert_lines(metrics: &Arc<Metrics>, expected: &[&str]) {
 
 #[test]
 fn a_page_without_traffic_is_complete_and_well_formed() {
-    let page = Metrics::new().expose().unwrap();
+    let metrics = Metrics::new();
+    let _pool = metrics.pool("default");
+    let page = metrics.expose().unwrap();
     assert!(page.ends_with("# EOF\n"), "{page}");
     for family in [
         "requests",
@@ -80,25 +83,28 @@ fn a_page_without_traffic_is_complete_and_well_formed() {
 #[test]
 fn exchanges_are_counted_by_status_and_reason() {
     let metrics = Metrics::new();
+    let pool = metrics.pool("web");
+    metrics.record(&access(421, "unknown_host"));
     for (status, reason) in
         [(200, "served"), (200, "served"), (200, "truncated"), (503, "queue_length"), (999, "news")]
     {
-        metrics.record(&access(status, reason));
+        pool.record(&access(status, reason));
     }
     assert_lines(
         &metrics,
         &[
-            "dispatch_requests_total{status=\"200\",reason=\"served\"} 2",
-            "dispatch_requests_total{status=\"200\",reason=\"truncated\"} 1",
-            "dispatch_requests_total{status=\"503\",reason=\"queue_length\"} 1",
-            "dispatch_requests_total{status=\"599\",reason=\"other\"} 1",
-            "dispatch_request_body_bytes_total 50",
-            "dispatch_response_body_bytes_total 100",
-            "dispatch_first_byte_seconds_count 5",
-            "dispatch_first_byte_seconds_bucket{le=\"0.025\"} 0",
-            "dispatch_first_byte_seconds_bucket{le=\"0.05\"} 5",
-            "dispatch_request_seconds_bucket{le=\"+Inf\"} 5",
-            "dispatch_request_seconds_sum 3.5",
+            "dispatch_requests_total{pool=\"\",status=\"421\",reason=\"unknown_host\"} 1",
+            "dispatch_requests_total{pool=\"web\",status=\"200\",reason=\"served\"} 2",
+            "dispatch_requests_total{pool=\"web\",status=\"200\",reason=\"truncated\"} 1",
+            "dispatch_requests_total{pool=\"web\",status=\"503\",reason=\"queue_length\"} 1",
+            "dispatch_requests_total{pool=\"web\",status=\"599\",reason=\"other\"} 1",
+            "dispatch_request_body_bytes_total{pool=\"web\"} 50",
+            "dispatch_response_body_bytes_total{pool=\"web\"} 100",
+            "dispatch_first_byte_seconds_count{pool=\"web\"} 5",
+            "dispatch_first_byte_seconds_bucket{le=\"0.025\",pool=\"web\"} 0",
+            "dispatch_first_byte_seconds_bucket{le=\"0.05\",pool=\"web\"} 5",
+            "dispatch_request_seconds_bucket{le=\"+Inf\",pool=\"web\"} 5",
+            "dispatch_request_seconds_sum{pool=\"web\"} 3.5",
         ],
     );
 }
@@ -106,7 +112,8 @@ fn exchanges_are_counted_by_status_and_reason() {
 #[test]
 fn the_models_orders_and_facts_are_counted() {
     let metrics = Metrics::new();
-    let mut watch = metrics.watch();
+    let pool = metrics.pool("web");
+    let mut watch = pool.watch();
     let (instance, request) = (InstanceId::new(0, 0), RequestId::new(0, 0));
     for outcome in [
         InvokeOutcome::Returned,
@@ -123,14 +130,14 @@ fn the_models_orders_and_facts_are_counted() {
     assert_lines(
         &metrics,
         &[
-            "dispatch_invokes_ended_total{outcome=\"returned\"} 1",
-            "dispatch_invokes_ended_total{outcome=\"throttled\"} 2",
-            "dispatch_invokes_ended_total{outcome=\"crashed\"} 0",
-            "dispatch_queue_wait_seconds_sum 3.0",
-            "dispatch_queue_wait_seconds_bucket{le=\"2.0\"} 0",
-            "dispatch_queue_wait_seconds_bucket{le=\"3.0\"} 1",
-            "dispatch_goaways_total{reason=\"surplus\"} 1",
-            "dispatch_refused_total{reason=\"queue_timeout\"} 1",
+            "dispatch_invokes_ended_total{pool=\"web\",outcome=\"returned\"} 1",
+            "dispatch_invokes_ended_total{pool=\"web\",outcome=\"throttled\"} 2",
+            "dispatch_invokes_ended_total{pool=\"web\",outcome=\"crashed\"} 0",
+            "dispatch_queue_wait_seconds_sum{pool=\"web\"} 3.0",
+            "dispatch_queue_wait_seconds_bucket{le=\"2.0\",pool=\"web\"} 0",
+            "dispatch_queue_wait_seconds_bucket{le=\"3.0\",pool=\"web\"} 1",
+            "dispatch_goaways_total{pool=\"web\",reason=\"surplus\"} 1",
+            "dispatch_refused_total{pool=\"web\",reason=\"queue_timeout\"} 1",
         ],
     );
 }
@@ -161,29 +168,52 @@ fn a_turn_shows_how_the_model_stands() {
         breaker_open: true,
         ..Gauges::default()
     };
-    metrics.show(&stats, &gauges);
+    let pool = metrics.pool("web");
+    let mut watch = pool.watch();
+    watch.show(&stats, &gauges);
     assert_lines(
         &metrics,
         &[
-            "dispatch_arrived_total 7",
-            "dispatch_cold_exposed_total 2",
-            "dispatch_redispatch_total 1",
-            "dispatch_invokes_total 5",
-            "dispatch_attached_total{start=\"cold\"} 3",
-            "dispatch_attached_total{start=\"warm\"} 1",
-            "dispatch_instance_seconds_total 1.5",
-            "dispatch_queue_requests 11",
-            "dispatch_queue_bytes 12000",
-            "dispatch_slots 40",
-            "dispatch_slots_busy 39",
-            "dispatch_instances{state=\"starting\"} 1",
-            "dispatch_instances{state=\"ready\"} 4",
-            "dispatch_instances_desired 5",
-            "dispatch_service_seconds 0.05",
-            "dispatch_cold_start_seconds 3.0",
-            "dispatch_breaker_open 1",
+            "dispatch_arrived_total{pool=\"web\"} 7",
+            "dispatch_cold_exposed_total{pool=\"web\"} 2",
+            "dispatch_redispatch_total{pool=\"web\"} 1",
+            "dispatch_invokes_total{pool=\"web\"} 5",
+            "dispatch_attached_total{pool=\"web\",start=\"cold\"} 3",
+            "dispatch_attached_total{pool=\"web\",start=\"warm\"} 1",
+            "dispatch_instance_seconds_total{pool=\"web\"} 1.5",
+            "dispatch_queue_requests{pool=\"web\"} 11",
+            "dispatch_queue_bytes{pool=\"web\"} 12000",
+            "dispatch_slots{pool=\"web\"} 40",
+            "dispatch_slots_busy{pool=\"web\"} 39",
+            "dispatch_instances{pool=\"web\",state=\"starting\"} 1",
+            "dispatch_instances{pool=\"web\",state=\"ready\"} 4",
+            "dispatch_instances_desired{pool=\"web\"} 5",
+            "dispatch_service_seconds{pool=\"web\"} 0.05",
+            "dispatch_cold_start_seconds{pool=\"web\"} 3.0",
+            "dispatch_breaker_open{pool=\"web\"} 1",
         ],
     );
+}
+
+#[test]
+fn pools_of_one_name_add_up_and_a_removed_pool_has_no_series() {
+    let metrics = Metrics::new();
+    let (old, new) = (metrics.pool("web"), metrics.pool("web"));
+    let (mut before, mut after) = (old.watch(), new.watch());
+    let shows = |watch: &mut Watch, arrived, queued| {
+        let stats = Stats { arrived, ..Stats::default() };
+        watch.show(&stats, &Gauges { queued, ..Gauges::default() });
+    };
+    shows(&mut before, 5, 3);
+    shows(&mut after, 2, 4);
+    shows(&mut before, 6, 1);
+    let of = |number| format!("dispatch_queue_requests{{pool=\"web\"}} {number}");
+    assert_lines(&metrics, &["dispatch_arrived_total{pool=\"web\"} 8", &of(5)]);
+    drop((old, before));
+    assert_lines(&metrics, &["dispatch_arrived_total{pool=\"web\"} 8", &of(4)]);
+    drop((new, after));
+    let page = metrics.expose().unwrap();
+    assert!(!page.contains("pool="), "{page}");
 }
 
 #[test]

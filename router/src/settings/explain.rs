@@ -3,11 +3,20 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::Settings;
+use io_tokio::pool::DEFAULT_POOL;
+
+use super::layers::Origin;
 use super::value::Shown;
+use super::{Effective, PoolPlan, Settings};
 
 /// What the steps of one request take in a recording, roughly.
 const RECORDED_BYTES_PER_REQUEST: u64 = 30;
+
+/// The setting that bounds the instances of all pools.
+const TOTAL: &str = "total.instances";
+
+/// Instances that an AWS account may have at once, unless it was granted more.
+const ACCOUNT_CONCURRENCY: u64 = 1_000;
 
 /// Seconds in the 730 hours that AWS calls a month.
 const MONTH_S: u64 = 730 * 3_600;
@@ -17,8 +26,31 @@ const MONTH_S: u64 = 730 * 3_600;
 pub fn explain(settings: &Settings) -> String {
     let mut text = String::from("Values and where they come from:\n");
     for value in settings.effective() {
-        let shown = if value.text.is_empty() { "(not set)" } else { &value.text };
-        line(&mut text, format_args!("  {:<32} = {:<28} {}", value.name, shown, value.origin));
+        value_line(&mut text, "  ", value.name, value);
+    }
+    for pool in settings.pools.iter().filter(|pool| pool.name != DEFAULT_POOL) {
+        line(&mut text, format_args!("\nPool {}:", pool.name));
+        for value in pool.effective() {
+            let key = value.name.strip_prefix("pool.").unwrap_or(value.name);
+            value_line(&mut text, "  ", &format!("pools.{}.{key}", pool.name), value);
+        }
+    }
+    text.push_str("\nRoutes, the most specific first:\n");
+    for (conditions, route) in settings.routes.iter() {
+        line(&mut text, format_args!("  {:<63} {}", conditions.to_string(), route.origin));
+        let total: u64 = route.split.iter().map(|(weight, _)| u64::from(weight)).sum();
+        for ((weight, share), effective) in route.split.iter().zip(&route.effective) {
+            let part = if u64::from(weight) == total {
+                String::new()
+            } else {
+                format!(", {weight} of {total}")
+            };
+            line(&mut text, format_args!("    to {}{part}", share.pool));
+            // Without a route of the operator's own the values are those above.
+            for value in effective.iter().filter(|_| route.origin != Origin::Default) {
+                value_line(&mut text, "      ", value.name, value);
+            }
+        }
     }
     text.push_str("\nWhat follows:\n");
     for consequence in consequences(settings) {
@@ -34,11 +66,25 @@ pub fn explain(settings: &Settings) -> String {
     text
 }
 
+fn value_line(text: &mut String, indent: &str, name: &str, value: &Effective) {
+    let shown = if value.text.is_empty() { "(not set)" } else { &value.text };
+    let width = 34 - indent.len();
+    line(text, format_args!("{indent}{name:<width$} = {shown:<28} {}", value.origin));
+}
+
 /// What an operator may not have meant: names that were ignored and risky combinations.
 #[must_use]
 pub fn warnings(settings: &Settings) -> Vec<String> {
-    let risks = [network_risks(settings), time_risks(settings)];
-    let taken = risks.into_iter().flatten().filter(|(taken, _)| *taken).map(|(_, what)| what);
+    let mut risks = network_risks(settings);
+    risks.extend(time_risks(settings));
+    risks.extend(routing_risks(settings));
+    for pool in &settings.pools {
+        let of = whose(settings, pool);
+        risks.extend(
+            pool_risks(pool, settings).into_iter().map(|(is, what)| (is, of.clone() + &what)),
+        );
+    }
+    let taken = risks.into_iter().filter(|(taken, _)| *taken).map(|(_, what)| what);
     settings.notices.iter().cloned().chain(taken).collect()
 }
 
@@ -81,25 +127,13 @@ fn network_risks(settings: &Settings) -> Vec<(bool, String)> {
 
 /// Risks of how long things take, and whether each is taken.
 fn time_risks(settings: &Settings) -> Vec<(bool, String)> {
-    let (pool, timeouts) = (&settings.pool, &settings.timeouts);
+    let timeouts = &settings.timeouts;
     let minute = Duration::from_secs(60);
     vec![
         (
             settings.recorder.check,
             "recorder.check is true: each turn takes as long as the pool is large, and a fault \
              ends the router"
-                .to_owned(),
-        ),
-        (
-            pool.linger > minute,
-            format!(
-                "pool.linger is {}: idle instances cost as much as busy ones",
-                Shown(pool.linger)
-            ),
-        ),
-        (
-            pool.queue_len_max == 0,
-            "pool.queue_length is 0: a request that finds no free slot is refused at once"
                 .to_owned(),
         ),
         (
@@ -117,6 +151,31 @@ fn time_risks(settings: &Settings) -> Vec<(bool, String)> {
                 Shown(timeouts.drain)
             ),
         ),
+    ]
+}
+
+/// What one pool risks.
+fn pool_risks(pool: &PoolPlan, settings: &Settings) -> Vec<(bool, String)> {
+    let shares = settings.routes.iter().flat_map(|(_, route)| route.split.iter());
+    let own = shares.filter(|(weight, share)| *weight > 0 && share.pool == pool.name);
+    let first_byte = own.map(|(_, share)| share.patience.first_byte).max();
+    let (is_reached, first_byte) = (first_byte.is_some(), first_byte.unwrap_or_default());
+    let pool = &pool.config;
+    let minute = Duration::from_secs(60);
+    vec![
+        (!is_reached, "no route leads to it".to_owned()),
+        (
+            pool.linger > minute,
+            format!(
+                "pool.linger is {}: idle instances cost as much as busy ones",
+                Shown(pool.linger)
+            ),
+        ),
+        (
+            pool.queue_len_max == 0,
+            "pool.queue_length is 0: a request that finds no free slot is refused at once"
+                .to_owned(),
+        ),
         (
             pool.cold_start.is_some_and(|start| start >= pool.start_timeout),
             "pool.cold_start is not shorter than pool.start_timeout: every start would count as \
@@ -124,7 +183,7 @@ fn time_risks(settings: &Settings) -> Vec<(bool, String)> {
                 .to_owned(),
         ),
         (
-            pool.placement_margin < settings.patience.first_byte.min(Duration::from_secs(10)),
+            pool.placement_margin < first_byte.min(Duration::from_secs(10)),
             format!(
                 "pool.placement_margin is {}: requests that take longer are cut when a lease ends",
                 Shown(pool.placement_margin)
@@ -133,11 +192,87 @@ fn time_risks(settings: &Settings) -> Vec<(bool, String)> {
     ]
 }
 
+/// Risks of who is served by what.
+fn routing_risks(settings: &Settings) -> Vec<(bool, String)> {
+    let instances: u64 = settings.pools.iter().map(|it| u64::from(it.config.instances_max)).sum();
+    let aliases = settings.routes.aliases();
+    let is_used = settings.routes.iter().any(|(conditions, _)| conditions.alias.is_some());
+    let header = aliases.map_or("", |aliases| aliases.name.as_str());
+    vec![
+        (
+            aliases.is_some() && !is_used,
+            format!(
+                "routing.alias_header is {header} but no route has an alias: a request that names \
+                 one is refused with 404"
+            ),
+        ),
+        (
+            aliases.is_some_and(|aliases| aliases.from_anyone),
+            format!("routing.alias_from is anyone: every client chooses a route by {header}"),
+        ),
+        (
+            instances > ACCOUNT_CONCURRENCY
+                && !settings.effective().iter().any(|it| it.name == TOTAL && !it.text.is_empty()),
+            format!(
+                "all pools together may have {} instances, and an AWS account has {} unless more \
+                 were granted; set {TOTAL} to what yours has",
+                grouped(instances),
+                grouped(ACCOUNT_CONCURRENCY)
+            ),
+        ),
+    ]
+}
+
+/// Whom a sentence is about, where there are several.
+fn whose(settings: &Settings, pool: &PoolPlan) -> String {
+    if settings.pools.len() == 1 { String::new() } else { format!("pool {}: ", pool.name) }
+}
+
 fn consequences(settings: &Settings) -> Vec<String> {
-    let (pool, timeouts) = (&settings.pool, &settings.timeouts);
+    let timeouts = &settings.timeouts;
+    let mut all = vec![clients(settings)];
+    for pool in &settings.pools {
+        let of = whose(settings, pool);
+        all.extend(pool_consequences(pool).into_iter().map(|what| of.clone() + &what));
+    }
+    if settings.pools.len() > 1 {
+        let sum = |of: fn(&PoolPlan) -> u64| settings.pools.iter().map(of).sum::<u64>();
+        all.push(format!(
+            "all pools together: at most {} instances, {} waiting requests in {} MiB, {} per hour",
+            grouped(sum(|pool| pool.config.instances_max.into())),
+            grouped(sum(|pool| pool.config.queue_len_max.into())),
+            grouped(sum(|pool| pool.config.queue_bytes_max) >> 20),
+            dollars(sum(PoolPlan::picodollars_per_hour)),
+        ));
+    }
+    all.push(
+        "SIGHUP: this file is read again and taken over, if it is right, without losing a \
+              request; the access log is opened again"
+            .to_owned(),
+    );
+    all.push(format!(
+        "SIGTERM: /readyz fails at once, connections are accepted for {} more, requests finish \
+         within {}",
+        Shown(timeouts.drain_delay),
+        Shown(timeouts.drain)
+    ));
+    all.extend(recordings(settings));
+    let (scheme, port) = settings.callback_endpoint();
+    all.push(match &settings.callback.host {
+        Some(host) => format!("instances dial back to {scheme}://{host}:{port}"),
+        None => format!(
+            "instances dial back to {scheme}://HOST:{port}; HOST is ${}, else what ECS or EC2 says",
+            settings.callback.host_variable
+        ),
+    });
+    all
+}
+
+/// What one pool can come to.
+fn pool_consequences(plan: &PoolPlan) -> Vec<String> {
+    let pool = &plan.config;
     let requests = u64::from(pool.instances_max) * u64::from(pool.slots);
     let mut all = vec![
-        clients(settings),
         format!(
             "at most {} instances x {} slots = {} requests at once",
             grouped(pool.instances_max.into()),
@@ -160,13 +295,12 @@ fn consequences(settings: &Settings) -> Vec<String> {
         ),
         format!(
             "all instances together cost at most {} per hour, at {} MB each",
-            dollars(settings.price.saturating_mul(3_600).saturating_mul(pool.instances_max.into())),
-            grouped(settings.memory_mb)
+            dollars(plan.picodollars_per_hour()),
+            grouped(plan.memory_mb)
         ),
     ];
     if pool.instances_min > 0 {
-        let month =
-            settings.price.saturating_mul(MONTH_S).saturating_mul(pool.instances_min.into());
+        let month = plan.price.saturating_mul(MONTH_S).saturating_mul(pool.instances_min.into());
         all.push(format!(
             "{} idle instances are always kept, which costs {} a month",
             grouped(pool.instances_min.into()),
@@ -179,21 +313,6 @@ fn consequences(settings: &Settings) -> Vec<String> {
             dollars(budget.microdollars_per_hour.saturating_mul(1_000_000))
         ));
     }
-    all.push(format!(
-        "SIGTERM: /readyz fails at once, connections are accepted for {} more, requests finish \
-         within {}",
-        Shown(timeouts.drain_delay),
-        Shown(timeouts.drain)
-    ));
-    all.extend(recordings(settings));
-    let (scheme, port) = settings.callback_endpoint();
-    all.push(match &settings.callback.host {
-        Some(host) => format!("instances dial back to {scheme}://{host}:{port}"),
-        None => format!(
-            "instances dial back to {scheme}://HOST:{port}; HOST is ${}, else what ECS or EC2 says",
-            settings.callback.host_variable
-        ),
-    });
     all
 }
 

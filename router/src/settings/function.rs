@@ -50,6 +50,26 @@ impl FunctionName {
     }
 }
 
+impl FunctionName {
+    /// Its ARN in a policy; `*` for what the name does not say. `region` is where names without one
+    /// are.
+    #[must_use]
+    pub fn arn(&self, region: Option<&str>) -> String {
+        let name = &self.0;
+        if name.starts_with("arn:") {
+            return name.clone();
+        }
+        let partition = match region {
+            Some(region) if region.starts_with("cn-") => "aws-cn",
+            Some(region) if region.starts_with("us-gov-") => "aws-us-gov",
+            Some(_) | None => "aws",
+        };
+        let region = region.unwrap_or("*");
+        let (account, name) = name.split_once(":function:").unwrap_or(("*", name));
+        format!("arn:{partition}:lambda:{region}:{account}:function:{name}")
+    }
+}
+
 impl fmt::Display for FunctionName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -125,6 +145,27 @@ mod tests {
         ] {
             let function = FunctionName::parse(text).unwrap_or_else(|e| panic!("{text}: {e}"));
             assert_eq!((function.as_str(), function.region()), (text, region));
+        }
+    }
+
+    #[test]
+    fn arn_says_what_the_name_does() {
+        for (text, region, arn) in [
+            ("f", None, "arn:aws:lambda:*:*:function:f"),
+            ("f:live", Some("eu-west-1"), "arn:aws:lambda:eu-west-1:*:function:f:live"),
+            ("f", Some("cn-north-1"), "arn:aws-cn:lambda:cn-north-1:*:function:f"),
+            (
+                "123456789012:function:f:7",
+                Some("us-gov-west-1"),
+                "arn:aws-us-gov:lambda:us-gov-west-1:123456789012:function:f:7",
+            ),
+            (
+                "arn:aws:lambda:us-east-1:123456789012:function:f",
+                Some("eu-west-1"),
+                "arn:aws:lambda:us-east-1:123456789012:function:f",
+            ),
+        ] {
+            assert_eq!(FunctionName::parse(text).unwrap().arn(region), arn);
         }
     }
 

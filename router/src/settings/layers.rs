@@ -6,11 +6,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use toml::de::{DeTable, DeValue};
-
 use super::error::{DidYouMean, SettingsError};
 use super::nearest::nearest;
-use super::table::{IGNORED, SETTINGS, Setting, find};
+use super::table::{IGNORED, PATIENCE, QUEUE_TIMEOUT, ROUTE, SETTINGS, Setting, find};
 use super::value::folded;
 
 /// The prefix of every environment variable of ours and of the original's.
@@ -20,21 +18,26 @@ pub const PREFIX: &str = "LAMBDA_DISPATCH_";
 pub const FILE_VARIABLE: &str = "LAMBDA_DISPATCH_CONFIG";
 
 /// Who set a value.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Origin {
     /// Nobody.
+    #[default]
     Default,
     /// An environment variable.
     Environment(String),
-    /// A line of the settings file.
+    /// A place in the settings file.
     File {
         /// The file, as it was given.
         file: String,
         /// Its line, from 1.
         line: usize,
+        /// The column in that line, in characters from 1.
+        column: usize,
     },
     /// A flag on the command line.
     Flag,
+    /// The pool's share of what all pools may have together, which this setting says.
+    Share(&'static str),
 }
 
 impl fmt::Display for Origin {
@@ -42,66 +45,109 @@ impl fmt::Display for Origin {
         match self {
             Self::Default => f.write_str("default"),
             Self::Environment(name) => f.write_str(name),
-            Self::File { file, line } => write!(f, "{file}:{line}"),
+            Self::File { file, line, column } => write!(f, "{file}:{line}:{column}"),
             Self::Flag => f.write_str("command line"),
+            Self::Share(total) => write!(f, "share of {total}"),
         }
     }
+}
+
+/// What a value is set for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Scope {
+    /// One pool beside `default`, by its name.
+    Pool(String),
+    /// One route, by its place in the file.
+    Route(usize),
+    /// The router, and pools and routes that do not say otherwise.
+    Router,
+}
+
+impl Scope {
+    /// The setting that `key` means here.
+    pub(super) fn find(&self, key: &str) -> Option<&'static Setting> {
+        match self {
+            Self::Router => find(key),
+            Self::Pool(_) if key.starts_with("timeouts.") => find(key).filter(|it| is_of_pool(it)),
+            Self::Pool(_) => find(&format!("pool.{key}")),
+            Self::Route(_) => {
+                let own = ROUTE.iter().find(|setting| setting.name == key);
+                own.or_else(|| find(key).filter(|it| is_of_request(it)))
+            }
+        }
+    }
+
+    /// The keys that are legal here.
+    fn keys(&self) -> Vec<&'static str> {
+        let all = SETTINGS.iter().map(|setting| setting.name);
+        match self {
+            Self::Router => all.collect(),
+            Self::Pool(_) => {
+                let key = |name: &'static str| name.strip_prefix("pool.").unwrap_or(name);
+                all.map(key).filter(|key| self.find(key).is_some()).collect()
+            }
+            Self::Route(_) => {
+                let own = ROUTE.iter().map(|setting| setting.name);
+                own.chain(all.filter(|name| self.find(name).is_some())).collect()
+            }
+        }
+    }
+
+    /// What a setting is called here: `pools.shop.slots`.
+    pub(super) fn name(&self, key: &str) -> String {
+        match self {
+            Self::Router => key.to_owned(),
+            Self::Pool(pool) => {
+                format!("pools.{pool}.{}", key.strip_prefix("pool.").unwrap_or(key))
+            }
+            Self::Route(_) => format!("route.{key}"),
+        }
+    }
+}
+
+/// Whether each pool can have its own value of a setting.
+pub(super) fn is_of_pool(setting: &Setting) -> bool {
+    setting.name.starts_with("pool.") || setting.name == QUEUE_TIMEOUT || is_of_request(setting)
+}
+
+/// Whether a time-out is one that each route can have of its own.
+pub(super) fn is_of_request(setting: &Setting) -> bool {
+    PATIENCE.contains(&setting.name)
 }
 
 /// What has been set so far, the strongest layer last.
 #[derive(Debug, Default)]
 pub(super) struct Layers {
-    set: BTreeMap<&'static str, (String, Origin)>,
+    set: BTreeMap<(Scope, &'static str), (String, Origin)>,
+    /// Pools beside `default`, and where each is first named.
+    pub(super) pools: BTreeMap<String, Origin>,
+    /// Where each route begins, and its pools by weight if it has several.
+    pub(super) routes: Vec<(Origin, Vec<Weight>)>,
     pub(super) errors: Vec<SettingsError>,
     pub(super) warnings: Vec<String>,
 }
 
+/// One of several pools of a route, as it was written.
+#[derive(Debug)]
+pub(super) struct Weight {
+    pub(super) pool: String,
+    pub(super) text: String,
+    pub(super) origin: Origin,
+}
+
 impl Layers {
     /// The text of a setting and who set it, if anybody did.
-    pub(super) fn get(&self, name: &str) -> Option<&(String, Origin)> {
-        self.set.get(name)
+    pub(super) fn get(&self, scope: &Scope, name: &'static str) -> Option<&(String, Origin)> {
+        self.set.get(&(scope.clone(), name))
     }
 
-    /// Adds the settings file, `text` read from `file`.
-    pub(super) fn add_file(&mut self, file: &str, text: &str) {
-        let table = match DeTable::parse(text) {
-            Ok(table) => table,
-            Err(error) => {
-                self.errors.push(SettingsError::FileSyntax {
-                    file: file.to_owned(),
-                    line: line_of(text, error.span().map_or(0, |span| span.start)),
-                    message: error.message().to_owned(),
-                });
-                return;
+    /// Sets `key`, over whoever has set it before.
+    pub(super) fn set(&mut self, scope: &Scope, key: &str, text: String, origin: Origin) {
+        match scope.find(key) {
+            Some(setting) => {
+                self.set.insert((scope.clone(), setting.name), (text, origin));
             }
-        };
-        let mut entries = Vec::new();
-        for (key, value) in table.get_ref() {
-            match value.get_ref() {
-                DeValue::Table(section) if !section.is_empty() || is_section(key.get_ref()) => {
-                    entries.extend(section.iter().map(|(inner, value)| {
-                        (
-                            inner.span().start,
-                            format!("{}.{}", key.get_ref(), inner.get_ref()),
-                            value,
-                        )
-                    }));
-                }
-                DeValue::Table(_)
-                | DeValue::String(_)
-                | DeValue::Integer(_)
-                | DeValue::Float(_)
-                | DeValue::Boolean(_)
-                | DeValue::Datetime(_)
-                | DeValue::Array(_) => {
-                    entries.push((key.span().start, key.get_ref().to_string(), value));
-                }
-            }
-        }
-        // Faults are reported in the order of the lines.
-        entries.sort_by_key(|(offset, ..)| *offset);
-        for (offset, name, value) in entries {
-            self.add_entry(at(file, text, offset), &name, value.get_ref());
+            None => self.unknown(origin, scope, key),
         }
     }
 
@@ -119,43 +165,28 @@ impl Layers {
             }
         }
         for (setting, (_, name, value)) in strongest {
-            self.set.insert(setting, (value, Origin::Environment(name)));
+            self.set.insert((Scope::Router, setting), (value, Origin::Environment(name)));
         }
     }
 
     /// Adds flags, as pairs of a setting's name and its text.
     pub(super) fn add_flags(&mut self, flags: &[(&str, &str)]) {
         for (name, text) in flags {
-            match find(name) {
-                Some(setting) => {
-                    self.set.insert(setting.name, ((*text).to_owned(), Origin::Flag));
+            let named = name.strip_prefix("pools.").and_then(|rest| rest.split_once('.'));
+            let (scope, key) = match named {
+                Some((pool, key)) => {
+                    self.pools.entry(pool.to_owned()).or_insert(Origin::Flag);
+                    (Scope::Pool(pool.to_owned()), key)
                 }
-                None => self.unknown(Origin::Flag, name),
-            }
+                None => (Scope::Router, *name),
+            };
+            self.set(&scope, key, (*text).to_owned(), Origin::Flag);
         }
     }
 
-    fn add_entry(&mut self, origin: Origin, name: &str, value: &DeValue<'_>) {
-        let Some(setting) = find(name) else {
-            self.unknown(origin, name);
-            return;
-        };
-        match scalar(value) {
-            Some(text) => {
-                self.set.insert(setting.name, (text, origin));
-            }
-            None => self.errors.push(SettingsError::BadValue {
-                name: setting.name,
-                value: value.type_str().to_owned(),
-                origin,
-                allowed: "a string, a number, true or false".to_owned(),
-            }),
-        }
-    }
-
-    fn unknown(&mut self, place: Origin, name: &str) {
-        let meant = nearest(name, SETTINGS.iter().map(|setting| setting.name));
-        self.errors.push(SettingsError::UnknownName { place, name: name.to_owned(), meant });
+    pub(super) fn unknown(&mut self, place: Origin, scope: &Scope, key: &str) {
+        let meant = nearest(key, scope.keys().into_iter());
+        self.errors.push(SettingsError::UnknownName { place, name: scope.name(key), meant });
     }
 
     /// Which setting a variable is for, and how weak its name is; 0 is the strongest.
@@ -201,30 +232,4 @@ impl Layers {
 #[must_use]
 pub fn variable_of(setting: &Setting) -> String {
     format!("{PREFIX}{}", setting.name.replace('.', "_").to_ascii_uppercase())
-}
-
-fn is_section(name: &str) -> bool {
-    SETTINGS.iter().any(|s| s.name.split_once('.').is_some_and(|(section, _)| section == name))
-}
-
-fn at(file: &str, text: &str, offset: usize) -> Origin {
-    Origin::File { file: file.to_owned(), line: line_of(text, offset) }
-}
-
-fn line_of(text: &str, offset: usize) -> usize {
-    1 + text.bytes().take(offset).filter(|b| *b == b'\n').count()
-}
-
-/// The text of a value that is not a list, a table or a date.
-fn scalar(value: &DeValue<'_>) -> Option<String> {
-    match value {
-        DeValue::String(text) => Some(text.to_string()),
-        DeValue::Integer(number) if number.radix() == 10 => Some(number.as_str().to_owned()),
-        DeValue::Integer(number) => u64::from_str_radix(number.as_str(), number.radix())
-            .ok()
-            .map(|number| number.to_string()),
-        DeValue::Float(number) => Some(number.as_str().to_owned()),
-        DeValue::Boolean(flag) => Some(flag.to_string()),
-        DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => None,
-    }
 }

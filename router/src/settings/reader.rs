@@ -4,14 +4,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use dispatch_model::{Budget, Config, Limits, Matching, Scaling};
 use io_tokio::exchange::Patience;
 use io_tokio::networks::Networks;
+use io_tokio::pool::DEFAULT_POOL;
 
 use super::error::{SettingsError, SettingsErrors};
-use super::function::FunctionName;
-use super::layers::{Layers, Origin, variable_of};
-use super::table::{SETTINGS, Setting, find};
+use super::layers::{Layers, Origin, Scope};
+use super::table::{ROUTE, SETTINGS, Setting, find};
 use super::value::{Value, parse};
 use super::{
     AccessTarget, Aws, Callback, ClientLimits, Effective, Format, Https, Listen, Log, Recorder,
@@ -20,24 +19,30 @@ use super::{
 
 /// Turns texts into values. A bad one is noted and its default used, so that reading goes on.
 pub(super) struct Reader {
-    layers: Layers,
+    pub(super) layers: Layers,
+    /// Where a value is looked for: the first that has it counts.
+    scopes: Vec<Scope>,
 }
 
 impl Reader {
-    pub(super) const fn new(layers: Layers) -> Self {
-        Self { layers }
+    pub(super) fn new(layers: Layers) -> Self {
+        Self { layers, scopes: vec![Scope::Router] }
+    }
+
+    /// Reads something that is looked for in `scopes` first.
+    pub(super) fn within<T>(&mut self, scopes: &[Scope], read: impl FnOnce(&mut Self) -> T) -> T {
+        let outside = self.scopes.clone();
+        self.scopes.splice(0..0, scopes.iter().cloned());
+        let read = read(self);
+        self.scopes = outside;
+        read
     }
 
     pub(super) fn settings(mut self) -> Result<Settings, SettingsErrors> {
         let listen = self.listen();
-        let function = self.function();
-        let memory_mb = self.number("pool.memory_mb");
-        let price = self
-            .picodollars("pool.price_per_gb_second")
-            .map_or(0, |per_gb| per_gb.saturating_mul(memory_mb) / 1_024)
-            .max(1);
-        let pool = self.pool(price);
-        let patience = self.patience();
+        let aws = self.aws();
+        let pools = self.pools(&aws);
+        let routes = self.routes(&pools);
         let timeouts = self.timeouts();
         let limits = ClientLimits {
             head_bytes: self.size("limits.head_bytes"),
@@ -48,18 +53,23 @@ impl Reader {
         let log = self.log();
         let recorder = self.recorder();
         let callback = self.callback(&listen);
-        let aws = self.aws(function.as_ref());
         let workers = Some(self.size("workers")).filter(|threads| *threads > 0);
-        let effective = SETTINGS.iter().map(|setting| self.effective(setting)).collect();
+        let mut effective: Vec<_> =
+            SETTINGS.iter().map(|setting| self.effective(setting)).collect();
+        if let Some(pool) = pools.iter().find(|pool| pool.name == DEFAULT_POOL) {
+            // With its shares.
+            for value in &mut effective {
+                if let Some(own) = pool.effective.iter().find(|own| own.name == value.name) {
+                    *value = own.clone();
+                }
+            }
+        }
         let Layers { errors, warnings: notices, .. } = self.layers;
-        match (function, pool) {
-            (Some(function), Some(pool)) if errors.is_empty() => Ok(Settings {
+        if errors.is_empty() {
+            Ok(Settings {
                 listen,
-                function,
-                pool,
-                memory_mb,
-                price,
-                patience,
+                pools,
+                routes,
                 timeouts,
                 limits,
                 log,
@@ -69,8 +79,16 @@ impl Reader {
                 workers,
                 effective,
                 notices,
-            }),
-            _ => Err(SettingsErrors(errors)),
+            })
+        } else {
+            // What several pools inherit is wrong once.
+            let mut told = Vec::new();
+            for error in errors {
+                if !told.contains(&error) {
+                    told.push(error);
+                }
+            }
+            Err(SettingsErrors(told))
         }
     }
 
@@ -140,75 +158,7 @@ impl Reader {
         }
     }
 
-    fn function(&mut self) -> Option<FunctionName> {
-        const NAME: &str = "pool.function";
-        let Some(text) = self.text(NAME) else {
-            let setting = setting(NAME);
-            self.layers.errors.push(SettingsError::Missing {
-                name: NAME,
-                about: setting.about,
-                variable: variable_of(setting),
-            });
-            return None;
-        };
-        match FunctionName::parse(&text) {
-            Ok(function) => Some(function),
-            Err(why) => {
-                let allowed =
-                    format!("name, name:qualifier, account:function:name or an ARN, and {why}");
-                self.bad(NAME, allowed);
-                None
-            }
-        }
-    }
-
-    fn pool(&mut self, price: u64) -> Option<Config> {
-        let budget = self.picodollars("pool.budget_per_hour").map(|picodollars| Budget {
-            microdollars_per_hour: (picodollars / 1_000_000).max(1),
-            picodollars_per_instance_second: price,
-        });
-        let limits = Limits {
-            budget,
-            cold_start: self.optional_span("pool.cold_start"),
-            instance_count_multiplier: self.small("pool.instance_count_multiplier"),
-            instances_max: self.small("pool.instances_max"),
-            instances_min: self.small("pool.instances_min"),
-            invokes_burst: self.small("pool.invokes_burst"),
-            invokes_per_second: self.small("pool.invokes_per_second"),
-            linger: self.span("pool.linger"),
-            matching: match self.choice("pool.matching") {
-                "pack" => Matching::Pack,
-                _ => Matching::LeastOutstanding,
-            },
-            ping_interval: self.span("pool.ping_interval"),
-            ping_timeout: self.span("pool.ping_timeout"),
-            placement_margin: self.span("pool.placement_margin"),
-            queue_bytes_max: self.number("pool.queue_bytes"),
-            queue_len_max: self.small("pool.queue_length"),
-            queue_timeout: self.span("timeouts.queue"),
-            redispatch_max: u8::try_from(self.small("pool.redispatch")).unwrap_or(u8::MAX),
-            retry_repeatable: self.flag("pool.retry_repeatable"),
-            scaling: match self.choice("pool.scaling") {
-                "simple" => Scaling::Simple,
-                "ewma" => Scaling::Ewma,
-                _ => Scaling::Rule,
-            },
-            slots: self.small("pool.slots"),
-            start_timeout: self.span("pool.start_timeout"),
-            starts_unproven_max: self.small("pool.starts_unproven_max"),
-        };
-        if limits.instances_min > limits.instances_max {
-            self.conflict(&format!(
-                "pool.instances_min is {} and pool.instances_max is {}; the least must not exceed \
-                 the most",
-                limits.instances_min, limits.instances_max
-            ));
-            return None;
-        }
-        Config::new(limits).map_err(|error| self.conflict(&format!("pool: {error}"))).ok()
-    }
-
-    fn patience(&mut self) -> Patience {
+    pub(super) fn patience(&mut self) -> Patience {
         Patience {
             first_byte: self.span("timeouts.first_byte"),
             idle: self.span("timeouts.idle"),
@@ -293,7 +243,7 @@ impl Reader {
         }
     }
 
-    fn aws(&mut self, function: Option<&FunctionName>) -> Aws {
+    fn aws(&mut self) -> Aws {
         let endpoint = self.text("aws.endpoint");
         let is_url = |url: &str| {
             url.parse::<http::Uri>().is_ok_and(|uri| {
@@ -306,33 +256,33 @@ impl Reader {
                 "a URL such as https://lambda.eu-west-1.amazonaws.com".to_owned(),
             );
         }
-        let region = self.text("aws.region");
-        let arn_region = function.and_then(FunctionName::region);
-        if let (Some(region), Some(arn_region)) = (region.as_deref(), arn_region) {
-            // Stated for every program of the container, so the more special statement wins.
-            if region != arn_region {
-                self.layers.warnings.push(format!(
-                    "aws.region is {region} but the function's ARN says {arn_region}, which is used"
-                ));
+        Aws { endpoint, region: self.text("aws.region") }
+    }
+
+    pub(super) fn effective(&self, setting: &'static Setting) -> Effective {
+        self.found(setting).1
+    }
+
+    /// What is in force, and in which scope it was found.
+    fn found(&self, setting: &'static Setting) -> (Scope, Effective) {
+        let name = setting.name;
+        for scope in &self.scopes {
+            if let Some((text, origin)) = self.layers.get(scope, name) {
+                let (text, origin) = (text.clone(), origin.clone());
+                return (scope.clone(), Effective { name, text, origin });
             }
         }
-        Aws { endpoint, region: arn_region.map(str::to_owned).or(region) }
+        let text = setting.default.to_owned();
+        (Scope::Router, Effective { name, text, origin: Origin::Default })
     }
 
-    fn effective(&self, setting: &'static Setting) -> Effective {
-        let (text, origin) = match self.layers.get(setting.name) {
-            Some((text, origin)) => (text.clone(), origin.clone()),
-            None => (setting.default.to_owned(), Origin::Default),
-        };
-        Effective { name: setting.name, text, origin }
-    }
-
-    fn conflict(&mut self, what: &str) {
+    pub(super) fn conflict(&mut self, what: &str) {
         self.layers.errors.push(SettingsError::Conflict(what.to_owned()));
     }
 
-    fn bad(&mut self, name: &'static str, allowed: String) {
-        let Effective { text: value, origin, .. } = self.effective(setting(name));
+    pub(super) fn bad(&mut self, name: &'static str, allowed: String) {
+        let (scope, Effective { text: value, origin, .. }) = self.found(setting(name));
+        let name = scope.name(name);
         self.layers.errors.push(SettingsError::BadValue { name, value, origin, allowed });
     }
 
@@ -356,11 +306,11 @@ impl Reader {
         if let Some(Value::Address(address)) = self.value(name) { Some(address) } else { None }
     }
 
-    fn choice(&mut self, name: &'static str) -> &'static str {
+    pub(super) fn choice(&mut self, name: &'static str) -> &'static str {
         if let Some(Value::Choice(word)) = self.value(name) { word } else { "" }
     }
 
-    fn flag(&mut self, name: &'static str) -> bool {
+    pub(super) fn flag(&mut self, name: &'static str) -> bool {
         self.value(name) == Some(Value::Flag(true))
     }
 
@@ -368,11 +318,11 @@ impl Reader {
         if self.choice(name) == "json" { Format::Json } else { Format::Text }
     }
 
-    fn number(&mut self, name: &'static str) -> u64 {
+    pub(super) fn number(&mut self, name: &'static str) -> u64 {
         if let Some(Value::Number(number)) = self.value(name) { number } else { 0 }
     }
 
-    fn small(&mut self, name: &'static str) -> u32 {
+    pub(super) fn small(&mut self, name: &'static str) -> u32 {
         u32::try_from(self.number(name)).unwrap_or(u32::MAX)
     }
 
@@ -380,25 +330,27 @@ impl Reader {
         usize::try_from(self.number(name)).unwrap_or(usize::MAX)
     }
 
-    fn picodollars(&mut self, name: &'static str) -> Option<u64> {
+    pub(super) fn picodollars(&mut self, name: &'static str) -> Option<u64> {
         if let Some(Value::Picodollars(amount)) = self.value(name) { Some(amount) } else { None }
     }
 
-    fn optional_span(&mut self, name: &'static str) -> Option<Duration> {
+    pub(super) fn optional_span(&mut self, name: &'static str) -> Option<Duration> {
         if let Some(Value::Span(span)) = self.value(name) { Some(span) } else { None }
     }
 
-    fn span(&mut self, name: &'static str) -> Duration {
+    pub(super) fn span(&mut self, name: &'static str) -> Duration {
         self.optional_span(name).unwrap_or_default()
     }
 
-    fn text(&mut self, name: &'static str) -> Option<String> {
+    pub(super) fn text(&mut self, name: &'static str) -> Option<String> {
         if let Some(Value::Text(text)) = self.value(name) { Some(text) } else { None }
     }
 }
 
-fn setting(name: &'static str) -> &'static Setting {
-    find(name).expect("only names of the table are read, which the defaults' test shows")
+pub(super) fn setting(name: &'static str) -> &'static Setting {
+    find(name)
+        .or_else(|| ROUTE.iter().find(|it| it.name == name))
+        .expect("only names of the table are read, which the defaults' test shows")
 }
 
 /// A host name or an address, of which an IPv6 one has no brackets.

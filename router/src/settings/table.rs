@@ -130,6 +130,43 @@ pub const SETTINGS: &[Setting] = &[
         "networks whose X-Forwarded-* is believed: private (loopback included), none, or a list \
          such as 10.0.0.0/8,fd00::/8",
     ),
+    plain(
+        "routing.alias_header",
+        Kind::Text,
+        "",
+        "header in which a request may name the alias of a route, such as X-Lambda-Name; none when \
+         not set",
+    ),
+    plain(
+        "routing.alias_from",
+        Kind::Choice(&["trusted", "anyone"]),
+        "trusted",
+        "whose aliases are heard: of listen.trusted_proxies, or of anyone",
+    ),
+    plain(
+        "total.instances",
+        number(1, 1_000_000),
+        "",
+        "instances of all pools together, such as the account's concurrency; shared by pool.weight",
+    ),
+    plain(
+        "total.invokes_per_second",
+        number(1, 1_000_000),
+        "",
+        "rate of invokes of all pools together; shared by pool.weight",
+    ),
+    plain(
+        "total.queue_length",
+        number(1, 10_000_000),
+        "",
+        "requests that may wait in all pools together; shared by pool.weight",
+    ),
+    plain(
+        "total.queue_bytes",
+        bytes(1, 1 << 40),
+        "",
+        "memory that the waiting requests of all pools may hold; shared by pool.weight",
+    ),
     original(
         "pool.function",
         Kind::Text,
@@ -236,6 +273,12 @@ pub const SETTINGS: &[Setting] = &[
         Kind::Dollars,
         "0.0000166667",
         "dollars per GB-second, for the budget; 0.0000133334 on arm64",
+    ),
+    plain(
+        "pool.weight",
+        number(1, 1_000),
+        "1",
+        "how large the pool's share is of what [total] says, in proportion to others'",
     ),
     plain(
         "timeouts.head",
@@ -371,6 +414,26 @@ pub const SETTINGS: &[Setting] = &[
     },
     plain("workers", number(0, 1_024), "0", "threads that serve; 0 for one per core"),
 ];
+
+/// What a `[[route]]` has of its own.
+pub(super) const ROUTE: &[Setting] = &[
+    plain("host", Kind::Text, "", "host that requests are for, or *.example.com for all below it"),
+    plain("path", Kind::Text, "", "how their path begins, by whole segments"),
+    plain("alias", Kind::Text, "", "what they name in routing.alias_header"),
+    plain("pool", Kind::Text, "", "the pool that serves them"),
+];
+
+/// The time-outs that each route and each pool can have of its own.
+pub(super) const PATIENCE: &[&str] = &[
+    "timeouts.first_byte",
+    "timeouts.idle",
+    "timeouts.stream_idle",
+    "timeouts.total",
+    "timeouts.await_body",
+];
+
+/// The time-out that each pool can have of its own.
+pub(super) const QUEUE_TIMEOUT: &str = "timeouts.queue";
 
 const fn plain(
     name: &'static str,

@@ -13,6 +13,7 @@ mod protocols;
 mod raw_app;
 mod recorder;
 mod semantics;
+mod reload;
 mod shutdown;
 mod stage;
 mod timeouts;

@@ -41,6 +41,9 @@ async fn burst(stage: &Stage, count: u32) {
     for answer in requests.join_all().await {
         assert_eq!(answer.unwrap().status, 200);
     }
+    // A client may have its answer before the model has heard that it has.
+    let running = async || stage.router.metric("dispatch_running_requests").await;
+    until("the model has heard of all", async || running().await == 0.).await;
 }
 
 fn replayed(path: &Path) -> Replayed {

@@ -121,7 +121,7 @@ pub(crate) struct Router {
 }
 
 impl Router {
-    /// Starts it and waits until it is ready.
+    /// Starts it and waits until it is ready. A setting that begins with `--` is a flag.
     async fn start(lambda: &str, settings: &[&str]) -> Self {
         // A port that is free when it is chosen may be taken when it is used; then others are.
         for _ in 0..10 {
@@ -136,7 +136,10 @@ impl Router {
             let mut command = serve();
             command.args(["--function", "web"]);
             for setting in addresses.iter().map(String::as_str).chain(settings.iter().copied()) {
-                command.args(["--set", setting]);
+                match setting.starts_with("--") {
+                    true => command.arg(setting),
+                    false => command.args(["--set", setting]),
+                };
             }
             let mut child = command.spawn().unwrap();
             let log = Arc::default();
@@ -173,7 +176,9 @@ impl Router {
 
     /// How many requests have ended so.
     pub(crate) async fn ended(&self, status: u16, reason: &str) -> u32 {
-        let series = format!("dispatch_requests_total{{status=\"{status}\",reason=\"{reason}\"}} ");
+        let series = format!(
+            "dispatch_requests_total{{pool=\"default\",status=\"{status}\",reason=\"{reason}\"}} "
+        );
         let page = self.metrics().await;
         page.lines().find_map(|line| line.strip_prefix(&series)?.parse().ok()).unwrap_or(0)
     }

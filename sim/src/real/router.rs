@@ -8,8 +8,11 @@ use io_tokio::clock::{Clock, Step as WallStep};
 use io_tokio::driver::PoolSettings;
 use io_tokio::exchange::EdgeSettings;
 use io_tokio::observe::{Blind, Observer};
+use io_tokio::pool::DEFAULT_POOL;
 use io_tokio::recording::{Origin, Step};
-use io_tokio::running::{Parts, Running};
+use io_tokio::routes::Routes;
+use io_tokio::running::{Parts, PoolParts, Running, Share};
+use io_tokio::split::Split;
 use tokio::sync::mpsc;
 
 use crate::oracle::Oracle;
@@ -38,19 +41,23 @@ pub(super) async fn run(world: Arc<World>) -> turmoil::Result {
         clients: vec![(clients, None)],
         instances: vec![(instances, None)],
         clock,
-        config: world.config,
-        pool: PoolSettings {
-            name: "default".to_owned(),
-            function: "simulated".to_owned(),
-            callback_url: format!("http://{ROUTER}:{}", super::INSTANCES_PORT),
-            pins: Vec::new(),
-            seed,
-            chance: Chance::Seeded(Prng::new(seed ^ NAMES)),
-        },
+        pools: vec![PoolParts {
+            config: world.config,
+            settings: PoolSettings {
+                name: DEFAULT_POOL.to_owned(),
+                function: "simulated".to_owned(),
+                callback_url: format!("http://{ROUTER}:{}", super::INSTANCES_PORT),
+                pins: Vec::new(),
+                seed,
+                chance: Chance::Seeded(Prng::new(seed ^ NAMES)),
+            },
+            invoker: Arc::new(Aws(Arc::clone(&world))),
+            access: Arc::new(Blind),
+            observer: Books::new(Arc::clone(&world)),
+        }],
+        routes: Routes::all_to(Split::all_to(Share::of_default_pool())),
         edge: EdgeSettings { boot: life, ..EdgeSettings::default() },
-        invoker: Arc::new(Aws(Arc::clone(&world))),
         access: Arc::new(Blind),
-        observer: Books::new(Arc::clone(&world)),
     });
     {
         let mut state = world.state();
@@ -64,7 +71,7 @@ pub(super) async fn run(world: Arc<World>) -> turmoil::Result {
         match orders.recv().await {
             Some(Order::Drain(drain)) => break drain,
             Some(Order::Limits { instances_min, instances_max }) => {
-                running.limit_instances(instances_min, instances_max);
+                running.limit_instances(DEFAULT_POOL, instances_min, instances_max);
             }
             None => return Ok(()),
         }
