@@ -34,7 +34,6 @@ use io_tokio::headers::strip_hop_by_hop;
 use io_tokio::interim::INTERIM_MAX;
 use io_tokio::net::Connector;
 use io_tokio::stream_body::{SendError, send_body};
-
 use tokio::sync::mpsc;
 use tokio::time::Sleep;
 
@@ -270,13 +269,14 @@ fn content_length(headers: &HeaderMap) -> Option<u64> {
 }
 
 /// The app's headers as the router is to see them.
-fn router_headers(headers: &HeaderMap) -> HeaderMap {
+pub(crate) fn router_headers(headers: &HeaderMap) -> HeaderMap {
     let stripped = strip_hop_by_hop(headers);
-    if !stripped.contains_key(ERROR_HEADER) {
+    // Such names are ours to say; a new map, because removing would change the order.
+    let is_ours = |name: &HeaderName| name.as_str().starts_with("lambda-dispatch-");
+    if !stripped.keys().any(is_ours) {
         return stripped;
     }
-    // It is ours to say; a new map, because removing would change the order.
-    let kept = stripped.iter().filter(|(name, _)| **name != ERROR_HEADER);
+    let kept = stripped.iter().filter(|(name, _)| !is_ours(name));
     kept.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
@@ -371,7 +371,9 @@ mod tests {
     #[test]
     fn the_app_cannot_speak_in_our_name() {
         let mut headers = HeaderMap::new();
-        for (name, value) in [("a", "1"), ("lambda-dispatch-error", "x"), ("b", "2"), ("c", "3")] {
+        let switched = ("lambda-dispatch-switched", "x");
+        let error = ("lambda-dispatch-error", "x");
+        for (name, value) in [("a", "1"), error, switched, ("b", "2"), ("c", "3")] {
             headers.append(name, value.parse().unwrap());
         }
         let kept = router_headers(&headers);

@@ -8,12 +8,11 @@ use h2::{Reason, RecvStream};
 use http::header::{self, HeaderValue};
 use http::{HeaderMap, Method, Response, request};
 use hyper_util::rt::TokioIo;
-use io_tokio::headers::strip_hop_by_hop;
 use io_tokio::tunnel::{Passed, TunnelError, tunnel};
 use io_tokio::upgrade::{SWITCHED, WEBSOCKET, websocket_accept, websocket_key};
 
 use crate::app::ResponseBody;
-use crate::relay::{Ending, bad_gateway};
+use crate::relay::{Ending, bad_gateway, router_headers};
 
 /// What the app is asked for.
 #[derive(Debug)]
@@ -93,7 +92,7 @@ impl Upgrade {
         if !is(switched, self.protocol.as_bytes()) {
             return None;
         }
-        let mut kept = strip_hop_by_hop(headers);
+        let mut kept = router_headers(headers);
         kept.remove(header::CONTENT_LENGTH);
         if let Some(proof) = &self.proof {
             let given = kept.remove(header::SEC_WEBSOCKET_ACCEPT)?;

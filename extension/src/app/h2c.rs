@@ -63,7 +63,11 @@ impl<C: Connector> H2c<C> {
                 Err(failed) => failed,
             };
             match failed.take_message() {
-                Some(unsent) if !is_fresh => request = unsent,
+                Some(unsent) if !is_fresh => {
+                    // It has ended, though that may not show yet.
+                    self.connections.lock().await.current = None;
+                    request = unsent;
+                }
                 Some(_) => return Err(AppError::Unprocessed(failed.into_error())),
                 None => {
                     let error = failed.into_error();
