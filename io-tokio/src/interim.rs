@@ -6,10 +6,11 @@
 //! - hyper serves one request of a connection at a time, and begins one only when the response
 //!   before is complete in its buffer. While it waits for a response it adds nothing to that but
 //!   its own 100 Continue.
-//! - It asks the connection to flush only when it has handed over all of its buffer. At that moment,
-//!   and only then, the first byte of an interim response is written.
-//! - Before a final response is given to hyper, what has not begun is discarded; what has begun is
-//!   finished before any other byte.
+//! - It asks the connection to flush only when it has handed over all of its buffer. At that moment
+//!   interim responses are written.
+//! - What is left of them when the final response is given to hyper is written before any other
+//!   byte if there was such a moment since the request began; else the response before may still be
+//!   in hyper's buffer, and they are discarded.
 //!
 //! HTTP/2 clients get none: hyper's server has no way to send them there either, and their streams
 //! are its own.
@@ -30,18 +31,26 @@ pub(crate) struct Interim(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// What is to be written.
-    bytes: Vec<u8>,
-    /// How much of it has been.
+    /// What goes before any byte of hyper's.
+    first: Vec<u8>,
+    /// How much of that has been written.
     written: usize,
-    /// How many the request at hand has had.
+    /// What the request at hand has had, and is not yet among the first.
+    hints: Vec<u8>,
+    /// How many it has had.
     count: usize,
+    /// Since it began, all that hyper had has been written.
+    flushed: bool,
 }
 
 impl Interim {
     /// A request is served from now on, until what this returns is dropped.
     pub(crate) fn begin(&self) -> Hints {
-        self.lock().count = 0;
+        let mut state = self.lock();
+        state.hints.clear();
+        state.count = 0;
+        state.flushed = false;
+        drop(state);
         Hints(self.clone())
     }
 
@@ -67,23 +76,26 @@ impl Hints {
         let status = response.status();
         let reason = status.canonical_reason().unwrap_or("Interim");
         let line = format!("HTTP/1.1 {} {reason}\r\n", status.as_u16());
-        state.bytes.extend_from_slice(line.as_bytes());
+        state.hints.extend_from_slice(line.as_bytes());
         for (name, value) in &response_headers(response.headers()) {
-            state.bytes.extend_from_slice(name.as_str().as_bytes());
-            state.bytes.extend_from_slice(b": ");
-            state.bytes.extend_from_slice(value.as_bytes());
-            state.bytes.extend_from_slice(b"\r\n");
+            state.hints.extend_from_slice(name.as_str().as_bytes());
+            state.hints.extend_from_slice(b": ");
+            state.hints.extend_from_slice(value.as_bytes());
+            state.hints.extend_from_slice(b"\r\n");
         }
-        state.bytes.extend_from_slice(b"\r\n");
+        state.hints.extend_from_slice(b"\r\n");
     }
 }
 
-/// The final response is next: what has not begun comes too late.
+/// The final response is next.
 impl Drop for Hints {
     fn drop(&mut self) {
         let mut state = self.0.lock();
-        if state.written == 0 {
-            state.bytes.clear();
+        let State { first, hints, flushed, .. } = &mut *state;
+        if *flushed {
+            first.append(hints);
+        } else {
+            hints.clear();
         }
     }
 }
@@ -100,22 +112,23 @@ impl<S: AsyncWrite + Unpin> WithInterim<S> {
         Self { io, interim }
     }
 
-    /// Writes what is there of interim responses; of those that have not begun only if `begins`.
-    fn poll_interim(&mut self, cx: &mut Context<'_>, begins: bool) -> Poll<io::Result<()>> {
+    /// Writes what goes first, and all the rest if hyper's buffer is empty.
+    fn poll_interim(&mut self, cx: &mut Context<'_>, is_empty: bool) -> Poll<io::Result<()>> {
         let mut state = self.interim.lock();
-        while state.written < state.bytes.len() && (begins || state.written > 0) {
-            let State { bytes, written, .. } = &mut *state;
-            let rest = bytes.get(*written..).unwrap_or_default();
+        let State { first, written, hints, flushed, .. } = &mut *state;
+        if is_empty {
+            *flushed = true;
+            first.append(hints);
+        }
+        while let Some(rest) = first.get(*written..).filter(|rest| !rest.is_empty()) {
             let count = ready!(Pin::new(&mut self.io).poll_write(cx, rest))?;
             if count == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             *written += count;
         }
-        if state.written > 0 {
-            state.bytes.clear();
-            state.written = 0;
-        }
+        first.clear();
+        *written = 0;
         Poll::Ready(Ok(()))
     }
 }
@@ -188,7 +201,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn hint_begins_only_where_hyper_flushes() {
+    async fn hint_begins_where_hyper_flushes() {
         let (near, client) = duplex(1024);
         let interim = Interim::default();
         let mut io = WithInterim::new(near, interim.clone());
@@ -204,7 +217,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn hint_that_is_late_is_discarded_and_one_that_has_begun_is_finished() {
+    async fn hint_that_could_be_out_of_step_is_discarded_and_one_that_has_begun_is_finished() {
         let (near, mut client) = duplex(8);
         let interim = Interim::default();
         let mut io = WithInterim::new(near, interim.clone());
@@ -229,6 +242,49 @@ mod tests {
         drop(io);
         let text = read.await.unwrap();
         assert_eq!(text, "HTTP/1.1 103 Early Hints\r\nlink: a\r\n\r\n[final]");
+    }
+
+    #[tokio::test]
+    async fn hint_that_comes_together_with_the_response_precedes_it() {
+        let (near, client) = duplex(1024);
+        let interim = Interim::default();
+        let mut io = WithInterim::new(near, interim.clone());
+        for _ in 0..2 {
+            let hints = interim.begin();
+            io.write_all(b"[before]").await.unwrap();
+            io.flush().await.unwrap();
+            hints.send(&hint("a"));
+            drop(hints);
+            io.write_all(b"[final]").await.unwrap();
+        }
+        let text = all(io, client).await;
+        let one = "[before]HTTP/1.1 103 Early Hints\r\nlink: a\r\n\r\n[final]";
+        assert_eq!(text, one.repeat(2));
+    }
+
+    #[tokio::test]
+    async fn hint_of_the_next_request_waits_for_the_response_before() {
+        let (near, mut client) = duplex(8);
+        let interim = Interim::default();
+        let mut io = WithInterim::new(near, interim.clone());
+        let hints = interim.begin();
+        io.flush().await.unwrap();
+        hints.send(&hint("a"));
+        drop(hints);
+        let next = interim.begin();
+        next.send(&hint("b"));
+        let read = tokio::spawn(async move {
+            let mut text = String::new();
+            client.read_to_string(&mut text).await.unwrap();
+            text
+        });
+        io.write_all(b"[a]").await.unwrap();
+        io.flush().await.unwrap();
+        drop(next);
+        io.write_all(b"[b]").await.unwrap();
+        drop(io);
+        let of = |name| format!("HTTP/1.1 103 Early Hints\r\nlink: {name}\r\n\r\n[{name}]");
+        assert_eq!(read.await.unwrap(), of("a") + &of("b"));
     }
 
     #[tokio::test]
