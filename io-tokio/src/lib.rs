@@ -65,3 +65,4 @@ pub mod tls;
 pub mod tunnel;
 pub mod upgrade;
 mod upload;
+pub mod wire_v1;

@@ -1,0 +1,2 @@
+//! The original's wire.
+pub mod head;
