@@ -17,13 +17,22 @@ use crate::stream_body::StreamBody;
 pub struct Raw {
     first: Bytes,
     stream: StreamBody,
+    /// What is left of a length that the head has named.
+    left: Option<u64>,
 }
 
 impl Raw {
     /// `first`, then the data of `stream`.
     #[must_use]
     pub fn new(first: Bytes, stream: RecvStream) -> Self {
-        Self { first, stream: StreamBody::new(stream, None) }
+        Self { first, stream: StreamBody::new(stream, None), left: None }
+    }
+
+    /// The same, which counts as ended once there were `length` bytes: the original ends a stream
+    /// some time after its last byte.
+    #[must_use]
+    pub fn of_length(self, length: Option<u64>) -> Self {
+        Self { left: length, ..self }
     }
 }
 
@@ -35,15 +44,20 @@ impl Body for Raw {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
-        if !self.first.is_empty() {
-            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.first)))));
+        let frame = if self.first.is_empty() {
+            let frame = ready!(Pin::new(&mut self.stream).poll_frame(cx));
+            frame.filter(|frame| !frame.as_ref().is_ok_and(Frame::is_trailers))
+        } else {
+            Some(Ok(Frame::data(std::mem::take(&mut self.first))))
+        };
+        if let (Some(left), Some(Ok(frame))) = (&mut self.left, &frame) {
+            *left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len) as u64);
         }
-        let frame = ready!(Pin::new(&mut self.stream).poll_frame(cx));
-        Poll::Ready(frame.filter(|frame| !frame.as_ref().is_ok_and(Frame::is_trailers)))
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.first.is_empty() && self.stream.is_end_stream()
+        self.left == Some(0) || self.first.is_empty() && self.stream.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -28,7 +28,7 @@ use bytes::Bytes;
 use dispatch_model::{Input, InstanceId};
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, header};
 use http_body::Body;
 use http_body_util::BodyExt;
 use tokio::io::DuplexStream;
@@ -300,32 +300,33 @@ async fn receive(mut up: RecvStream, mut respond: SendResponse<Bytes>) -> Afterw
             respond.send_reset(Reason::INTERNAL_ERROR);
             return afterwards_of(&error);
         }
-        Err(Ok(Ok((_, rest)))) => return drain(&mut Raw::new(rest, up)).await,
+        Err(Ok(Ok((_, rest)))) => return drain(Raw::new(rest, up)).await,
         Err(Ok(Err(error))) => return afterwards_of(&error),
         Err(Err(_)) => return Afterwards::Spoilt,
     };
-    let mut body = Raw::new(rest, up);
+    let body = Raw::new(rest, up);
     let response = match read_response(&head) {
         Ok(response) => response,
         Err(error) => {
             tracing::warn!(%error, "an instance answered with a head that is no response");
             respond.send_reset(Reason::INTERNAL_ERROR);
-            return drain(&mut body).await;
+            return drain(body).await;
         }
     };
+    let length = response.headers().get(header::CONTENT_LENGTH);
+    let mut body = body.of_length(length.and_then(|length| length.to_str().ok()?.parse().ok()));
     let ends = body.is_end_stream();
-    let Ok(stream) = respond.send_response(response, ends) else {
-        respond.send_reset(Reason::INTERNAL_ERROR);
-        return drain(&mut body).await;
-    };
-    if ends {
-        return Afterwards::Sound;
+    match respond.send_response(response, ends) {
+        Ok(stream) if !ends => {
+            if let Err(SendError::Body(_)) = send_body(&mut body, stream).await {
+                return Afterwards::Spoilt;
+            }
+        }
+        Ok(_) => {}
+        Err(_) => respond.send_reset(Reason::INTERNAL_ERROR),
     }
-    match send_body(&mut body, stream).await {
-        Ok(_) => Afterwards::Sound,
-        Err(SendError::Body(_)) => Afterwards::Spoilt,
-        Err(_) => drain(&mut body).await,
-    }
+    // Up to the end of the stream, which may come after that of the body.
+    drain(body).await
 }
 
 const fn afterwards_of(error: &NoHead) -> Afterwards {
@@ -337,7 +338,7 @@ const fn afterwards_of(error: &NoHead) -> Afterwards {
 }
 
 /// Reads on until the end: a reset would end all that the instance does.
-async fn drain(body: &mut Raw) -> Afterwards {
+async fn drain(mut body: Raw) -> Afterwards {
     let reading = async {
         let mut bytes = 0;
         while let Some(frame) = body.frame().await {

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test a panic is a failure, which is what is wanted")]
 
 mod any_certificate;
+mod life;
 mod original;
 mod requests;
 mod stage;

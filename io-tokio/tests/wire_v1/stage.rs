@@ -94,7 +94,8 @@ pub(crate) struct Plan {
     pub(crate) tls: bool,
     /// Where extensions may come from.
     pub(crate) allowed: Option<Networks>,
-    pub(crate) start_timeout: Duration,
+    /// Whether instances are pinged often.
+    pub(crate) pings: bool,
 }
 
 impl Default for Plan {
@@ -106,7 +107,7 @@ impl Default for Plan {
             by_hand: false,
             tls: false,
             allowed: Some(Networks::none().and_loopback()),
-            start_timeout: Duration::from_secs(30),
+            pings: false,
         }
     }
 }
@@ -129,12 +130,12 @@ impl Stage {
         let (calls_sent, calls) = mpsc::unbounded_channel();
         let (hand, by_hand) = mpsc::unbounded_channel();
         let (end, ended) = mpsc::unbounded_channel();
-        let limits = Limits {
-            slots: plan.slots,
-            instances_max: plan.instances,
-            start_timeout: plan.start_timeout,
-            ..Limits::default()
-        };
+        let mut limits =
+            Limits { slots: plan.slots, instances_max: plan.instances, ..Limits::default() };
+        if plan.pings {
+            limits.ping_interval = Duration::from_millis(200);
+            limits.ping_timeout = Duration::from_millis(500);
+        }
         let scheme = if plan.tls { "https" } else { "http" };
         let identity = plan.tls.then(|| RouterIdentity::generate().unwrap());
         let log = Log::default();
