@@ -17,8 +17,9 @@ use io_tokio::attach::{self, AttachError, Hello};
 use io_tokio::clock::Clock;
 use io_tokio::lifecycle_driver::Inputs;
 use io_tokio::net::{Connector, Io};
-use io_tokio::payload::{CheckedOffer, V1Offer};
+use io_tokio::payload::CheckedOffer;
 use io_tokio::tls;
+use io_tokio::wire_v1::offer::V1Offer;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 

@@ -25,8 +25,8 @@ use io_tokio::chance::Chance;
 use io_tokio::clock::Clock;
 use io_tokio::lifecycle_driver::Inputs;
 use io_tokio::net::{Connector, Io};
-use io_tokio::payload::V1Offer;
-use io_tokio::tls;
+use io_tokio::wire_v1::any_certificate;
+use io_tokio::wire_v1::offer::V1Offer;
 use tokio::sync::{OnceCell, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
@@ -77,7 +77,7 @@ pub(crate) async fn run<C: Connector>(mut session: Session<C>, offer: V1Offer) -
     let secured = tokio::select! {
         biased;
         () = dropped(&mut session.orders) => return LinkEnd::Lost,
-        secured = tls::dial_v1(io) => secured,
+        secured = any_certificate::dial(io) => secured,
     };
     match secured {
         Ok(io) => serve(session, &offer, io).await,

@@ -119,7 +119,7 @@ pub type Exporter = [u8; 32];
 /// The cryptography of this one link: both ends are ours, so there is nothing to negotiate.
 ///
 /// Naming only what is used keeps the rest of ring out of the extension's binary.
-fn link_provider() -> Arc<CryptoProvider> {
+pub(crate) fn link_provider() -> Arc<CryptoProvider> {
     Arc::new(CryptoProvider {
         cipher_suites: vec![
             cipher_suite::TLS13_AES_128_GCM_SHA256,
@@ -198,80 +198,6 @@ pub(crate) fn is_v1<S>(stream: &server::TlsStream<S>) -> bool {
 
 fn require_protocol(agreed: Option<&[u8]>) -> Result<(), TlsError> {
     if agreed == Some(PROTOCOL.as_bytes()) { Ok(()) } else { Err(TlsError::Protocol) }
-}
-
-/// Speaks TLS with a router of the original, whose certificate proves nothing: its key is in a
-/// public image. This keeps out who only listens, and nobody else.
-///
-/// # Errors
-///
-/// The handshake failed. How long it may take is the caller's decision.
-pub async fn dial_v1<S: Io>(io: S) -> Result<client::TlsStream<S>, TlsError> {
-    let mut config = ClientConfig::builder_with_provider(link_provider())
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .map_err(TlsError::Rustls)?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AnyCertificate))
-        .with_no_client_auth();
-    config.alpn_protocols = vec![V1_PROTOCOL.to_vec()];
-    config.resumption = rustls::client::Resumption::disabled();
-    config.enable_sni = false;
-    let name = ServerName::try_from(SERVER_NAME).expect("the constant is a valid name");
-    let stream = TlsConnector::from(Arc::new(config))
-        .connect(name, io)
-        .await
-        .map_err(TlsError::Handshake)?;
-    match stream.get_ref().1.alpn_protocol() {
-        Some(V1_PROTOCOL) => Ok(stream),
-        Some(_) | None => Err(TlsError::Protocol),
-    }
-}
-
-/// Accepts every server.
-#[derive(Debug)]
-struct AnyCertificate;
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _certificate: &CertificateDer<'_>,
-        _signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(rustls::Error::General("only TLS 1.3 is spoken on this link".to_owned()))
-    }
-
-    /// A certificate that proves nothing has no key to prove.
-    fn verify_tls13_signature(
-        &self,
-        _message: &[u8],
-        _certificate: &CertificateDer<'_>,
-        _signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![
-            SignatureScheme::RSA_PSS_SHA256,
-            SignatureScheme::RSA_PSS_SHA384,
-            SignatureScheme::RSA_PSS_SHA512,
-            SignatureScheme::ECDSA_NISTP256_SHA256,
-            SignatureScheme::ECDSA_NISTP384_SHA384,
-            SignatureScheme::ED25519,
-        ]
-    }
 }
 
 /// Accepts a server that holds the key of one of the pinned certificates.
@@ -407,9 +333,9 @@ fn sha256(bytes: &[u8]) -> [u8; 32] {
 }
 
 /// In the certificate for form's sake; what counts is the pin.
-const SERVER_NAME: &str = "lambda-dispatch.invalid";
+pub(crate) const SERVER_NAME: &str = "lambda-dispatch.invalid";
 /// HTTP/2 as the original speaks it. No client can agree on it unless it is offered.
-const V1_PROTOCOL: &[u8] = b"h2";
+pub(crate) const V1_PROTOCOL: &[u8] = b"h2";
 const EXPORTER_LABEL: &[u8] = b"EXPORTER-lambda-dispatch-attach";
 
 #[cfg(test)]

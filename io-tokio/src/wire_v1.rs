@@ -37,9 +37,11 @@
 //! is a bridge between this wire and [our own](crate::attach): the model, the exchange and the relay
 //! to the app do not know which is in use.
 
+pub mod any_certificate;
 pub mod body;
 pub(crate) mod first_bytes;
 pub mod head;
 mod instance;
 mod link;
+pub mod offer;
 pub mod router;

@@ -13,7 +13,9 @@ use http_body::Body;
 use http_body_util::BodyExt;
 use io_tokio::stream_body::send_body;
 use io_tokio::wire_v1::body::{NoHead, Raw, read_head};
-use io_tokio::wire_v1::head::{BadHead, REQUEST_BYTES_MAX, is_goaway, read_request, write_response};
+use io_tokio::wire_v1::head::{
+    BadHead, REQUEST_BYTES_MAX, is_goaway, read_request, write_response,
+};
 use tokio::time::timeout;
 
 use super::Link;
@@ -198,9 +200,10 @@ fn end(mut up: SendStream<Bytes>) {
 /// Answers a request that is none.
 fn refuse(up: &mut SendStream<Bytes>, error: BadHead) {
     tracing::warn!(%error, "the router sent a request that is none");
-    let status = match error {
-        BadHead::TooLong => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-        _ => StatusCode::BAD_REQUEST,
+    let status = if error == BadHead::TooLong {
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+    } else {
+        StatusCode::BAD_REQUEST
     };
     answer(up, status, "The request is malformed.\n");
 }

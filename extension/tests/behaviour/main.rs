@@ -13,3 +13,4 @@ mod relaying;
 mod router;
 mod stage;
 mod wire_v1;
+mod wire_v1_both;

@@ -234,9 +234,8 @@ impl Open {
             early = channel.up.data() => {
                 tracing::debug!(instance = self.0.name, ?early, "a waiting channel ended");
                 handed.close();
-                match handed.try_recv() {
-                    Ok(mut job) => job.respond.send_reset(Reason::REFUSED_STREAM),
-                    Err(_) => {}
+                if let Ok(mut job) = handed.try_recv() {
+                    job.respond.send_reset(Reason::REFUSED_STREAM);
                 }
                 return;
             }
