@@ -119,7 +119,7 @@ enum ListenError {
     Attach(#[from] AttachError),
     #[error("HTTP/2 did not begin: {0}")]
     Http2(h2::Error),
-    #[error("the original's wire is not accepted from this address; see wire.v1_networks")]
+    #[error("the original's wire is not accepted from this address; see listen.wire_v1")]
     NotAllowed,
     #[error("the claim was refused: {0:?}")]
     Refused(Refusal),

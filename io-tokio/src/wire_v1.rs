@@ -17,7 +17,7 @@
 //!
 //! It is HTTP/2 (prior knowledge without TLS, ALPN `h2` with it) with the extension as client. A
 //! channel carries one request; heads are text ([`head`]), bodies are raw, and the end of a stream
-//! is the end of a body. A body that is cut is a stream that is reset. The pings and closes are GETs
+//! is the end of a body. A body that is cut is a stream that is reset. Pings and closes are GETs
 //! whose body the original's extension ends only after the answer; its POSTs have a `host` that
 //! differs from `:authority`.
 //!
@@ -33,9 +33,12 @@
 //! target below `/_lambda_dispatch/`, and our extension obeys only the exact bytes that its router
 //! writes, with the ids of the instance and the channel.
 //!
-//! The router's half is in `router`, `instance` and `link`; the extension's is in that crate. Either
-//! is a bridge between this wire and [our own](crate::attach): the model, the exchange and the relay
-//! to the app do not know which is in use.
+//! The router's half is in `router`, `instance` and `link`, the extension's in that crate. Either
+//! is a bridge between this wire and [our own](crate::attach): the model, the exchange and the
+//! relay to the app do not know which is in use.
+//!
+//! The init-only invoke that the original's router sends after each start is answered by our
+//! extension on either wire; our router sends none.
 
 pub mod any_certificate;
 pub mod body;

@@ -202,7 +202,10 @@ impl Desk {
                 tokio::time::sleep(hold).await;
                 *self.posts.lock().unwrap() = Answer::Say(409);
                 respond.send_response(say(200), true).unwrap();
-                while releases {
+                if !releases {
+                    return;
+                }
+                loop {
                     tokio::time::sleep(Duration::from_millis(300)).await;
                     let parked: Vec<_> = self.parked.lock().unwrap().drain(..).collect();
                     parked.into_iter().for_each(|parked| release(id, parked));

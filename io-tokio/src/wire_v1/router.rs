@@ -60,7 +60,6 @@ impl V1 {
     pub(crate) async fn serve<S: Io>(self, io: S, place: OwnedSemaphorePermit) {
         let handshake = h2::server::Builder::new()
             .initial_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
             .max_concurrent_streams(STREAMS_MAX)
             .max_frame_size(FRAME_BYTES_MAX)
             .max_header_list_size(HEAD_BYTES_MAX)
@@ -75,7 +74,11 @@ impl V1 {
             let patience = if place.is_some() { HANDSHAKE_TIME } else { IDLE_TIME };
             tokio::select! {
                 biased;
-                () = visit.attached.notified(), if place.is_some() => place = None,
+                () = visit.attached.notified(), if place.is_some() => {
+                    // Until now all streams together had HTTP/2's 64 KiB.
+                    connection.set_target_window_size(CONNECTION_WINDOW);
+                    place = None;
+                }
                 accepted = connection.accept() => match accepted {
                     // Answered elsewhere, so that one write carries many answers.
                     Some(Ok((request, respond))) => {

@@ -297,6 +297,7 @@ async fn our_own_extensions_still_attach_on_the_same_port() {
     let (_, mut respond) = accepted.unwrap().unwrap();
     respond.send_response(http::Response::new(()), true).unwrap();
     tokio::select! {
+        biased;
         _ = connection.accept() => panic!("nothing else comes"),
         seen = read_until(&mut client, "\r\n\r\n") => assert!(seen.starts_with("HTTP/1.1 200")),
     }

@@ -6,9 +6,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use dispatch_model::Time;
 use h2::client::SendRequest;
 use h2::{RecvStream, SendStream};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
+use io_tokio::clock::Clock;
 use io_tokio::net::Io;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
@@ -102,7 +104,8 @@ struct Invoke {
     leaves: AtomicBool,
     in_flight: AtomicUsize,
     served: AtomicUsize,
-    active: std::sync::Mutex<Option<tokio::time::Instant>>,
+    active: std::sync::Mutex<Option<Time>>,
+    clock: Clock,
 }
 
 impl Original {
@@ -120,6 +123,7 @@ impl Original {
             in_flight: AtomicUsize::new(0),
             served: AtomicUsize::new(0),
             active: std::sync::Mutex::new(None),
+            clock: Clock::start(),
         });
         let pings = tokio::spawn(Arc::clone(&invoke).ping());
         let tasks: Vec<_> = (0..channels)
@@ -145,15 +149,12 @@ impl Invoke {
     async fn channel(self: Arc<Self>, id: String) {
         while !self.leaves() {
             let Some((mut up, mut down)) = self.post(&id).await else { break };
-            *self.active.lock().unwrap() = Some(tokio::time::Instant::now());
+            *self.active.lock().unwrap() = Some(self.clock.now());
             let Some((head, first)) = read_head(&mut up).await else { break };
-            let (method, target, headers) = match parse(&head) {
-                Some(parsed) => parsed,
-                None => {
-                    // Dropped without an answer.
-                    down.send_data(Bytes::new(), true).unwrap();
-                    continue;
-                }
+            let Some((method, target, headers)) = parse(&head) else {
+                // Dropped without an answer.
+                down.send_data(Bytes::new(), true).unwrap();
+                continue;
             };
             if target == "/_lambda_dispatch/goaway" {
                 down.send_data(Bytes::new(), true).unwrap();
@@ -163,7 +164,7 @@ impl Invoke {
             let _: http::Uri = format!("http://127.0.0.1:3001{target}").parse().unwrap();
             self.in_flight.fetch_add(1, Ordering::SeqCst);
             self.served.fetch_add(1, Ordering::SeqCst);
-            *self.active.lock().unwrap() = Some(tokio::time::Instant::now());
+            *self.active.lock().unwrap() = Some(self.clock.now());
             let (done, is_done) = oneshot::channel();
             let up = (!up.is_end_stream()).then_some(up);
             let head = String::from_utf8_lossy(&head).into_owned();
@@ -221,20 +222,24 @@ impl Invoke {
     }
 
     async fn ping(self: Arc<Self>) {
-        let started = tokio::time::Instant::now();
+        let started = self.clock.now();
         let mut last_ping = started;
         while !self.leaves() {
             tokio::time::sleep(Duration::from_millis(100)).await;
             let Behaviour { idle, deadline } = self.original.behaviour;
             let active = *self.active.lock().unwrap();
-            let is_idle = active.is_some_and(|at| at.elapsed() > idle)
+            let is_idle = active.is_some_and(|at| self.clock.now().saturating_since(at) > idle)
                 && self.in_flight.load(Ordering::SeqCst) == 0;
-            if is_idle || started.elapsed() + Duration::from_secs(15) > deadline {
+            if is_idle
+                || self.clock.now().saturating_since(started) + Duration::from_secs(15) > deadline
+            {
                 self.get("close").await;
                 break;
             }
-            if active.is_some() && last_ping.elapsed() > Duration::from_secs(5) {
-                last_ping = tokio::time::Instant::now();
+            if active.is_some()
+                && self.clock.now().saturating_since(last_ping) > Duration::from_secs(5)
+            {
+                last_ping = self.clock.now();
                 if self.get("ping").await != Some(StatusCode::OK) {
                     break;
                 }
