@@ -37,7 +37,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::body::{NoHead, Raw, read_head};
-use super::head::{self, RESPONSE_BYTES_MAX, read_response, write_request};
+use super::head::{self, read_response, write_request};
 use super::link::Link;
 use crate::pool::Pool;
 use crate::stream_body::{SendError, send_body};
@@ -282,7 +282,7 @@ async fn exchange(channel: Channel, job: Job) -> Afterwards {
 
 async fn receive(mut up: RecvStream, mut respond: SendResponse<Bytes>) -> Afterwards {
     let found = {
-        let mut head = pin!(read_head(&mut up, RESPONSE_BYTES_MAX));
+        let mut head = pin!(read_head(&mut up, RESPONSE_HEAD_MAX));
         tokio::select! {
             biased;
             found = &mut head => Ok(found),
@@ -297,10 +297,10 @@ async fn receive(mut up: RecvStream, mut respond: SendResponse<Bytes>) -> Afterw
         Ok(Err(error)) => {
             tracing::debug!(%error, "no response on a channel");
             respond.send_reset(Reason::INTERNAL_ERROR);
-            return afterwards_of(&error);
+            return after(&error, up).await;
         }
         Err(Ok(Ok((_, rest)))) => return drain(Raw::new(rest, up)).await,
-        Err(Ok(Err(error))) => return afterwards_of(&error),
+        Err(Ok(Err(error))) => return after(&error, up).await,
         Err(Err(_)) => return Afterwards::Spoilt,
     };
     let body = Raw::new(rest, up);
@@ -328,11 +328,13 @@ async fn receive(mut up: RecvStream, mut respond: SendResponse<Bytes>) -> Afterw
     drain(body).await
 }
 
-const fn afterwards_of(error: &NoHead) -> Afterwards {
+/// What a channel is good for that has given no head.
+async fn after(error: &NoHead, up: RecvStream) -> Afterwards {
     match error {
+        NoHead::Bad(_) => drain(Raw::new(Bytes::new(), up)).await,
         // So does the original's extension with a request that it cannot read, and comes back.
         NoHead::Ended => Afterwards::Sound,
-        NoHead::Bad(_) | NoHead::Broken(_) => Afterwards::Spoilt,
+        NoHead::Broken(_) => Afterwards::Spoilt,
     }
 }
 
@@ -389,6 +391,8 @@ pub(crate) async fn bridge(
     let Ok(mut connection) = handshake.await else { return instance.release() };
     let mut requests = JoinSet::new();
     let mut count = tokio::time::interval(REOPEN_TIME);
+    // Not at once, when some channels are still on their way.
+    count.reset();
     let mut before = None;
     loop {
         let leaves = tokio::select! {
@@ -440,6 +444,8 @@ const DRAIN_BYTES_MAX: usize = 16 << 20;
 /// For an instance to end its side of a channel that it was told to leave.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 const REOPEN_TIME: Duration = Duration::from_secs(5);
+/// The original's router reads 32 KiB; its extension writes whatever the app says.
+const RESPONSE_HEAD_MAX: usize = 128 << 10;
 
 const STREAM_WINDOW: u32 = 256 << 10;
 const CONNECTION_WINDOW: u32 = 16 << 20;

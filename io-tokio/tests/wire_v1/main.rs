@@ -5,6 +5,7 @@
 
 mod any_certificate;
 mod life;
+mod on_hyper;
 mod original;
 mod requests;
 mod stage;

@@ -209,7 +209,7 @@ async fn a_client_that_leaves_costs_no_instance() {
 
 #[tokio::test]
 async fn a_head_that_is_no_response_is_a_bad_gateway() {
-    let long = format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "a".repeat(33_000));
+    let long = format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "a".repeat(133_000));
     let mut stage = Stage::set(Plan { slots: 2, ..Plan::default() }).await;
     for wrong in [
         "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n",
@@ -228,6 +228,13 @@ async fn a_head_that_is_no_response_is_a_bad_gateway() {
         let seen = read_until(&mut client, "\r\n\r\n502 bad gateway\n").await;
         assert!(seen.starts_with("HTTP/1.1 502"), "{wrong:.40}: {seen}");
     }
+    assert!(stage.ended.try_recv().is_err(), "none of them has cost the instance");
+    // The original's router would have taken the end of this head for the body.
+    let mut client = stage.client(GET).await;
+    let head = format!("HTTP/1.1 200 OK\r\nx: {}\r\ncontent-length: 2\r\n\r\n", "a".repeat(40_000));
+    stage.call().await.write(head + "ok", true).await;
+    let seen = read_until(&mut client, "\r\n\r\nok").await;
+    assert!(seen.len() > 40_000 && seen.starts_with("HTTP/1.1 200 OK\r\nx: aaa"));
 }
 
 #[tokio::test]
