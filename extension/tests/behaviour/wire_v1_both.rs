@@ -17,7 +17,9 @@ use io_tokio::invoker::{Invoked, Invoker};
 use io_tokio::networks::Networks;
 use io_tokio::observe::Blind;
 use io_tokio::payload::InvokePayload;
-use io_tokio::running::{Parts, Running};
+use io_tokio::routes::Routes;
+use io_tokio::running::{Parts, PoolParts, Running, Share};
+use io_tokio::split::Split;
 use io_tokio::tls::RouterIdentity;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -58,19 +60,23 @@ async fn router() -> (Running, SocketAddr, mpsc::UnboundedReceiver<Vec<u8>>) {
         instances: vec![(instances, Some(identity.clone()))],
         wire_v1: Some(Networks::none().and_loopback()),
         clock: Clock::start(),
-        config: Config::new(limits).unwrap(),
-        pool: PoolSettings {
-            name: "default".into(),
-            function: "f".into(),
-            callback_url: format!("https://{control}"),
-            pins: vec![identity.pin()],
-            seed: 1,
-            chance: Chance::System,
-        },
+        pools: vec![PoolParts {
+            config: Config::new(limits).unwrap(),
+            settings: PoolSettings {
+                name: "default".into(),
+                function: "f".into(),
+                callback_url: format!("https://{control}"),
+                pins: vec![identity.pin()],
+                seed: 1,
+                chance: Chance::System,
+            },
+            invoker: Arc::new(Hand(hand)),
+            access: Arc::new(Blind),
+            observer: Blind,
+        }],
+        routes: Routes::all_to(Split::all_to(Share::of_default_pool())),
         edge: EdgeSettings::default(),
-        invoker: Arc::new(Hand(hand)),
         access: Arc::new(Blind),
-        observer: Blind,
     });
     (running, address, payloads)
 }

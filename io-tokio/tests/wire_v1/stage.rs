@@ -14,7 +14,9 @@ use io_tokio::invoker::{Invoked, Invoker};
 use io_tokio::networks::Networks;
 use io_tokio::observe::{Access, AccessLog, Blind};
 use io_tokio::payload::InvokePayload;
-use io_tokio::running::{Parts, Running};
+use io_tokio::routes::Routes;
+use io_tokio::running::{Parts, PoolParts, Running, Share};
+use io_tokio::split::Split;
 use io_tokio::tls::RouterIdentity;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -144,25 +146,29 @@ impl Stage {
             instances: vec![(instances, identity.clone())],
             wire_v1: plan.allowed,
             clock: Clock::start(),
-            config: Config::new(limits).unwrap(),
-            pool: PoolSettings {
-                name: "default".into(),
-                function: "f".into(),
-                callback_url: format!("{scheme}://{control}"),
-                pins: identity.iter().map(RouterIdentity::pin).collect(),
-                seed: 1,
-                chance: Chance::System,
-            },
+            pools: vec![PoolParts {
+                config: Config::new(limits).unwrap(),
+                settings: PoolSettings {
+                    name: "default".into(),
+                    function: "f".into(),
+                    callback_url: format!("{scheme}://{control}"),
+                    pins: identity.iter().map(RouterIdentity::pin).collect(),
+                    seed: 1,
+                    chance: Chance::System,
+                },
+                invoker: Arc::new(Originals {
+                    calls: calls_sent,
+                    by_hand: plan.by_hand.then_some(hand),
+                    ended: end,
+                    behaviour: plan.behaviour,
+                    tls: plan.tls,
+                }),
+                access: Arc::new(log.clone()),
+                observer: Blind,
+            }],
+            routes: Routes::all_to(Split::all_to(Share::of_default_pool())),
             edge: EdgeSettings::default(),
-            invoker: Arc::new(Originals {
-                calls: calls_sent,
-                by_hand: plan.by_hand.then_some(hand),
-                ended: end,
-                behaviour: plan.behaviour,
-                tls: plan.tls,
-            }),
             access: Arc::new(log.clone()),
-            observer: Blind,
         });
         Self { running: Some(running), clients: address, control, calls, by_hand, ended, log }
     }
@@ -181,7 +187,7 @@ impl Stage {
 
     /// Waits until the pool is in a state.
     pub(crate) async fn until(&self, what: &str, state: impl Fn(&Gauges) -> bool) {
-        let mut gauges = self.running.as_ref().unwrap().gauges();
+        let mut gauges = self.running.as_ref().unwrap().gauges("default").unwrap();
         soon(what, gauges.wait_for(|(gauges, _)| state(gauges))).await.unwrap();
     }
 
