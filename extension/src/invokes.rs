@@ -15,7 +15,7 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 
 use crate::lambda_api::{Failure, LambdaApi, LambdaApiError, NextInvoke};
-use crate::session::Attachment;
+use crate::session::{Attachment, Offer};
 use crate::settings::Settings;
 
 /// What may be asked of the task. The sender's end ends it, when all before is done.
@@ -136,7 +136,11 @@ impl<C: Connector> Invokes<C> {
         if self.settings.force_deadline.is_some() && is_older(&payload.sent_time, now) {
             return Ok(Ask::Stale);
         }
-        let offer = payload.offer(now, self.settings.plaintext)?;
+        let offer = if payload.v2.is_none() && self.settings.wire_v1 {
+            Offer::V1(payload.v1_offer(now)?)
+        } else {
+            Offer::Attach(payload.offer(now, self.settings.plaintext)?)
+        };
         let mut hasher = DefaultHasher::new();
         payload.id.hash(&mut hasher);
         self.offer.set(Some(Attachment {

@@ -39,6 +39,7 @@ mod relay;
 mod session;
 pub mod settings;
 mod upgrade;
+mod wire_v1;
 
 use invokes::{CurrentOffer, Invokes};
 pub use lambda_api::LambdaApiError;

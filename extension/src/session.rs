@@ -19,6 +19,7 @@ use io_tokio::lifecycle_driver::Inputs;
 use io_tokio::net::{Connector, Io};
 use io_tokio::payload::CheckedOffer;
 use io_tokio::tls;
+use io_tokio::wire_v1::offer::V1Offer;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -27,6 +28,7 @@ use crate::invokes::CurrentOffer;
 use crate::network::Network;
 use crate::relay::{Ending, relay};
 use crate::settings::AppProtocol;
+use crate::wire_v1;
 
 /// What the router offered, and to whom.
 #[derive(Clone, Debug)]
@@ -36,7 +38,16 @@ pub(crate) struct Attachment {
     /// How many requests at a time.
     pub(crate) slots: u8,
     /// Where and how.
-    pub(crate) offer: CheckedOffer,
+    pub(crate) offer: Offer,
+}
+
+/// How a router may be reached.
+#[derive(Clone, Debug)]
+pub(crate) enum Offer {
+    /// As is told here.
+    Attach(CheckedOffer),
+    /// Over the original's wire.
+    V1(V1Offer),
 }
 
 /// What may be asked of a link. The sender's end means: drop it.
@@ -68,7 +79,10 @@ pub(crate) struct Session<C> {
 impl<C: Connector> Session<C> {
     /// Dials, attaches and serves until the link ends.
     pub(crate) async fn run(mut self) -> LinkEnd {
-        let offer = &self.attachment.offer;
+        let offer = match self.attachment.offer.clone() {
+            Offer::Attach(offer) => offer,
+            Offer::V1(offer) => return wire_v1::run(self, offer).await,
+        };
         let connected = tokio::select! {
             biased;
             () = dropped(&mut self.orders) => return LinkEnd::Lost,
@@ -82,14 +96,14 @@ impl<C: Connector> Session<C> {
                 return LinkEnd::Unreachable;
             }
         };
-        let Some(pins) = offer.pins.clone() else { return self.attach(io, &[]).await };
+        let Some(pins) = offer.pins.clone() else { return self.attach(io, &offer, &[]).await };
         let secured = tokio::select! {
             biased;
             () = dropped(&mut self.orders) => return LinkEnd::Lost,
             secured = tls::dial(io, &pins) => secured,
         };
         match secured {
-            Ok((stream, exporter)) => self.attach(stream, &exporter).await,
+            Ok((stream, exporter)) => self.attach(stream, &offer, &exporter).await,
             Err(error) => {
                 tracing::warn!(%error, "the router cannot be trusted");
                 LinkEnd::Unreachable
@@ -97,8 +111,8 @@ impl<C: Connector> Session<C> {
         }
     }
 
-    async fn attach<S: Io>(mut self, mut io: S, exporter: &[u8]) -> LinkEnd {
-        let Attachment { instance, slots, offer } = &self.attachment;
+    async fn attach<S: Io>(mut self, mut io: S, offer: &CheckedOffer, exporter: &[u8]) -> LinkEnd {
+        let Attachment { instance, slots, .. } = &self.attachment;
         let host = if offer.host.contains(':') {
             format!("[{}]:{}", offer.host, offer.port)
         } else {
@@ -142,7 +156,7 @@ impl<C: Connector> Session<C> {
         }
     }
 
-    async fn serve<S: Io>(self, mut connection: Connection<S, Bytes>) -> LinkEnd {
+    pub(crate) async fn serve<S: Io>(self, mut connection: Connection<S, Bytes>) -> LinkEnd {
         drop(self.attachment);
         let (app, closed) =
             App::new(self.network.local, self.app_port, self.app_protocol, self.clock);
@@ -259,7 +273,7 @@ fn end_of(error: &h2::Error) -> LinkEnd {
 }
 
 /// Returns when the link is no longer wanted. Other orders are for a link that has been attached.
-async fn dropped(orders: &mut mpsc::Receiver<LinkOrder>) {
+pub(crate) async fn dropped(orders: &mut mpsc::Receiver<LinkOrder>) {
     while orders.recv().await.is_some() {}
 }
 
@@ -271,7 +285,7 @@ async fn pong(ping: Option<&mut PingPong>) -> bool {
     }
 }
 
-fn server(slots: u8) -> h2::server::Builder {
+pub(crate) fn server(slots: u8) -> h2::server::Builder {
     let connection_window = (u32::from(slots) * STREAM_WINDOW_BYTES).max(CONNECTION_WINDOW_BYTES);
     let mut builder = h2::server::Builder::new();
     builder

@@ -43,6 +43,9 @@ pub struct Settings {
     /// Whether the environment is about to be stored as a snapshot
     /// (`AWS_LAMBDA_INITIALIZATION_TYPE`).
     pub snap_start: bool,
+    /// Whether a router that offers nothing else may be reached over the original's wire;
+    /// `LAMBDA_DISPATCH_WIRE_V1`, false.
+    pub wire_v1: bool,
 }
 
 /// What the app speaks on its port.
@@ -169,6 +172,7 @@ impl Settings {
             snap_start: source
                 .get("AWS_LAMBDA_INITIALIZATION_TYPE", "text", parsed::<String>)?
                 .is_some_and(|kind| kind == "snap-start"),
+            wire_v1: source.get("LAMBDA_DISPATCH_WIRE_V1", BOOLEAN, boolean)?.unwrap_or(false),
         })
     }
 }
@@ -355,6 +359,7 @@ mod tests {
         assert!(settings.compression);
         assert_eq!(settings.runtime, Runtime::CurrentThread);
         assert_eq!(settings.plaintext, Plaintext::Refused);
+        assert!(!settings.wire_v1);
         assert_eq!(settings.lifecycle, Config::default());
         assert_eq!(
             settings.readiness,
@@ -380,6 +385,7 @@ mod tests {
             ("LAMBDA_DISPATCH_READINESS_PATH", "/ready?deep=1"),
             ("LAMBDA_DISPATCH_READINESS_STATUS", "200-399, 401"),
             ("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start"),
+            ("LAMBDA_DISPATCH_WIRE_V1", "true"),
         ])
         .unwrap();
         assert_eq!(settings.runtime, Runtime::MultiThread(3));
@@ -401,7 +407,7 @@ mod tests {
         let path = "/ready?deep=1".to_owned();
         let statuses = vec![200..=399, 401..=401];
         assert_eq!(settings.readiness, Readiness::Http { path, statuses });
-        assert!(settings.snap_start);
+        assert!(settings.snap_start && settings.wire_v1);
     }
 
     #[test]

@@ -18,6 +18,7 @@
 //! | `payload` | the invoke payload, and the offer in it |
 //! | `recording` | what the flight recorder has written |
 //! | `networks`, `plan`, `rfc3339`, `settings` | texts that people and other programs write |
+//! | `wire_v1` | heads on the original's wire, read and written again |
 //!
 //! `fuzz/run 60` plays each for a minute; `cargo test -p fuzz` replays `corpora/` and some chance.
 //! A new target is a function, a line in [`TARGETS`], a file in `fuzz_targets/` with its `[[bin]]`
@@ -37,6 +38,7 @@ mod recording;
 mod rfc3339;
 #[cfg(feature = "settings")]
 mod settings;
+mod wire_v1;
 
 pub use attach::attach;
 pub use dispatcher::dispatcher;
@@ -51,6 +53,7 @@ pub use recording::recording;
 pub use rfc3339::rfc3339;
 #[cfg(feature = "settings")]
 pub use settings::settings;
+pub use wire_v1::wire_v1;
 
 /// Something to fuzz.
 #[derive(Clone, Copy, Debug)]
@@ -76,4 +79,5 @@ pub const TARGETS: &[Target] = &[
     Target { name: "rfc3339", play: rfc3339 },
     #[cfg(feature = "settings")]
     Target { name: "settings", play: settings },
+    Target { name: "wire_v1", play: wire_v1 },
 ];

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::uri::Authority;
 use io_tokio::payload::{CheckedOffer, InvokePayload, Plaintext};
+use io_tokio::wire_v1::offer::V1Offer;
 
 /// Reads `bytes` as an invoke payload, and checks the offer in it.
 ///
@@ -25,21 +26,29 @@ pub fn payload(bytes: &[u8]) {
             Err(error) => fits_a_line(&error.to_string()),
         }
     }
+    match payload.v1_offer(now()) {
+        Ok(V1Offer { host, port, .. }) => is_an_authority(&host, port),
+        Err(error) => fits_a_line(&error.to_string()),
+    }
 }
 
 fn can_be_dialled(offer: &CheckedOffer, plaintext: Plaintext) {
     let CheckedOffer { host, port, pins, .. } = offer;
-    assert!(*port != 0, "port 0 of {host:?}");
+    is_an_authority(host, *port);
+    match pins {
+        Some(pins) => assert!(!pins.is_empty(), "TLS with whomever"),
+        None => assert_eq!(plaintext, Plaintext::Allowed, "{host} without TLS"),
+    }
+}
+
+fn is_an_authority(host: &str, port: u16) {
+    assert!(port != 0, "port 0 of {host:?}");
     let address = host.contains(':');
     let text = if address { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
     let authority = text.parse::<Authority>();
     let named = authority.as_ref().map(|named| (named.host(), named.port_u16()));
-    let host = if address { format!("[{host}]") } else { host.clone() };
-    assert_eq!(named.ok(), Some((host.as_str(), Some(*port))), "what is dialled is {text:?}");
-    match pins {
-        Some(pins) => assert!(!pins.is_empty(), "TLS with whomever"),
-        None => assert_eq!(plaintext, Plaintext::Allowed, "{text} without TLS"),
-    }
+    let host = if address { format!("[{host}]") } else { host.to_owned() };
+    assert_eq!(named.ok(), Some((host.as_str(), Some(port))), "what is dialled is {text:?}");
 }
 
 fn fits_a_line(error: &str) {

@@ -17,7 +17,7 @@ pub enum Chance {
 
 impl Chance {
     /// 128 bits of chance: an instance's public name.
-    pub(crate) fn name(&mut self) -> String {
+    pub fn name(&mut self) -> String {
         let mut bytes = [0; 16];
         self.fill(&mut bytes);
         hex::encode(&bytes)

@@ -258,7 +258,8 @@ impl<O: Observer> Driver<O> {
         // taken again, by when the model has given it up.
         let before = instance.generation().wrapping_sub(1);
         self.forget_name(InstanceId::new(instance.index(), before));
-        let invitation = Invitation { pool: self.pool.clone(), instance, token };
+        let invitation =
+            Invitation { pool: self.pool.clone(), instance, token, slots: slots.into() };
         self.invited.add(name.clone(), invitation);
         self.instances.insert(instance, Attachment { name: Some(name), session: None });
         let invoker = Arc::clone(&self.invoker);

@@ -1,18 +1,22 @@
-//! Connections from instances: TLS, the attach handshake, then reverse HTTP/2.
+//! Connections from instances: TLS, the attach handshake, then reverse HTTP/2. Or, where that is
+//! enabled, the original's wire, which is told apart by ALPN, and without TLS by its first bytes.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::attach::{self, AttachError, Refusal};
 use crate::invited::Invited;
 use crate::net::{Io, Listener};
 use crate::session::Session;
-use crate::tls::RouterIdentity;
+use crate::tls::{self, RouterIdentity};
+use crate::wire_v1::first_bytes::FirstBytes;
+use crate::wire_v1::router::V1;
 
 /// Accepts instances for as long as it runs. Without an `identity` it speaks plaintext, which is
-/// for development and simulation.
+/// for development and simulation; with `v1` it also speaks the original's wire.
 ///
 /// Whoever has not proved who they are gets little: a few seconds, one of a bounded number of
 /// places, and no memory beyond a small head.
@@ -20,6 +24,7 @@ pub async fn serve<L: Listener>(
     mut listener: L,
     identity: Option<RouterIdentity>,
     invited: Invited,
+    v1: Option<V1>,
 ) {
     let places = Arc::new(Semaphore::new(UNAUTHENTICATED_MAX));
     loop {
@@ -35,22 +40,12 @@ pub async fn serve<L: Listener>(
             tracing::warn!(%peer, "too many connections that have not attached; closed one");
             continue;
         };
+        let v1 = v1.clone().filter(|v1| v1.allows(peer.ip()));
         let (identity, invited) = (identity.clone(), invited.clone());
         tokio::spawn(async move {
-            let attached = async {
-                match identity {
-                    None => attach(io, Vec::new(), invited).await.map(Attached::Plain),
-                    Some(identity) => {
-                        let (io, exporter) = identity.accept(io).await?;
-                        attach(io, exporter.to_vec(), invited).await.map(Attached::Tls)
-                    }
-                }
-            };
-            let attached = tokio::time::timeout(ATTACH_LIMIT, attached).await;
-            drop(place);
-            match attached {
-                Ok(Ok(Attached::Plain(run))) => run.await,
-                Ok(Ok(Attached::Tls(run))) => run.await,
+            let greeted = greet(io, identity, invited, v1, place);
+            match tokio::time::timeout(ATTACH_LIMIT, greeted).await {
+                Ok(Ok(run)) => run.await,
                 Ok(Err(error)) => tracing::warn!(%peer, %error, "attach failed"),
                 Err(_) => tracing::warn!(%peer, "attach took longer than {ATTACH_LIMIT:?}"),
             }
@@ -58,10 +53,35 @@ pub async fn serve<L: Listener>(
     }
 }
 
-/// What is left to do once an instance is attached, by kind of connection.
-enum Attached<P, T> {
-    Plain(P),
-    Tls(T),
+/// What drives a connection to its end.
+type Run = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Finds out what is spoken on a connection, and takes it as far as serving.
+async fn greet<S: Io>(
+    io: S,
+    identity: Option<RouterIdentity>,
+    invited: Invited,
+    v1: Option<V1>,
+    place: OwnedSemaphorePermit,
+) -> Result<Run, ListenError> {
+    match (identity, v1) {
+        (Some(identity), v1) => {
+            let (io, exporter) = identity.accept_either(io).await?;
+            match v1 {
+                Some(v1) if tls::is_v1(&io) => Ok(Box::pin(v1.serve(io, place))),
+                None if tls::is_v1(&io) => Err(ListenError::NotAllowed),
+                Some(_) | None => Ok(Box::pin(attach(io, exporter.to_vec(), invited).await?)),
+            }
+        }
+        (None, Some(v1)) => {
+            let io = FirstBytes::of(io).await.map_err(AttachError::Io)?;
+            if io.are_http2() {
+                return Ok(Box::pin(v1.serve(io, place)));
+            }
+            Ok(Box::pin(attach(io, Vec::new(), invited).await?))
+        }
+        (None, None) => Ok(Box::pin(attach(io, Vec::new(), invited).await?)),
+    }
 }
 
 /// Takes a connection through the handshake; what it returns drives the connection to its end.
@@ -99,10 +119,12 @@ enum ListenError {
     Attach(#[from] AttachError),
     #[error("HTTP/2 did not begin: {0}")]
     Http2(h2::Error),
+    #[error("the original's wire is not accepted from this address; see listen.wire_v1")]
+    NotAllowed,
     #[error("the claim was refused: {0:?}")]
     Refused(Refusal),
     #[error(transparent)]
-    Tls(#[from] crate::tls::TlsError),
+    Tls(#[from] tls::TlsError),
 }
 
 /// Connections that have not attached yet, at once.

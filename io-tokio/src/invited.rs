@@ -28,6 +28,8 @@ pub(crate) struct Invitation {
     pub(crate) pool: WeakPool,
     pub(crate) instance: InstanceId,
     pub(crate) token: Secret,
+    /// How many requests it was asked to run at a time.
+    pub(crate) slots: u32,
 }
 
 impl Default for Invited {
@@ -67,6 +69,13 @@ impl Invited {
         // Of two at once one was first.
         self.names().remove(&claim.instance).ok_or(Refusal::Unauthorized)?;
         pool.upgrade().map(|pool| (pool, instance)).ok_or(Refusal::Unauthorized)
+    }
+
+    /// Takes a name off the list for somebody who proves nothing, on the original's wire: gives its
+    /// pool, its instance and how many slots it was asked for.
+    pub(crate) fn claim_by_name(&self, name: &str) -> Option<(Pool, InstanceId, u32)> {
+        let Invitation { pool, instance, slots, .. } = self.names().remove(name)?;
+        pool.upgrade().map(|pool| (pool, instance, slots))
     }
 
     /// How many are on the list.

@@ -21,6 +21,7 @@
 //! | `upgrade`, `tunnel` | connections that go on in another protocol, such as WebSocket |
 //! | `instance_listener`, `invited` | instances dial back: who may, and for which pool |
 //! | `attach`, `session` | how an instance makes itself known, and is given streams |
+//! | `wire_v1` | the original's wire, made to look like a session |
 //! | `payload`, `secret`, `tls`, `networks` | who may talk to whom |
 //! | `stream_body`, `headers` | bodies and headers between HTTP/2 and `http_body`, on both sides |
 //! | `recorder`, `recording` | what the model was told and did, kept for a replay |
@@ -65,3 +66,4 @@ pub mod tls;
 pub mod tunnel;
 pub mod upgrade;
 mod upload;
+pub mod wire_v1;

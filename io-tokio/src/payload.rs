@@ -166,7 +166,7 @@ impl InvokePayload {
 }
 
 /// A name, or an address without its brackets: what can be dialled. A URI may say more.
-fn host(text: &str) -> Option<&str> {
+pub(crate) fn host(text: &str) -> Option<&str> {
     match text.strip_prefix('[') {
         Some(rest) => rest.strip_suffix(']').filter(|six| six.parse::<Ipv6Addr>().is_ok()),
         None => {
@@ -188,7 +188,7 @@ fn pins(texts: &[String]) -> Result<Vec<[u8; 32]>, PayloadError> {
 }
 
 /// What a peer wrote, cut to a length that is fit for a log line.
-fn shortened(text: &str) -> String {
+pub(crate) fn shortened(text: &str) -> String {
     text.chars().take(80).flat_map(char::escape_default).collect()
 }
 
@@ -196,6 +196,9 @@ fn shortened(text: &str) -> String {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum PayloadError {
+    /// An address of the original's router that cannot be dialled.
+    #[error("the invoke payload's DispatcherUrl is `{0}`, must be http(s)://host:port/path")]
+    DispatcherUrl(String),
     /// The offer has ended: the invoke was delivered late, or is a replay.
     #[error(
         "the invoke payload expired at {expires_at_ms} ms since 1970, more than 5 min ago; \
@@ -219,8 +222,9 @@ pub enum PayloadError {
     Json(#[source] serde_json::Error),
     /// The router speaks only the original's wire.
     #[error(
-        "the invoke payload has no V2 field: its router speaks only the original's wire, \
-         which this extension does not; use a lambda-dispatch router of this version"
+        "the invoke payload has no V2 field: its router speaks only the original's wire; use a \
+         lambda-dispatch router of this version, or set LAMBDA_DISPATCH_WIRE_V1=true to speak that \
+         wire, on which neither side can tell who the other is"
     )]
     NoOffer,
     /// No certificate, or none that can be compared.
@@ -232,6 +236,12 @@ pub enum PayloadError {
          LAMBDA_DISPATCH_ALLOW_INSECURE=true on a developer's machine"
     )]
     Plaintext(String),
+    /// A pool that does not fit a header.
+    #[error("the invoke payload's PoolId is `{0}`, must be visible ASCII")]
+    Pool(String),
+    /// Not a time.
+    #[error("the invoke payload's SentTime is `{0}`, must be a time as in RFC 3339")]
+    SentTime(String),
     /// An address that cannot be dialled.
     #[error("the invoke payload's Url is `{0}`, must be https://host:port without a path")]
     Url(String),
@@ -240,7 +250,7 @@ pub enum PayloadError {
 const ID_LENGTH_MAX: usize = 64;
 
 /// How far the router's clock may be off.
-const CLOCK_SKEW_MAX: Duration = Duration::from_secs(300);
+pub(crate) const CLOCK_SKEW_MAX: Duration = Duration::from_secs(300);
 
 #[cfg(test)]
 mod tests {
@@ -302,6 +312,7 @@ mod tests {
         assert!(!read.init_only);
         let error = read.offer(now(), Plaintext::Allowed).unwrap_err();
         assert!(matches!(error, PayloadError::NoOffer));
+        assert!(error.to_string().contains("LAMBDA_DISPATCH_WIRE_V1=true"), "{error}");
     }
 
     #[test]

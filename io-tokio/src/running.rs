@@ -19,12 +19,14 @@ use crate::instance_listener;
 use crate::invited::Invited;
 use crate::invoker::Invoker;
 use crate::net::Listener;
+use crate::networks::Networks;
 use crate::observe::{AccessLog, Observer};
 use crate::pool::{DEFAULT_POOL, Pool};
 use crate::routes::Routes;
 use crate::split::Split;
 use crate::table::{Departure, Destination, Table};
 use crate::tls::RouterIdentity;
+use crate::wire_v1::router::V1;
 
 /// What a router is made of.
 pub struct Parts<L, O> {
@@ -32,6 +34,8 @@ pub struct Parts<L, O> {
     pub clients: Vec<(L, Option<TlsAcceptor>)>,
     /// Where instances come in, with TLS or without.
     pub instances: Vec<(L, Option<RouterIdentity>)>,
+    /// Where instances on the original's wire may come from; `None` does not speak it.
+    pub wire_v1: Option<Networks>,
     /// What time it is.
     pub clock: Clock,
     /// Whose instances serve; no two of one name.
@@ -120,9 +124,12 @@ impl Running {
         let (clock, invited) = (parts.clock, Invited::default());
         let pools: BTreeMap<_, _> =
             parts.pools.into_iter().map(|pool| start_pool(pool, &clock, &invited)).collect();
+        let v1 = parts.wire_v1.map(|allowed| V1::new(invited.clone(), allowed));
         let mut instances = JoinSet::new();
         for (listener, identity) in parts.instances {
-            instances.spawn(instance_listener::serve(listener, identity, invited.clone()));
+            let identity = identity.map(|own| if v1.is_some() { own.and_v1() } else { own });
+            let serving = instance_listener::serve(listener, identity, invited.clone(), v1.clone());
+            instances.spawn(serving);
         }
         let (table, departure) = Table::new(&destinations(&parts.routes, &pools));
         let edge = Arc::new(Edge::over(table, parts.access, clock.clone(), parts.edge));

@@ -91,24 +91,51 @@ impl Session {
 
 impl<S: Io> Connection<S> {
     /// Drives the connection to its end and tells `pool` about it.
-    pub async fn run(self, pool: Pool) {
+    pub async fn run(mut self, pool: Pool) {
+        let (pings, orders) = (self.h2.ping_pong(), Arc::clone(&self.orders));
+        let pulse = answer_pings(self.instance, pings, orders, pool.clone());
+        self.run_beside(pulse, pool).await;
+    }
+
+    /// As [`run`](Self::run), for an instance that is somewhere behind this connection: `ask`
+    /// whether it is still there.
+    pub(crate) async fn run_with_pings<F>(self, mut ask: impl FnMut() -> F, pool: Pool)
+    where
+        F: Future<Output = bool>,
+    {
+        let (instance, orders, told) = (self.instance, Arc::clone(&self.orders), pool.clone());
+        let pulse = async move {
+            loop {
+                orders.ping.notified().await;
+                if ask().await {
+                    told.tell(Input::PongReceived { instance });
+                }
+            }
+        };
+        self.run_beside(pulse, pool).await;
+    }
+
+    async fn run_beside(self, pulse: impl Future<Output = ()>, pool: Pool) {
         let Self { instance, mut h2, orders } = self;
-        let pings = h2.ping_pong();
-        let told = pool.clone();
         tokio::select! {
             biased;
             () = orders.close.notified() => {}
             ended = &mut h2 => tracing::debug!(%instance, ?ended, "connection ended"),
-            () = answer_pings(instance, pings, &orders, pool) => {}
+            () = pulse => {}
         }
         // Dropped before the model hears of it, so that what it then orders finds no connection.
         drop(h2);
-        told.tell(Input::InstanceLost { instance });
+        pool.tell(Input::InstanceLost { instance });
     }
 }
 
 /// Sends a ping when ordered, and tells of the answer. Never returns.
-async fn answer_pings(instance: InstanceId, pings: Option<PingPong>, orders: &Orders, pool: Pool) {
+async fn answer_pings(
+    instance: InstanceId,
+    pings: Option<PingPong>,
+    orders: Arc<Orders>,
+    pool: Pool,
+) {
     let Some(mut pings) = pings else { return std::future::pending().await };
     loop {
         orders.ping.notified().await;

@@ -62,6 +62,14 @@ impl RouterIdentity {
         Ok(Self { certificate, config: Arc::new(config) })
     }
 
+    /// The same, for instances on the original's wire as well: ALPN `h2`.
+    #[must_use]
+    pub fn and_v1(self) -> Self {
+        let mut config = ServerConfig::clone(&self.config);
+        config.alpn_protocols.push(V1_PROTOCOL.to_vec());
+        Self { config: Arc::new(config), ..self }
+    }
+
     /// The SHA-256 of the certificate in hexadecimal, as the invoke payload carries it.
     #[must_use]
     pub fn pin(&self) -> String {
@@ -74,12 +82,24 @@ impl RouterIdentity {
     ///
     /// The handshake failed. How long it may take is the caller's decision.
     pub async fn accept<S: Io>(&self, io: S) -> Result<(server::TlsStream<S>, Exporter), TlsError> {
+        let (stream, exporter) = self.accept_either(io).await?;
+        require_protocol(stream.get_ref().1.alpn_protocol())?;
+        Ok((stream, exporter))
+    }
+
+    /// As [`accept`](Self::accept), and also somebody on the original's wire if that is enabled.
+    pub(crate) async fn accept_either<S: Io>(
+        &self,
+        io: S,
+    ) -> Result<(server::TlsStream<S>, Exporter), TlsError> {
         let stream = TlsAcceptor::from(Arc::clone(&self.config))
             .accept(io)
             .await
             .map_err(TlsError::Handshake)?;
         let (_, session) = stream.get_ref();
-        require_protocol(session.alpn_protocol())?;
+        if session.alpn_protocol() != Some(V1_PROTOCOL) {
+            require_protocol(session.alpn_protocol())?;
+        }
         let exporter = session
             .export_keying_material([0; 32], EXPORTER_LABEL, None)
             .map_err(TlsError::Rustls)?;
@@ -99,7 +119,7 @@ pub type Exporter = [u8; 32];
 /// The cryptography of this one link: both ends are ours, so there is nothing to negotiate.
 ///
 /// Naming only what is used keeps the rest of ring out of the extension's binary.
-fn link_provider() -> Arc<CryptoProvider> {
+pub(crate) fn link_provider() -> Arc<CryptoProvider> {
     Arc::new(CryptoProvider {
         cipher_suites: vec![
             cipher_suite::TLS13_AES_128_GCM_SHA256,
@@ -169,6 +189,11 @@ pub async fn dial<S: Io>(
     let exporter =
         session.export_keying_material([0; 32], EXPORTER_LABEL, None).map_err(TlsError::Rustls)?;
     Ok((stream, exporter))
+}
+
+/// Whether the peer speaks the original's wire.
+pub(crate) fn is_v1<S>(stream: &server::TlsStream<S>) -> bool {
+    stream.get_ref().1.alpn_protocol() == Some(V1_PROTOCOL)
 }
 
 fn require_protocol(agreed: Option<&[u8]>) -> Result<(), TlsError> {
@@ -308,7 +333,9 @@ fn sha256(bytes: &[u8]) -> [u8; 32] {
 }
 
 /// In the certificate for form's sake; what counts is the pin.
-const SERVER_NAME: &str = "lambda-dispatch.invalid";
+pub(crate) const SERVER_NAME: &str = "lambda-dispatch.invalid";
+/// HTTP/2 as the original speaks it. No client can agree on it unless it is offered.
+pub(crate) const V1_PROTOCOL: &[u8] = b"h2";
 const EXPORTER_LABEL: &[u8] = b"EXPORTER-lambda-dispatch-attach";
 
 #[cfg(test)]

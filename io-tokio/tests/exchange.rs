@@ -170,7 +170,7 @@ impl Router {
             Arc::new(invoker),
             Watch(watching),
         );
-        tokio::spawn(instance_listener::serve(instances, identity, invited));
+        tokio::spawn(instance_listener::serve(instances, identity, invited, None));
         let clients = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = clients.local_addr().unwrap();
         let log = Log::default();
@@ -552,7 +552,7 @@ async fn stranger_is_refused_and_learns_nothing() {
     });
     let invited = Invited::default();
     let _pool = driver::start(config, settings, Clock::start(), invited.clone(), invoker, Blind);
-    tokio::spawn(instance_listener::serve(instances, None, invited));
+    tokio::spawn(instance_listener::serve(instances, None, invited, None));
     let mut stream = TcpStream::connect(address).await.unwrap();
     let hello = Hello {
         host: "router".into(),

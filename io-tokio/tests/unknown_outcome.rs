@@ -59,7 +59,7 @@ async fn an_instance_attaches_although_the_call_that_invoked_it_broke() {
     let invited = Invited::default();
     let pool =
         driver::start(config, settings, Clock::start(), invited.clone(), invoker, Told(inputs));
-    tokio::spawn(instance_listener::serve(listener, None, invited));
+    tokio::spawn(instance_listener::serve(listener, None, invited, None));
     let _request = pool.arrive(0);
 
     let payload = invoked.recv().await.unwrap();

@@ -91,6 +91,7 @@ impl System {
         let identity = RouterIdentity::generate()?;
         let router = Running::start(Parts {
             clients: vec![(clients, None)],
+            wire_v1: None,
             pools: vec![PoolParts {
                 config: Config::new(local.limits)?,
                 settings: PoolSettings {

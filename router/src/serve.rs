@@ -190,6 +190,7 @@ async fn start(
     let running = Running::start(Parts {
         clients,
         instances,
+        wire_v1: listen.wire_v1.clone(),
         clock: Clock::start(),
         pools,
         routes: settings.routes.map(|route| route.split.clone()),

@@ -141,6 +141,8 @@ pub struct Listen {
     pub admin: Option<SocketAddr>,
     /// Whose word about earlier hops is taken. Default private networks and loopback.
     pub trusted_proxies: Networks,
+    /// Where instances on the original's wire may come from; `None` does not speak it, the default.
+    pub wire_v1: Option<Networks>,
 }
 
 /// A TLS listener for clients.

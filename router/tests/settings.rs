@@ -278,6 +278,28 @@ fn settings_that_contradict_each_other_are_refused() {
 }
 
 #[test]
+fn the_originals_wire_is_off_until_networks_are_named_and_then_warned_of() {
+    let load = |value: &str| from_environment(&[("LAMBDA_DISPATCH_LISTEN_WIRE_V1", value)]);
+    let risk = |settings: &Settings| {
+        warnings(settings).into_iter().find(|warning| warning.contains("listen.wire_v1"))
+    };
+    for off in ["", "off"] {
+        let settings = load(off).unwrap();
+        assert_eq!((settings.listen.wire_v1.clone(), risk(&settings)), (None, None));
+    }
+    let settings = load("10.1.0.0/16, fd00::/8").unwrap();
+    let networks = settings.listen.wire_v1.as_ref().unwrap();
+    assert!(networks.contains("10.1.2.3".parse().unwrap()));
+    assert!(!networks.contains("10.2.2.3".parse().unwrap()));
+    let risk = risk(&settings).unwrap();
+    assert!(risk.contains("10.1.0.0/16") && risk.contains("without a token"), "{risk}");
+    let private = load("private").unwrap().listen.wire_v1.unwrap();
+    assert!(private.contains("127.0.0.1".parse().unwrap()));
+    let error = load("everywhere").unwrap_err().to_string();
+    assert!(error.contains("private, off, or networks"), "{error}");
+}
+
+#[test]
 fn a_mistyped_variable_is_a_warning_with_the_right_name() {
     let settings = from_environment(&[
         ("LAMBDA_DISPATCH_MaxConcurentCount", "5"),

@@ -154,6 +154,7 @@ impl Router {
         let make =
             |pool: &(&str, Limits)| parts(pool, &functions, &callback_url, &timeouts, &counted);
         let running = Running::start(Parts {
+            wire_v1: None,
             clients: vec![(clients, None)],
             instances: vec![(instances, None)],
             clock: Clock::start(),

@@ -110,6 +110,15 @@ fn network_risks(settings: &Settings) -> Vec<(bool, String)> {
         );
         risks.push((true, what));
     }
+    if let Some(networks) = &listen.wire_v1 {
+        let what = format!(
+            "listen.wire_v1 is {networks}: extensions of the original attach without a token, and \
+             take any certificate for this router's; whoever can reach its control port from there \
+             and learns an instance's id first, or stands in between, is given requests. Switch it \
+             off once every function has this version's extension"
+        );
+        risks.push((true, what));
+    }
     if let Some(admin) = listen.admin {
         let what = format!("listen.admin is {admin}: whoever reaches it reads the metrics");
         risks.push((!admin.ip().is_loopback(), what));

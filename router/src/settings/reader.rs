@@ -114,25 +114,26 @@ impl Reader {
             control: self.address("listen.control").unwrap_or(UNUSED),
             control_plaintext: self.address("listen.control_plaintext").filter(|_| plaintext),
             admin: self.address("listen.admin"),
-            trusted_proxies: self.trusted_proxies(),
+            trusted_proxies: self
+                .networks("listen.trusted_proxies", "none")
+                .unwrap_or(Networks::none()),
+            wire_v1: self.networks("listen.wire_v1", "off"),
         };
         self.check_ports(&listen);
         listen
     }
 
-    fn trusted_proxies(&mut self) -> Networks {
-        const NAME: &str = "listen.trusted_proxies";
-        match self.text(NAME).as_deref() {
-            Some("private") => Networks::private().and_loopback(),
-            None | Some("none") => Networks::none(),
-            Some(list) => list.parse().unwrap_or_else(|why| {
-                self.bad(
-                    NAME,
-                    format!("private, none, or networks separated by commas, and {why}"),
-                );
-                Networks::none()
-            }),
+    /// A list of networks, or the word for none.
+    fn networks(&mut self, name: &'static str, none: &str) -> Option<Networks> {
+        let text = self.text(name)?;
+        if text == none {
+            return None;
         }
+        if text == "private" {
+            return Some(Networks::private().and_loopback());
+        }
+        let wrong = |why| format!("private, {none}, or networks separated by commas, and {why}");
+        text.parse().map_err(|why| self.bad(name, wrong(why))).ok()
     }
 
     /// Two listeners on one port would fail later, with a message that names neither.

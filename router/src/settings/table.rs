@@ -131,6 +131,13 @@ pub const SETTINGS: &[Setting] = &[
          such as 10.0.0.0/8,fd00::/8",
     ),
     plain(
+        "listen.wire_v1",
+        Kind::Text,
+        "off",
+        "networks from which the original's extensions may attach, which prove nothing: off, \
+         private (loopback included), or a list such as 10.0.0.0/8",
+    ),
+    plain(
         "routing.alias_header",
         Kind::Text,
         "",

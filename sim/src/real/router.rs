@@ -41,6 +41,7 @@ pub(super) async fn run(world: Arc<World>) -> turmoil::Result {
         clients: vec![(clients, None)],
         instances: vec![(instances, None)],
         clock,
+        wire_v1: None,
         pools: vec![PoolParts {
             config: world.config,
             settings: PoolSettings {

@@ -1,0 +1,319 @@
+//! The link to a router of the original; see [`io_tokio::wire_v1`] for what is spoken on it.
+//!
+//! ```text
+//!  router ◀── POST … ── channel ── stream ─▶ ┐
+//!  router ◀── POST … ── channel ── stream ─▶ ├ a pipe in memory ─▶ session ─▶ relay ─▶ app
+//!  router ◀── POST … ── channel ── stream ─▶ ┘
+//! ```
+//!
+//! Each channel waits for a request and passes it on over the pipe as our own router would, so that
+//! everything behind it is the same on both wires. The machine's orders become what the wire has:
+//! a ping is `GET …/ping`, a goaway is `GET …/close`, after which the router releases the channels.
+//!
+//! A channel that is reset is opened again, for it says only that a client is gone. All channels
+//! end when the router has told one of them to leave, or one cannot be opened again; those that
+//! carry a request finish it. A router that does not release the others in time is not waited for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use dispatch_model::lifecycle::{Input, LinkEnd};
+use h2::client::SendRequest;
+use http::{Method, Request, StatusCode};
+use io_tokio::chance::Chance;
+use io_tokio::clock::Clock;
+use io_tokio::lifecycle_driver::Inputs;
+use io_tokio::net::{Connector, Io};
+use io_tokio::wire_v1::any_certificate;
+use io_tokio::wire_v1::offer::V1Offer;
+use tokio::sync::{OnceCell, mpsc, watch};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::timeout;
+
+use crate::invokes::CurrentOffer;
+use crate::session::{LinkOrder, Session, dropped, server};
+use channel::{Channel, ChannelEnd};
+
+mod channel;
+
+/// What the channels of a link share.
+#[derive(Debug)]
+struct Link {
+    instance: String,
+    /// `http://host:port`, for the paths.
+    origin: String,
+    pool: String,
+    clock: Clock,
+    router: SendRequest<Bytes>,
+    /// The pipe to the session.
+    relays: SendRequest<Bytes>,
+    /// Channels that end are not opened again, and those that wait do so not much longer.
+    leaves: watch::Sender<bool>,
+    /// The machine has heard of the link.
+    attached: OnceCell<()>,
+    kept: CurrentOffer,
+    inputs: Inputs,
+}
+
+/// Dials the router, opens channels and serves until all of them have ended.
+pub(crate) async fn run<C: Connector>(mut session: Session<C>, offer: V1Offer) -> LinkEnd {
+    let dialled = async {
+        let io = session.network.router.connect(&offer.host, offer.port).await;
+        io.inspect_err(|error| {
+            let (host, port) = (&offer.host, offer.port);
+            tracing::warn!(%error, host, port, "cannot connect to the router");
+        })
+    };
+    let io = tokio::select! {
+        biased;
+        () = dropped(&mut session.orders) => return LinkEnd::Lost,
+        io = dialled => io,
+    };
+    let Ok(io) = io else { return LinkEnd::Unreachable };
+    if !offer.tls {
+        return serve(session, &offer, io).await;
+    }
+    let secured = tokio::select! {
+        biased;
+        () = dropped(&mut session.orders) => return LinkEnd::Lost,
+        secured = any_certificate::dial(io) => secured,
+    };
+    match secured {
+        Ok(io) => serve(session, &offer, io).await,
+        Err(error) => {
+            tracing::warn!(%error, "the router speaks no TLS that this extension speaks");
+            LinkEnd::Unreachable
+        }
+    }
+}
+
+async fn serve<C: Connector, S: Io>(mut session: Session<C>, offer: &V1Offer, io: S) -> LinkEnd {
+    let slots = session.attachment.slots.min(CHANNELS_MAX);
+    let handshake = http2().handshake(io);
+    let shaken = tokio::select! {
+        biased;
+        () = dropped(&mut session.orders) => return LinkEnd::Lost,
+        shaken = handshake => shaken,
+    };
+    let Ok((router, connection)) = shaken else { return LinkEnd::Unreachable };
+    let router_connection = Driven::new(connection);
+    let (near, far) = tokio::io::duplex(PIPE_BYTES);
+    // In memory, both handshakes finish by themselves.
+    let (piped, served) = tokio::join!(http2().handshake(near), server(slots).handshake(far));
+    let (Ok((relays, pipe)), Ok(served)) = (piped, served) else { return LinkEnd::Lost };
+    let pipe = Driven::new(pipe);
+
+    let host =
+        if offer.host.contains(':') { format!("[{}]", offer.host) } else { offer.host.clone() };
+    let scheme = if offer.tls { "https" } else { "http" };
+    let link = Arc::new(Link {
+        instance: session.attachment.instance.clone(),
+        origin: format!("{scheme}://{host}:{}", offer.port),
+        pool: offer.pool.clone(),
+        clock: session.clock.clone(),
+        router,
+        relays,
+        leaves: watch::Sender::new(false),
+        attached: OnceCell::new(),
+        kept: session.kept.clone(),
+        inputs: session.inputs.clone(),
+    });
+    // The session's own orders: that it may go on, as long as they are not dropped.
+    let (go_on, orders) = mpsc::channel(1);
+    let orders = std::mem::replace(&mut session.orders, orders);
+    let serving = tokio::spawn(session.serve(served));
+    let mut chance = Chance::System;
+    let channels = (0..slots)
+        .map(|_| Channel { link: Arc::clone(&link), id: chance.name() }.run())
+        .collect::<JoinSet<_>>();
+    let end = lead(&link, channels, orders).await;
+    drop(link);
+    if end == LinkEnd::Closed {
+        // Nothing is running: this ends the pipe and with it the session, and lets the router hear
+        // the last words.
+        drop(timeout(LAST_WORDS, router_connection.gently()).await);
+        drop(pipe.gently().await);
+        drop(go_on);
+    } else {
+        drop((go_on, pipe, router_connection));
+    }
+    drop(serving.await);
+    end
+}
+
+/// Carries out orders until every channel has ended.
+async fn lead(
+    link: &Arc<Link>,
+    mut channels: JoinSet<ChannelEnd>,
+    mut orders: mpsc::Receiver<LinkOrder>,
+) -> LinkEnd {
+    let mut errands = JoinSet::new();
+    let mut worst = LinkEnd::Closed;
+    loop {
+        let end = tokio::select! {
+            biased;
+            order = orders.recv() => match order {
+                None => return LinkEnd::Lost,
+                Some(LinkOrder::Goaway) => {
+                    errands.spawn(close(Arc::clone(link)));
+                    continue;
+                }
+                Some(LinkOrder::Ping) => {
+                    errands.spawn(ping(Arc::clone(link)));
+                    continue;
+                }
+            },
+            Some(done) = errands.join_next() => match done {
+                Ok(Errand::Done) => continue,
+                Ok(Errand::Leave(end)) => Some(end),
+                Err(_) => Some(ChannelEnd::Broken),
+            },
+            ended = channels.join_next() => match ended {
+                Some(ended) => Some(ended.unwrap_or(ChannelEnd::Broken)),
+                None => return worst,
+            },
+        };
+        if let Some(end) = end {
+            worst = worse(worst, end.seen_by(link.attached.initialized()));
+            link.leaves.send_replace(true);
+        }
+    }
+}
+
+/// What an errand to the router has shown.
+#[derive(Debug)]
+enum Errand {
+    Done,
+    Leave(ChannelEnd),
+}
+
+/// Tells the router that this instance wants to leave. It may hold its answer for a while, in which
+/// requests still come.
+async fn close(link: Arc<Link>) -> Errand {
+    match timeout(CLOSE_TIME, link.get("close")).await {
+        Ok(Some(status)) => tracing::debug!(%status, "the router lets this instance go"),
+        Ok(None) | Err(_) => tracing::warn!("the router did not hear that this instance leaves"),
+    }
+    Errand::Leave(ChannelEnd::Released)
+}
+
+/// Asks the router for a sign of life.
+async fn ping(link: Arc<Link>) -> Errand {
+    match link.get("ping").await {
+        Some(StatusCode::OK) => {
+            link.inputs.tell(Input::Ponged).await;
+            Errand::Done
+        }
+        Some(StatusCode::CONFLICT) => Errand::Leave(ChannelEnd::Released),
+        // It was started anew, and knows nothing of this instance.
+        Some(StatusCode::NOT_FOUND) => Errand::Leave(ChannelEnd::Broken),
+        // The machine decides how long it waits.
+        Some(_) | None => Errand::Done,
+    }
+}
+
+impl Link {
+    /// The head of a request to the router.
+    fn request(&self, method: Method, path: &str) -> Request<()> {
+        let mut request = Request::new(());
+        *request.method_mut() = method;
+        if let Ok(uri) = format!("{}{path}", self.origin).parse() {
+            *request.uri_mut() = uri;
+        }
+        let date = httpdate::fmt_http_date(self.clock.wall());
+        let headers = request.headers_mut();
+        for (name, value) in
+            [("date", &date), ("x-pool-id", &self.pool), ("x-lambda-id", &self.instance)]
+        {
+            if let Ok(value) = value.parse() {
+                headers.insert(name, value);
+            }
+        }
+        request
+    }
+
+    /// Asks for `what` and waits for the whole answer.
+    async fn get(&self, what: &str) -> Option<StatusCode> {
+        let path = format!("/api/chunked/{what}/{}", self.instance);
+        let mut router = self.router.clone().ready().await.ok()?;
+        let request = self.request(Method::GET, &path);
+        let (response, _) = router.send_request(request, true).ok()?;
+        let (parts, mut body) = response.await.ok()?.into_parts();
+        while let Some(piece) = body.data().await {
+            body.flow_control().release_capacity(piece.ok()?.len()).ok()?;
+        }
+        Some(parts.status)
+    }
+}
+
+impl ChannelEnd {
+    const fn seen_by(self, is_attached: bool) -> LinkEnd {
+        match (self, is_attached) {
+            (Self::Released, true) => LinkEnd::Closed,
+            (Self::Released | Self::Refused, false) => LinkEnd::Refused,
+            (Self::Unavailable, false) => LinkEnd::Unavailable,
+            (Self::Broken, _) | (Self::Refused | Self::Unavailable, true) => LinkEnd::Lost,
+        }
+    }
+}
+
+const fn worse(one: LinkEnd, other: LinkEnd) -> LinkEnd {
+    match one {
+        LinkEnd::Closed => other,
+        LinkEnd::Lost | LinkEnd::Refused | LinkEnd::Unavailable | LinkEnd::Unreachable => one,
+    }
+}
+
+/// A connection that a task drives, as long as this is kept.
+#[derive(Debug)]
+struct Driven(JoinHandle<()>);
+
+impl Driven {
+    fn new<S: Io>(connection: h2::client::Connection<S>) -> Self {
+        Self(tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection of the original's wire ended");
+            }
+        }))
+    }
+
+    /// Waits until nothing is left to do on it.
+    async fn gently(mut self) -> Result<(), tokio::task::JoinError> {
+        (&mut self.0).await
+    }
+}
+
+impl Drop for Driven {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+fn http2() -> h2::client::Builder {
+    let mut builder = h2::client::Builder::new();
+    builder
+        .initial_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_frame_size(FRAME_BYTES_MAX)
+        .max_header_list_size(HEADER_BYTES_MAX)
+        .max_send_buffer_size(SEND_BUFFER_BYTES)
+        .max_concurrent_reset_streams(RESETS_MAX)
+        .max_pending_accept_reset_streams(RESETS_MAX)
+        .max_local_error_reset_streams(None)
+        .enable_push(false);
+    builder
+}
+
+/// The original's router takes 100 streams on a connection; a ping and a close need one each.
+const CHANNELS_MAX: u8 = 98;
+/// The original's router holds its answer to a close for up to 5 s.
+const CLOSE_TIME: Duration = Duration::from_secs(10);
+const LAST_WORDS: Duration = Duration::from_secs(1);
+const PIPE_BYTES: usize = 256 * 1024;
+const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
+const FRAME_BYTES_MAX: u32 = 64 * 1024;
+const HEADER_BYTES_MAX: u32 = 256 * 1024;
+const SEND_BUFFER_BYTES: usize = 256 * 1024;
+const RESETS_MAX: usize = 4_096;

@@ -1,0 +1,230 @@
+//! One channel: opened, given a request, answered, opened again.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use dispatch_model::lifecycle::Input;
+use h2::{Reason, RecvStream, SendStream};
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use http_body::Body;
+use http_body_util::BodyExt;
+use io_tokio::stream_body::send_body;
+use io_tokio::wire_v1::body::{NoHead, Raw, read_head};
+use io_tokio::wire_v1::head::{
+    BadHead, REQUEST_BYTES_MAX, is_goaway, read_request, write_response,
+};
+use tokio::time::timeout;
+
+use super::Link;
+
+/// A channel.
+#[derive(Debug)]
+pub(super) struct Channel {
+    pub(super) link: Arc<Link>,
+    pub(super) id: String,
+}
+
+/// Why a channel is not opened again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ChannelEnd {
+    /// The router is gone, or does not know this instance any more.
+    Broken,
+    /// The router does not want it: 4xx.
+    Refused,
+    /// The router has let it go.
+    Released,
+    /// The router cannot take it now: 5xx.
+    Unavailable,
+}
+
+impl Channel {
+    /// Serves one request after the other.
+    pub(super) async fn run(self) -> ChannelEnd {
+        loop {
+            if *self.link.leaves.borrow() {
+                return ChannelEnd::Released;
+            }
+            let (mut down, mut up) = match self.open().await {
+                Ok(opened) => opened,
+                Err(end) => return end,
+            };
+            let head = tokio::select! {
+                biased;
+                head = read_head(&mut down, REQUEST_BYTES_MAX) => head,
+                () = self.not_released() => {
+                    tracing::debug!("the router did not release a channel");
+                    end(up);
+                    return ChannelEnd::Released;
+                }
+            };
+            match head {
+                Ok((head, _)) if is_goaway(&head, &self.link.instance, &self.id) => {
+                    end(up);
+                    return ChannelEnd::Released;
+                }
+                Ok((head, rest)) => match read_request(&head) {
+                    Ok(request) => self.relay(request, Raw::new(rest, down), up).await,
+                    Err(error) => refuse(&mut up, error),
+                },
+                Err(NoHead::Bad(error)) => refuse(&mut up, error),
+                Err(NoHead::Ended) => {
+                    end(up);
+                    return ChannelEnd::Released;
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "a channel broke");
+                    return ChannelEnd::Broken;
+                }
+            }
+        }
+    }
+
+    /// Opens the channel; the router answers at once.
+    async fn open(&self) -> Result<(RecvStream, SendStream<Bytes>), ChannelEnd> {
+        let link = &self.link;
+        let broken = |error: h2::Error| {
+            tracing::warn!(%error, "a channel to the router cannot be opened");
+            ChannelEnd::Broken
+        };
+        let mut router = link.router.clone().ready().await.map_err(broken)?;
+        let path = format!("/api/chunked/request/{}/{}", link.instance, self.id);
+        let mut request = link.request(Method::POST, &path);
+        let headers = request.headers_mut();
+        let octets = HeaderValue::from_static("application/octet-stream");
+        headers.insert(header::CONTENT_TYPE, octets);
+        if let Ok(id) = HeaderValue::from_str(&self.id) {
+            headers.insert(CHANNEL_ID, id);
+        }
+        let (response, up) = router.send_request(request, false).map_err(broken)?;
+        let response = response.await.map_err(broken)?;
+        let status = response.status();
+        if status != StatusCode::OK {
+            tracing::debug!(%status, "the router does not open a channel");
+            end(up);
+            return Err(match status {
+                StatusCode::CONFLICT if link.attached.initialized() => ChannelEnd::Released,
+                _ if status.is_server_error() => ChannelEnd::Unavailable,
+                _ => ChannelEnd::Refused,
+            });
+        }
+        let tell = || async {
+            tracing::info!(instance = link.instance, "attached over the original's wire");
+            link.kept.clear();
+            link.inputs.tell(Input::Attached).await;
+        };
+        // Whoever comes second waits too: no request may be heard of before this is.
+        link.attached.get_or_init(tell).await;
+        Ok((response.into_body(), up))
+    }
+
+    /// Returns when the link leaves and the router has had time enough to release this channel.
+    async fn not_released(&self) {
+        let mut leaves = self.link.leaves.subscribe();
+        if leaves.wait_for(|leaves| *leaves).await.is_ok() {
+            tokio::time::sleep(RELEASE_TIME).await;
+        }
+    }
+
+    /// Passes a request on and its answer back.
+    async fn relay(&self, request: http::Request<()>, mut body: Raw, mut up: SendStream<Bytes>) {
+        let Ok(mut relays) = self.link.relays.clone().ready().await else {
+            return answer(&mut up, StatusCode::BAD_GATEWAY, "The extension is ending.\n");
+        };
+        let length = request.headers().get(header::CONTENT_LENGTH);
+        let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+        let sent = relays.send_request(request, body.is_end_stream());
+        let Ok((response, stream)) = sent else {
+            return answer(&mut up, StatusCode::BAD_REQUEST, "The request is malformed.\n");
+        };
+        body = body.of_length(length.filter(|length| *length > 0));
+        let mut answering = pin!(respond(response, up));
+        {
+            let uploading = pin!(send_body(&mut body, stream));
+            tokio::select! {
+                biased;
+                () = &mut answering => {}
+                _ = uploading => answering.await,
+            }
+        }
+        // The answer may have come before the end of the request. If that were reset now, a router
+        // of the original could cut what it has of the answer.
+        let rest = async { while let Some(Ok(_)) = body.frame().await {} };
+        drop(timeout(REST_TIME, rest).await);
+    }
+}
+
+/// Waits for the answer of the app and passes it back.
+async fn respond(mut response: h2::client::ResponseFuture, mut up: SendStream<Bytes>) {
+    let response = tokio::select! {
+        biased;
+        // The router does not want an answer any more; leaving here tells the relay.
+        _ = poll_fn(|cx| up.poll_reset(cx)) => return,
+        response = &mut response => response,
+    };
+    let (head, body) = match response {
+        Ok(response) => response.into_parts(),
+        Err(error) => {
+            // On this wire no request can be given back.
+            let text = if error.reason() == Some(Reason::REFUSED_STREAM) {
+                "The app cannot be reached.\n"
+            } else {
+                "The app gave no answer.\n"
+            };
+            return answer(&mut up, StatusCode::BAD_GATEWAY, text);
+        }
+    };
+    match write_response(&head) {
+        Ok(head) => {
+            // How a body ends that fails, and how one that nobody wants, is the same on both wires.
+            if let Err(error) = send_body(Raw::new(head, body), up).await {
+                tracing::debug!(%error, "an answer was not sent whole");
+            }
+        }
+        Err(error) => {
+            tracing::warn!(%error, "the app's answer does not fit the original's wire");
+            answer(&mut up, StatusCode::BAD_GATEWAY, "The head of the app's answer is too long.\n");
+        }
+    }
+}
+
+/// Ends a channel on which nothing was said.
+fn end(mut up: SendStream<Bytes>) {
+    if let Err(error) = up.send_data(Bytes::new(), true) {
+        tracing::debug!(%error, "a channel has ended already");
+    }
+}
+
+/// Answers a request that is none.
+fn refuse(up: &mut SendStream<Bytes>, error: BadHead) {
+    tracing::warn!(%error, "the router sent a request that is none");
+    let status = if error == BadHead::TooLong {
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+    } else {
+        StatusCode::BAD_REQUEST
+    };
+    answer(up, status, "The request is malformed.\n");
+}
+
+/// An answer of our own.
+fn answer(up: &mut SendStream<Bytes>, status: StatusCode, text: &'static str) {
+    let mut response = Response::new(());
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(text.len()));
+    let sent = match write_response(&response.into_parts().0) {
+        Ok(head) => up.send_data([&head[..], text.as_bytes()].concat().into(), true),
+        Err(_) => up.send_data(Bytes::new(), true),
+    };
+    if let Err(error) = sent {
+        tracing::debug!(%error, "nobody waits for the answer");
+    }
+}
+
+const CHANNEL_ID: HeaderName = HeaderName::from_static("x-channel-id");
+/// A router of the original releases waiting channels once a second.
+const RELEASE_TIME: Duration = Duration::from_secs(3);
+const REST_TIME: Duration = Duration::from_secs(1);

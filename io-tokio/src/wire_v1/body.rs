@@ -1,0 +1,102 @@
+//! What a channel carries in one direction: a head, then raw bytes until the stream ends.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use h2::RecvStream;
+use http_body::{Body, Frame, SizeHint};
+use thiserror::Error;
+
+use super::head::{BadHead, HeadBuffer};
+use crate::stream_body::StreamBody;
+
+/// Bytes that are there already, then those of a stream. Trailers, which this wire has no words
+/// for, are dropped.
+#[derive(Debug)]
+pub struct Raw {
+    first: Bytes,
+    stream: StreamBody,
+    /// What is left of a length that the head has named.
+    left: Option<u64>,
+}
+
+impl Raw {
+    /// `first`, then the data of `stream`.
+    #[must_use]
+    pub fn new(first: Bytes, stream: RecvStream) -> Self {
+        Self { first, stream: StreamBody::new(stream, None), left: None }
+    }
+
+    /// The same, which counts as ended once there were `length` bytes: the original ends a stream
+    /// some time after its last byte.
+    #[must_use]
+    pub fn of_length(self, length: Option<u64>) -> Self {
+        Self { left: length, ..self }
+    }
+}
+
+impl Body for Raw {
+    type Data = Bytes;
+    type Error = h2::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
+        let frame = if self.first.is_empty() {
+            let frame = ready!(Pin::new(&mut self.stream).poll_frame(cx));
+            frame.filter(|frame| !frame.as_ref().is_ok_and(Frame::is_trailers))
+        } else {
+            Some(Ok(Frame::data(std::mem::take(&mut self.first))))
+        };
+        if let (Some(left), Some(Ok(frame))) = (&mut self.left, &frame) {
+            *left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len) as u64);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == Some(0) || self.first.is_empty() && self.stream.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
+    }
+}
+
+/// Why no head came.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum NoHead {
+    /// Something came, but no head.
+    #[error(transparent)]
+    Bad(#[from] BadHead),
+    /// The stream broke.
+    #[error("the channel broke: {0}")]
+    Broken(#[from] h2::Error),
+    /// The stream ended before a byte came.
+    #[error("the channel ended without a word")]
+    Ended,
+}
+
+/// Reads the head at the beginning of `stream`: gives it and what came with it. If dropped before
+/// it is done, what has come is lost.
+///
+/// # Errors
+///
+/// See [`NoHead`].
+pub async fn read_head(
+    stream: &mut RecvStream,
+    bytes_max: usize,
+) -> Result<(Bytes, Bytes), NoHead> {
+    let mut buffer = HeadBuffer::new(bytes_max);
+    while let Some(piece) = stream.data().await {
+        let piece = piece?;
+        stream.flow_control().release_capacity(piece.len())?;
+        if let Some(found) = buffer.take_in(piece)? {
+            return Ok(found);
+        }
+    }
+    Err(if buffer.is_empty() { NoHead::Ended } else { BadHead::Malformed.into() })
+}
