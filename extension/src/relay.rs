@@ -24,6 +24,7 @@ use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use bytes::Bytes;
+use dispatch_model::lifecycle::Input;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
 use http::uri::{PathAndQuery, Uri};
@@ -32,6 +33,7 @@ use http::{header, request, response};
 use http_body::Body;
 use io_tokio::headers::strip_hop_by_hop;
 use io_tokio::interim::INTERIM_MAX;
+use io_tokio::lifecycle_driver::Inputs;
 use io_tokio::net::Connector;
 use io_tokio::stream_body::{SendError, send_body};
 
@@ -40,6 +42,7 @@ use tokio::time::Sleep;
 
 use crate::app::{App, AppError, RequestBody, ResponseBody};
 use crate::compression::{Compressed, Plan, Wish};
+use crate::hold::{self, WAIT_UNTIL};
 use crate::upgrade::Upgrade;
 
 /// What a request's end shows.
@@ -59,6 +62,7 @@ pub(crate) async fn relay<C: Connector>(
     mut respond: SendResponse<Bytes>,
     app: &App<C>,
     compress: bool,
+    inputs: &Inputs,
 ) -> Ending {
     let (mut head, stream) = request.into_parts();
     // Of what the app does not know it is not asked: the CONNECT is then a method like others.
@@ -101,7 +105,18 @@ pub(crate) async fn relay<C: Connector>(
             tracing::warn!("the app switched protocols without being asked");
             bad_gateway(respond);
         }
-        Ok(response) => return pass_on(response, respond, wish).await,
+        Ok(response) => {
+            // Told when the response begins, for its end may never be seen, and again when it ends.
+            let hold = hold::asked(response.headers()).map(|span| Input::HoldAsked { span });
+            if let Some(hold) = hold {
+                inputs.tell(hold).await;
+            }
+            let ending = pass_on(response, respond, wish).await;
+            if let Some(hold) = hold {
+                inputs.tell(hold).await;
+            }
+            return ending;
+        }
         Err(AppError::Unreachable(error)) => {
             tracing::warn!(%error, "cannot connect to the app; the request goes back to the router");
             respond.send_reset(Reason::REFUSED_STREAM);
@@ -272,11 +287,12 @@ fn content_length(headers: &HeaderMap) -> Option<u64> {
 /// The app's headers as the router is to see them.
 fn router_headers(headers: &HeaderMap) -> HeaderMap {
     let stripped = strip_hop_by_hop(headers);
-    if !stripped.contains_key(ERROR_HEADER) {
+    let ours = |name: &HeaderName| *name == ERROR_HEADER || *name == WAIT_UNTIL;
+    if !stripped.keys().any(ours) {
         return stripped;
     }
-    // It is ours to say; a new map, because removing would change the order.
-    let kept = stripped.iter().filter(|(name, _)| **name != ERROR_HEADER);
+    // They are between us; a new map, because removing would change the order.
+    let kept = stripped.iter().filter(|(name, _)| !ours(name));
     kept.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
@@ -285,6 +301,12 @@ fn router_response(head: response::Parts) -> Response<()> {
     *response.status_mut() = head.status;
     *response.headers_mut() = head.headers;
     response
+}
+
+/// Refuses what no client may ask of the app.
+pub(crate) fn forbid(respond: SendResponse<Bytes>) {
+    let text = "This path is not for clients.\n";
+    answer(respond, StatusCode::FORBIDDEN, text, None);
 }
 
 pub(crate) fn bad_gateway(respond: SendResponse<Bytes>) {
@@ -371,7 +393,13 @@ mod tests {
     #[test]
     fn the_app_cannot_speak_in_our_name() {
         let mut headers = HeaderMap::new();
-        for (name, value) in [("a", "1"), ("lambda-dispatch-error", "x"), ("b", "2"), ("c", "3")] {
+        for (name, value) in [
+            ("a", "1"),
+            ("lambda-dispatch-error", "x"),
+            ("lambda-dispatch-wait-until", "1s"),
+            ("b", "2"),
+            ("c", "3"),
+        ] {
             headers.append(name, value.parse().unwrap());
         }
         let kept = router_headers(&headers);
