@@ -1,9 +1,9 @@
 //! What the app is told about a snapshot of its environment (SnapStart).
 //!
-//! Before the snapshot is made the app may close what does not survive it; in each copy it may open
-//! that anew, and draw new random numbers. Each is an empty `POST` on a connection of its own, to be
-//! answered with a 2xx; anything else ends the environment, for an app that could not prepare serves
-//! nobody well. The paths are for us alone: a client that asks for one is told 403.
+//! Before the snapshot is made the app may close what does not survive it; in each copy it may
+//! open that anew, and draw new random numbers. Each is an empty `POST` on a connection of its own,
+//! to be answered with a 2xx; anything else ends the environment, for an app that could not prepare
+//! serves nobody well. The paths are for us alone: a client that asks for one is told 403.
 //!
 //! Names and meaning are Lambda Web Adapter's.
 

@@ -88,8 +88,8 @@ impl<C: Connector> Invokes<C> {
     ///
     /// # Errors
     ///
-    /// Lambda hands out no invokes, or the app cannot live with a snapshot: there is nothing to live
-    /// for.
+    /// Lambda hands out no invokes, or the app cannot live with a snapshot: there is nothing to
+    /// live for.
     pub(crate) async fn run(
         mut self,
         mut orders: mpsc::Receiver<InvokeOrder>,
@@ -120,10 +120,10 @@ impl<C: Connector> Invokes<C> {
         Ok(())
     }
 
-    /// Lets the environment be stored as a snapshot; returns in each copy of it. Nothing is open over
-    /// that but the connection on which the end of the environment is awaited, whose peer is stored
-    /// with us. Nor is there a secret yet: names and tokens come with invokes, and our TLS draws its
-    /// random numbers from the system at each use.
+    /// Lets the environment be stored as a snapshot; returns in each copy of it. Nothing is open
+    /// over that but the connection on which the end of the environment is awaited, whose peer is
+    /// stored with us. Nor is there a secret yet: names and tokens come with invokes, and our TLS
+    /// draws its random numbers from the system at each use.
     async fn await_restore(&mut self) -> Result<(), RunError> {
         let (app, settings) = (self.app.clone(), Arc::clone(&self.settings));
         let (port, protocol) = (settings.app_port, settings.app_protocol);

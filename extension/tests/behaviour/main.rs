@@ -4,10 +4,13 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod app;
+mod deadlines;
+mod holds;
 mod invokes;
 mod lambda;
 mod link;
 mod process;
 mod relaying;
 mod router;
+mod snapshots;
 mod stage;

@@ -134,6 +134,9 @@ impl World<'_> {
                     self.die(environment);
                     self.events.push(self.now, self.now, Event::Emptied(environment));
                 }
+                model::Output::Restore { environment } => {
+                    self.breaks(|| format!("{environment} is no copy of a snapshot"));
+                }
                 model::Output::Start { environment } => self.start(environment),
                 model::Output::Stop { environment, deadline } => {
                     let left = deadline.saturating_since(self.now);
