@@ -23,6 +23,7 @@ mod requests;
 mod scale;
 pub mod scaling;
 mod stats;
+mod tail;
 mod warm;
 
 use alloc::collections::VecDeque;
@@ -269,6 +270,7 @@ impl Dispatcher {
             service: self.estimate.service(),
             cold_start: self.estimate.cold_start(),
             breaker_open: self.guard.is_open(),
+            starts_fail: self.guard.starts_fail(),
         }
     }
 
@@ -410,7 +412,9 @@ impl Dispatcher {
                 let may = repeatable && self.config.retry_repeatable && entry.attempts == 1;
                 if !(may && self.give_back(&entry)) {
                     self.stats.failed += 1;
-                    self.refuse(request, RefuseReason::Failed);
+                    let over = self.is_cut_at_its_end(instance);
+                    let reason = if over { RefuseReason::LeaseEnded } else { RefuseReason::Failed };
+                    self.refuse(request, reason);
                 }
             }
         }
@@ -511,7 +515,9 @@ impl Dispatcher {
         self.requests.remove(request);
         self.stats.refused += 1;
         let after = match reason {
-            RefuseReason::Failed | RefuseReason::ResponseTimeout => Duration::ZERO,
+            RefuseReason::Failed | RefuseReason::LeaseEnded | RefuseReason::ResponseTimeout => {
+                Duration::ZERO
+            }
             RefuseReason::OverBudget => Duration::from_secs(60),
             RefuseReason::PredictedWait | RefuseReason::QueueBytes | RefuseReason::QueueLength => {
                 self.predicted_wait()

@@ -2,9 +2,10 @@
 //!
 //! ```text
 //!  Booting ──▶ Frozen ──▶ Waiting ──▶ Linked: connecting ⇄ backing off
-//!                ▲       (for app)            │
-//!                │                         serving ──▶ draining ──▶ cutting
-//!                └────────────────────────────┴────────────┴───────────┘
+//!   │   ▲        ▲       (for app)            │
+//!   ▼   │        │                         serving ──▶ draining ──▶ cutting
+//!  Stored        │                            │            │           │
+//!                └───────── Holding ◀─────────┴────────────┴───────────┘
 //!                                Exited, from anywhere
 //! ```
 //!
@@ -12,11 +13,26 @@
 //! `async_init`, Lambda is asked after 9.5 s in any case (its init limit is 10 s) and the first
 //! invoke does the rest of the waiting.
 //!
+//! **Stored.** With `snap_start`, the environment is stored as a snapshot once the app is ready,
+//! and each environment begins as a copy of it. There is no timer and no link in `Stored`,
+//! `Restored` is the only way out, and the app is probed once more after it: what it had open is
+//! gone.
+//!
 //! **Linked.** The extension dials the router, a few times if it must, and promises a *lease*: how
-//! long it may be used. The lease is Lambda's deadline less a lead in which what is running may
-//! finish. At its end, or when it has been idle for the linger, the extension says goaway and
-//! drains; half a second before the deadline it cuts what is left. If the router closes the link,
-//! loses it, or stops answering pings, the invoke returns promptly.
+//! long requests on it may run, which is half a second less than Lambda's deadline. A router that
+//! knows that sends it away in time. One that does not is told: from a lead before the deadline, or
+//! when it has been idle for the linger, the extension says goaway and drains; when the lease is
+//! over, it cuts what is left. If the router closes the link, loses it, or stops answering pings,
+//! the invoke returns promptly.
+//!
+//! **Deadlines** are moments of a wall clock, and that may be wrong. What cannot be one (it has
+//! passed, it is missing, it is further away than any invoke lasts) is taken to be as far away as
+//! the last one that could, for a function's time-out is the same each time.
+//!
+//! **Holding.** An app that has more to do after a response asks for a hold. Until it is over, an
+//! idle instance does not leave by itself, and one whose link is gone, whoever ended it, does not
+//! return its invoke, for that would freeze the app. A hold ends with the lease, with the app, and
+//! with the environment; it is bounded by `hold_max`.
 //!
 //! **Frozen.** Between an invoke's return and the next one the process does not run, and clocks may
 //! jump by hours or not at all. *In `Frozen` there is no timer and no link, and `Invoked` is the
@@ -50,12 +66,20 @@ pub struct Config {
     pub async_init: bool,
     /// How long an invoke waits for an app that is not ready.
     pub app_patience: Duration,
-    /// How long before Lambda's deadline the lease ends; at most a quarter of the invoke's time.
+    /// How long before Lambda's deadline the instance says goaway by itself; at most a quarter of
+    /// the invoke's time. Default 15 s.
     pub lead: Duration,
-    /// How long an invoke takes whose deadline is unknown.
+    /// How long after a response an app may go on, at most. Default 60 s.
+    pub hold_max: Duration,
+    /// How long an invoke takes whose deadline is unknown, if none was known before.
     pub invoke_fallback: Duration,
+    /// How long an invoke can take at most. Default 15 min, which is Lambda's most.
+    pub invoke_max: Duration,
     /// How long an idle instance stays before it says goaway; `None` is until the router closes.
     pub linger: Option<Duration>,
+    /// Whether the environment is stored as a snapshot when the app is ready. It then waits for the
+    /// app whatever `async_init` says: nobody wants copies of half an app.
+    pub snap_start: bool,
 }
 
 impl Default for Config {
@@ -64,8 +88,11 @@ impl Default for Config {
             async_init: false,
             app_patience: Duration::from_secs(10),
             lead: Duration::from_secs(15),
+            hold_max: Duration::from_secs(60),
             invoke_fallback: Duration::from_secs(60),
+            invoke_max: Duration::from_secs(900),
             linger: None,
+            snap_start: false,
         }
     }
 }
@@ -90,6 +117,8 @@ pub enum Timer {
     AttachRetry,
     /// What is running must be cut: Lambda's deadline is near.
     Cut,
+    /// The app has had the time that it asked for.
+    Hold,
     /// Nothing to do for as long as an idle instance stays.
     Idle,
     /// The lease ends.
@@ -108,13 +137,18 @@ pub enum Timer {
 /// 4. Once drained, [`poll_timeout`](Self::poll_timeout) is `None` or later than `now`.
 /// 5. Same config, same inputs: same outputs.
 ///
-/// And: in `Frozen` there is no timer, and `Invoked` is the only thaw.
+/// And: in `Frozen` there is no timer, and `Invoked` is the only thaw; so it is in `Stored` with
+/// `Restored`.
 #[derive(Clone, Debug)]
 pub struct Lifecycle {
     config: Config,
     now: Time,
     app_ready: bool,
     served_before: bool,
+    /// How long the last invoke had whose deadline could be believed.
+    usual: Option<Duration>,
+    /// Whether it is a copy made of a snapshot.
+    is_restored: bool,
     /// The fingerprints of the last payloads.
     seen: VecDeque<u64>,
     state: State,
@@ -132,8 +166,12 @@ enum State {
     Exited,
     /// Between invokes.
     Frozen,
+    /// An invoke whose link is gone and whose app has more to do.
+    Holding(Invoke, ExitReason),
     /// An invoke that has, wants or had a link.
     Linked(Invoke, Link),
+    /// Being stored, or stored, as a snapshot; or a copy that is being restored.
+    Stored,
     /// An invoke that waits for the app.
     Waiting { invoke: Invoke, serve: bool, give_up_at: Time },
 }
@@ -145,6 +183,8 @@ struct Invoke {
     started_at: Time,
     lease_until: Time,
     cut_at: Time,
+    /// Until when the app asked for time after a response; never beyond `cut_at`.
+    held_until: Time,
     requests: u64,
     /// Whether the process ends with this invoke, and if so whether as a failure.
     exit: Option<bool>,
@@ -187,12 +227,14 @@ impl Lifecycle {
     /// A machine whose process has just started.
     #[must_use]
     pub fn new(config: Config, now: Time) -> Self {
-        let give_up_at = config.async_init.then_some(now + INIT_PATIENCE);
+        let give_up_at = (config.async_init && !config.snap_start).then_some(now + INIT_PATIENCE);
         let mut new = Self {
             config,
             now,
             app_ready: false,
             served_before: false,
+            usual: None,
+            is_restored: false,
             seen: VecDeque::with_capacity(SEEN_MAX),
             state: State::Booting { give_up_at },
             next: None,
@@ -219,10 +261,12 @@ impl Lifecycle {
             Input::AppReady => self.app_became_ready(),
             Input::Attached => self.attached(),
             Input::Disconnected { end } => self.disconnected(end),
+            Input::HoldAsked { span } => self.hold_asked(span),
             Input::Invoked { invoke, ask, left } => self.invoked(invoke, ask, left),
             Input::Ponged => self.ponged(),
             Input::RequestEnded => self.request_ended(),
             Input::RequestStarted => self.request_started(),
+            Input::Restored => self.restored(),
             Input::Shutdown { left } => self.shut_down(left),
         }
         self.fire_due();
@@ -255,7 +299,8 @@ impl Lifecycle {
     fn first_timer(&self) -> Option<Timeout> {
         let timers = match self.state {
             State::Booting { give_up_at } => [give_up_at.map(|at| (at, Timer::AppPatience)), None],
-            State::Exited | State::Frozen => [None, None],
+            State::Exited | State::Frozen | State::Stored => [None, None],
+            State::Holding(invoke, _) => [Some((invoke.held_until, Timer::Hold)), None],
             State::Waiting { give_up_at, .. } => [Some((give_up_at, Timer::AppPatience)), None],
             State::Linked(invoke, link) => self.link_timers(&invoke, link),
         };
@@ -286,7 +331,8 @@ impl Lifecycle {
             }
             Link::Serving { in_flight, idle_since, pulse } => {
                 let idle = self.config.linger.filter(|_| in_flight == 0);
-                let idle = idle.map(|linger| (idle_since + linger, Timer::Idle));
+                let idle = idle.map(|linger| (idle_since + linger).max(invoke.held_until));
+                let idle = idle.map(|at| (at, Timer::Idle));
                 let first = idle.map_or(lease_end, |idle| idle.min(lease_end));
                 [Some(first), Some(of_pulse(pulse))]
             }
@@ -322,6 +368,11 @@ impl Lifecycle {
                     self.cut(invoke, reason, None);
                 }
             }
+            Timer::Hold => {
+                if let State::Holding(invoke, reason) = self.state {
+                    self.end(invoke, reason);
+                }
+            }
             Timer::Idle => self.drain(ExitReason::SelfLastActive),
             Timer::LeaseEnd => self.wind_down(ExitReason::SelfDeadline),
             Timer::Ping => {
@@ -351,14 +402,35 @@ impl Lifecycle {
         match self.state {
             State::Booting { .. } => {
                 self.outputs.push_back(Output::StopProbing);
-                self.freeze();
+                if self.config.snap_start && !self.is_restored {
+                    self.state = State::Stored;
+                    self.outputs.push_back(Output::AwaitRestore);
+                } else {
+                    self.freeze();
+                }
             }
             State::Waiting { invoke, serve, .. } => {
                 self.outputs.push_back(Output::StopProbing);
                 self.proceed(invoke, serve);
             }
-            State::Frozen | State::Linked(..) | State::Exited => {}
+            State::Exited
+            | State::Frozen
+            | State::Holding(..)
+            | State::Linked(..)
+            | State::Stored => {}
         }
+    }
+
+    /// A copy begins, and knows nothing of its app but that it was ready once.
+    fn restored(&mut self) {
+        if self.state != State::Stored {
+            self.stale_inputs += 1;
+            return;
+        }
+        self.is_restored = true;
+        self.app_ready = false;
+        self.state = State::Booting { give_up_at: None };
+        self.outputs.push_back(Output::ProbeApp);
     }
 
     fn app_patience_ended(&mut self) {
@@ -369,7 +441,11 @@ impl Lifecycle {
                 invoke.exit = Some(true);
                 self.end(invoke, ExitReason::AppConnectionError);
             }
-            State::Exited | State::Frozen | State::Linked(..) => {}
+            State::Exited
+            | State::Frozen
+            | State::Holding(..)
+            | State::Linked(..)
+            | State::Stored => {}
         }
     }
 
@@ -387,7 +463,11 @@ impl Lifecycle {
                 invoke.exit = Some(true);
                 self.end(invoke, ExitReason::AppConnectionError);
             }
-            State::Frozen => self.exit(true),
+            State::Frozen | State::Stored => self.exit(true),
+            State::Holding(mut invoke, _) => {
+                invoke.exit = Some(true);
+                self.end(invoke, ExitReason::AppConnectionError);
+            }
             State::Linked(mut invoke, link) => {
                 invoke.exit = Some(true);
                 self.state = State::Linked(invoke, link);
@@ -405,14 +485,13 @@ impl Lifecycle {
             self.stale_inputs += 1;
             return;
         }
-        let left = left
-            .filter(|left| (Duration::from_millis(1)..=INVOKE_MAX).contains(left))
-            .unwrap_or(self.config.invoke_fallback);
+        let left = self.believed(left);
         let invoke = Invoke {
             id,
             started_at: self.now,
             lease_until: self.now + (left - self.config.lead.min(left / 4)),
             cut_at: self.now + (left - CUT_LEAD.min(left / 10)),
+            held_until: self.now,
             requests: 0,
             exit: None,
         };
@@ -437,6 +516,16 @@ impl Lifecycle {
             let give_up_at = (self.now + self.config.app_patience).min(invoke.cut_at);
             self.state = State::Waiting { invoke, serve, give_up_at };
             self.outputs.push_back(Output::ProbeApp);
+        }
+    }
+
+    /// How long an invoke has of which this is said.
+    fn believed(&mut self, left: Option<Duration>) -> Duration {
+        let max = self.config.invoke_max;
+        let credible = INVOKE_MIN..=max + CLOCK_ERROR;
+        match left.filter(|left| credible.contains(left)) {
+            Some(left) => *self.usual.insert(left.min(max)),
+            None => self.usual.unwrap_or(self.config.invoke_fallback),
         }
     }
 
@@ -479,7 +568,11 @@ impl Lifecycle {
                 self.outputs.push_back(Output::StopProbing);
                 self.exit(false);
             }
-            State::Frozen => self.exit(false),
+            State::Frozen | State::Stored => self.exit(false),
+            State::Holding(mut invoke, reason) => {
+                invoke.exit = Some(false);
+                self.end(invoke, reason);
+            }
             State::Waiting { mut invoke, .. } => {
                 self.outputs.push_back(Output::StopProbing);
                 invoke.exit = invoke.exit.or(Some(false));
@@ -489,6 +582,7 @@ impl Lifecycle {
                 invoke.exit = invoke.exit.or(Some(false));
                 let cut_at = self.now + (left - CUT_LEAD.min(left / 10));
                 invoke.cut_at = invoke.cut_at.min(cut_at);
+                invoke.held_until = invoke.held_until.min(invoke.cut_at);
                 self.state = State::Linked(invoke, link);
                 self.wind_down(ExitReason::SelfDeadline);
             }
@@ -502,7 +596,7 @@ impl Lifecycle {
     /// Whether the environment may be frozen: no link, no timer, nothing to do but wait.
     #[must_use]
     pub fn is_frozen(&self) -> bool {
-        self.state == State::Frozen
+        matches!(self.state, State::Frozen | State::Stored)
     }
 
     /// Inputs that came too late to mean anything: races, counted and ignored.
@@ -518,7 +612,9 @@ impl Lifecycle {
             assert!(at > self.now, "{timer:?} at {at} is still due at {}", self.now);
         }
         assert!(self.seen.len() <= SEEN_MAX, "{} payloads remembered", self.seen.len());
-        if let State::Linked(invoke, _) = self.state {
+        if let State::Linked(invoke, _) | State::Holding(invoke, _) = self.state {
+            let Invoke { id, held_until, cut_at, .. } = invoke;
+            assert!(held_until <= cut_at, "{id} is held until {held_until}, cut at {cut_at}");
             assert!(
                 invoke.started_at <= self.now,
                 "{} began at {}, after now",
@@ -531,8 +627,10 @@ impl Lifecycle {
 
 /// Lambda ends an init that takes longer than 10 s.
 const INIT_PATIENCE: Duration = Duration::from_millis(9500);
-/// No invoke lasts longer; a deadline beyond it is not a deadline.
-const INVOKE_MAX: Duration = Duration::from_secs(86_400);
+/// What is left of an invoke at least, or its deadline is not one.
+const INVOKE_MIN: Duration = Duration::from_millis(1);
+/// By how much a deadline may be too far away before nothing of it is believed.
+const CLOCK_ERROR: Duration = Duration::from_secs(60);
 /// How long before Lambda's deadline what is still running is cut; less for short invokes.
 const CUT_LEAD: Duration = Duration::from_millis(500);
 /// How many payloads are remembered so that none is obeyed twice.

@@ -90,6 +90,9 @@ fn config(words: &str) -> Config {
     for word in words.split_whitespace() {
         match word.split_once('=') {
             None if word == "async-init" => config.async_init = true,
+            None if word == "snap-start" => config.snap_start = true,
+            Some(("hold-max", value)) => config.hold_max = span(value),
+            Some(("invoke-max", value)) => config.invoke_max = span(value),
             Some(("linger", value)) => config.linger = Some(span(value)),
             Some(("lead", value)) => config.lead = span(value),
             Some(("app-patience", value)) => config.app_patience = span(value),
@@ -105,6 +108,7 @@ fn parse(words: &[&str]) -> Input {
         ["app-ready"] => Input::AppReady,
         ["attached"] => Input::Attached,
         ["disconnected", end] => Input::Disconnected { end: link_end(end) },
+        ["hold-asked", time] => Input::HoldAsked { span: span(time) },
         ["invoked", invoke, ask @ ..] => {
             let invoke = InvokeId(invoke.trim_start_matches('v').parse().unwrap());
             let (ask, left) = match ask {
@@ -116,6 +120,7 @@ fn parse(words: &[&str]) -> Input {
         ["ponged"] => Input::Ponged,
         ["request-ended"] => Input::RequestEnded,
         ["request-started"] => Input::RequestStarted,
+        ["restored"] => Input::Restored,
         ["shutdown", "left", left] => Input::Shutdown { left: span(left) },
         _ => panic!("cannot read input `{}`", words.join(" ")),
     }

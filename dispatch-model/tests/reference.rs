@@ -38,7 +38,7 @@ impl ReferenceStateMachine for Pool {
         ];
         prop_oneof![
             8 => Just(Step::Arrive),
-            3 => (0..5_u32, 50..5_000_u64)
+            3 => (0..5_u32, 1_000..5_000_u64)
                 .prop_map(|(slots, quarters)| Step::Attach { slots, lease_ms: quarters * 4 }),
             1 => live.prop_map(Step::Cancel),
             6 => (running, endings).prop_map(|(running, ending)| Step::End(running, ending)),
@@ -60,6 +60,7 @@ impl ReferenceStateMachine for Pool {
             Step::Arrive | Step::Wait(_) => true,
             Step::Attach { .. } => pool.attached() < INSTANCES,
             Step::Cancel(index) => index < pool.live(),
+            Step::End(index, Ending::Served) => index < pool.running() && pool.is_quick(index),
             Step::End(index, _) => index < pool.running(),
             Step::GoAway(index) | Step::Lose(index) | Step::Offer(index, _) => {
                 index < pool.attached()

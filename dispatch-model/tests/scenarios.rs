@@ -52,6 +52,7 @@ fn every_reason_is_reached_by_a_story() {
     let stories = stories();
     let reasons = [
         "refuse .* failed",
+        "refuse .* lease_ended",
         "refuse .* over_budget",
         "refuse .* predicted_wait",
         "refuse .* queue_bytes",

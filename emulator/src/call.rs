@@ -51,6 +51,8 @@ pub(crate) enum Call {
     Prewarm { count: u32, reply: oneshot::Sender<Result<(), PrewarmError>> },
     /// A process ended.
     ProcessEnded { environment: EnvironmentId, program: String, end: ProcessEnd },
+    /// The runtime waits to be restored from a snapshot.
+    RestoreNext { environment: EnvironmentId, reply: oneshot::Sender<Result<(), Refusal>> },
     /// The runtime waits for its next invoke.
     RuntimeNext { environment: EnvironmentId, reply: oneshot::Sender<Result<Delivery, Refusal>> },
     /// The runtime answers its invoke.

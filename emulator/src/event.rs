@@ -67,6 +67,11 @@ pub enum Event {
         /// The line, without its end; bytes that are not UTF-8 are replaced.
         line: String,
     },
+    /// An environment was restored from a snapshot.
+    Restored {
+        /// Which.
+        environment: EnvironmentId,
+    },
     /// A program could not be started.
     SpawnFailed {
         /// Where.
@@ -143,6 +148,7 @@ impl fmt::Display for Event {
             Self::Line { environment, program, line } => {
                 write!(f, "[{environment} {program}] {line}")
             }
+            Self::Restored { environment } => write!(f, "[{environment}] restored"),
             Self::SpawnFailed { environment, program, error } => {
                 write!(f, "[{environment} {program}] cannot be started: {error}")
             }
@@ -164,6 +170,7 @@ pub(crate) fn observe_by_tracing() -> Observer {
         | Event::Frozen { .. }
         | Event::InitDone { .. }
         | Event::Killed { .. }
+        | Event::Restored { .. }
         | Event::Thawed { .. } => tracing::debug!("{event}"),
     })
 }

@@ -15,6 +15,8 @@
 //!                               │      inside the invoke      │ time-out,    │ idle too long
 //!                               ▼                             ▼ exit         ▼
 //!                              Killed ◀──────────────────── Killed ◀──── Stopping ──▶ (emptied)
+//!
+//! with a snapshot:   Initialising ──▶ Stored ──▶ Restoring ──▶ Invoking
 //! ```
 //!
 //! # What it holds to
@@ -35,6 +37,12 @@
 //!   function's time-out. The fresh processes get a new environment number, so that nothing late
 //!   from the old ones can be taken for theirs; they are not a second start to the ramp.
 //!
+//! - With [`Config::restore`], initialisation is kept as a snapshot, of which each environment is a
+//!   copy that takes so long to make. Processes cannot be copied, so here each copy initialises for
+//!   itself, unbilled and ahead of its need: one is always kept stored, and whoever expects a burst
+//!   asks for more with [`Input::PrewarmRequested`]. An invoke that finds none waits for one, which
+//!   is this model's shortcoming and not Lambda's.
+//!
 //! # The contract with its driver
 //!
 //! 1. `now` never goes back (else it panics: only a broken driver can do that).
@@ -52,6 +60,7 @@ mod life;
 mod output;
 mod provisioned;
 mod ramp;
+mod snapshot;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -82,6 +91,8 @@ pub struct Model {
     /// Environments that were created for an invoke, oldest first, with late binding only. One that
     /// is not waited for any more may still be among them.
     waiting: VecDeque<EnvironmentId>,
+    /// Copies of the snapshot that nobody has needed yet, and some that are gone.
+    stored: VecDeque<EnvironmentId>,
     /// How many provisioned environments there should be.
     provisioned: u32,
     /// How many there are or will be.
@@ -107,6 +118,7 @@ impl Model {
             environments: Table::new(),
             idle: Idle::default(),
             waiting: VecDeque::new(),
+            stored: VecDeque::new(),
             provisioned: config.provisioned,
             provisioned_there: 0,
             allocates_at: now,
@@ -118,6 +130,7 @@ impl Model {
             config,
         };
         model.allocate();
+        model.keep_copy();
         model
     }
 
@@ -131,7 +144,10 @@ impl Model {
     pub fn handle_input(&mut self, now: Time, input: Input) {
         self.handle_timeout(now);
         match input {
-            Input::CodeUpdated => self.all().into_iter().for_each(|id| self.give_up(id)),
+            Input::CodeUpdated => {
+                self.all().into_iter().for_each(|id| self.give_up(id));
+                self.keep_copy();
+            }
             Input::EnvironmentEmptied { environment } => self.emptied(environment),
             Input::ErrorPosted { environment, invoke } => {
                 self.answer_posted(environment, invoke, Answer::FunctionError);
@@ -147,11 +163,15 @@ impl Model {
                     there.register(extension, invoke);
                 }
             }
-            Input::InitErrorPosted { environment } => {
-                if self.stage(environment) == Some(Stage::Initialising) {
+            Input::InitErrorPosted { environment } => match self.stage(environment) {
+                Some(Stage::Initialising) => {
                     self.init_failed(environment, InitFailure::Reported);
                 }
-            }
+                Some(Stage::Restoring) => {
+                    self.restore_failed(environment, Answer::InitError { environment });
+                }
+                _ => {}
+            },
             Input::InvokeRequested { invoke } => self.invoke(invoke),
             Input::PrewarmRequested => {
                 if !self.shutting_down {
@@ -164,6 +184,7 @@ impl Model {
             Input::ResponsePosted { environment, invoke } => {
                 self.answer_posted(environment, invoke, Answer::Response);
             }
+            Input::RestoreNext { environment } => self.restore_awaited(environment),
             Input::RuntimeNext { environment } => {
                 if let Some(there) = self.environments.get_mut(environment) {
                     there.runtime_waits();
@@ -267,6 +288,9 @@ impl Model {
         if !self.ramp.take(self.now) {
             let answer = Answer::Throttled(ThrottleReason::FunctionInvocationRateLimitExceeded);
             return self.order(Output::Answer { invoke, answer });
+        }
+        if self.config.restore.is_some() {
+            return self.invoke_copy(invoke);
         }
         let id = self.create(Some(Held::cold(invoke)));
         if self.config.late_binding {

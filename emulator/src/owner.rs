@@ -153,6 +153,7 @@ impl Owner {
             Call::ProcessEnded { environment, program, end } => {
                 self.process_ended(environment, program, end);
             }
+            Call::RestoreNext { environment, reply } => self.restore_next(environment, reply),
             Call::RuntimeNext { environment, reply } => self.runtime_next(environment, reply),
             Call::RuntimePosted { environment, request_id, posted, reply } => {
                 answer(reply, self.runtime_posted(environment, &request_id, posted));
@@ -186,7 +187,14 @@ impl Owner {
         match self.model.stage(environment) {
             // It was told to.
             Some(Stage::Killed | Stage::Stopping) | None => {}
-            Some(Stage::Creating | Stage::Idle | Stage::Initialising | Stage::Invoking) => {
+            Some(
+                Stage::Creating
+                | Stage::Idle
+                | Stage::Initialising
+                | Stage::Invoking
+                | Stage::Restoring
+                | Stage::Stored,
+            ) => {
                 self.observe(&Event::Exited { environment, program, end });
             }
         }

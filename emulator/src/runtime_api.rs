@@ -73,16 +73,17 @@ impl RuntimeApi {
                 self.post(id, Posted::Error(body)).await?;
                 Ok(accepted())
             }
-            (&Method::POST, ["2018-06-01", "runtime", "init", "error"])
+            (&Method::POST, ["2018-06-01", "runtime", "init" | "restore", "error"])
             | (&Method::POST, ["2020-01-01", "extension", "init" | "exit", "error"]) => {
                 let environment = self.environment;
                 let body = body_of(request).await?;
                 self.ask(|reply| Call::InitError { environment, body, reply }).await?;
                 Ok(accepted())
             }
-            // For functions whose initialisation is kept as a snapshot; this is not one.
             (&Method::GET, ["2018-06-01", "runtime", "restore", "next"]) => {
-                Err(Failure::Refused(Refusal::InvalidState))
+                let environment = self.environment;
+                self.ask(|reply| Call::RestoreNext { environment, reply }).await?;
+                Ok(json_reply(StatusCode::OK, String::new()))
             }
             (&Method::POST, ["2020-01-01", "extension", "register"]) => {
                 self.register(request).await

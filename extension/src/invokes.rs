@@ -14,13 +14,17 @@ use io_tokio::rfc3339;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use crate::lambda_api::{Failure, LambdaApi, LambdaApiError, NextInvoke};
+use crate::RunError;
+use crate::hooks::When;
+use crate::lambda_api::{Failure, LambdaApi, NextInvoke};
 use crate::session::{Attachment, Offer};
 use crate::settings::Settings;
 
 /// What may be asked of the task. The sender's end ends it, when all before is done.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum InvokeOrder {
+    /// Let the environment be stored, and go on in the copies.
+    AwaitRestore,
     /// Ask Lambda for the next invoke.
     Next,
     /// Answer the invoke.
@@ -49,6 +53,8 @@ impl CurrentOffer {
 #[derive(Debug)]
 pub(crate) struct Invokes<C> {
     pub(crate) api: LambdaApi<C>,
+    /// The way to the app.
+    pub(crate) app: C,
     pub(crate) settings: Arc<Settings>,
     pub(crate) clock: Clock,
     pub(crate) offer: CurrentOffer,
@@ -69,30 +75,37 @@ struct Current {
 impl<C: Connector> Invokes<C> {
     pub(crate) fn new(
         api: LambdaApi<C>,
+        app: C,
         settings: Arc<Settings>,
         clock: Clock,
         offer: CurrentOffer,
         inputs: Inputs,
     ) -> Self {
-        Self { api, settings, clock, offer, inputs, count: 0, current: Current::default() }
+        Self { api, app, settings, clock, offer, inputs, count: 0, current: Current::default() }
     }
 
     /// Carries out orders until their sender is gone.
     ///
     /// # Errors
     ///
-    /// Lambda hands out no invokes: there is nothing to live for.
+    /// Lambda hands out no invokes, or the app cannot live with a snapshot: there is nothing to
+    /// live for.
     pub(crate) async fn run(
         mut self,
         mut orders: mpsc::Receiver<InvokeOrder>,
-    ) -> Result<(), LambdaApiError> {
+    ) -> Result<(), RunError> {
         while let Some(order) = orders.recv().await {
             match order {
                 InvokeOrder::Return(report) => self.answer(&report).await,
-                InvokeOrder::Next => {
-                    if self.count == 0 && self.settings.snap_start {
-                        self.api.restore_next().await?;
+                InvokeOrder::AwaitRestore => {
+                    tokio::select! {
+                        biased;
+                        _ = orders.recv() => return Ok(()),
+                        restored = self.await_restore() => restored?,
                     }
+                    self.inputs.tell(Input::Restored).await;
+                }
+                InvokeOrder::Next => {
                     let next = tokio::select! {
                         biased;
                         // Nothing is ordered while an invoke is awaited, except the end.
@@ -103,6 +116,31 @@ impl<C: Connector> Invokes<C> {
                     self.inputs.tell(input).await;
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Lets the environment be stored as a snapshot; returns in each copy of it. Nothing is open
+    /// over that but the connection on which the end of the environment is awaited, whose peer is
+    /// stored with us. Nor is there a secret yet: names and tokens come with invokes, and our TLS
+    /// draws its random numbers from the system at each use.
+    async fn await_restore(&mut self) -> Result<(), RunError> {
+        let (app, settings) = (self.app.clone(), Arc::clone(&self.settings));
+        let (port, protocol) = (settings.app_port, settings.app_protocol);
+        let tell = |when| settings.hooks.tell(when, &app, port, protocol);
+        if let Err(error) = tell(When::BeforeCheckpoint).await {
+            let message = error.to_string();
+            let failure = Failure { kind: "Runtime.BeforeSnapshotError", message: &message };
+            self.api.init_error(failure).await?;
+            return Err(error.into());
+        }
+        self.api.restore_next().await?;
+        tracing::info!("restored from a snapshot");
+        if let Err(error) = tell(When::AfterRestore).await {
+            let message = error.to_string();
+            let failure = Failure { kind: "Runtime.AfterRestoreError", message: &message };
+            self.api.restore_error(failure).await?;
+            return Err(error.into());
         }
         Ok(())
     }

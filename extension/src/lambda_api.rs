@@ -138,6 +138,21 @@ impl<C: Connector> LambdaApi<C> {
         self.call(Method::POST, &path, &headers, error.to_json()).await.map(drop)
     }
 
+    /// Says that the environment will not do.
+    pub(crate) async fn init_error(&mut self, error: Failure<'_>) -> Result<(), LambdaApiError> {
+        self.report("/2018-06-01/runtime/init/error", error).await
+    }
+
+    /// Says that a restored copy will not do.
+    pub(crate) async fn restore_error(&mut self, error: Failure<'_>) -> Result<(), LambdaApiError> {
+        self.report("/2018-06-01/runtime/restore/error", error).await
+    }
+
+    async fn report(&mut self, path: &str, error: Failure<'_>) -> Result<(), LambdaApiError> {
+        let headers = [("lambda-runtime-function-error-type", error.kind)];
+        self.call(Method::POST, path, &headers, error.to_json()).await.map(drop)
+    }
+
     /// Says that the environment may be stored as a snapshot; returns in a restored copy of it.
     pub(crate) async fn restore_next(&mut self) -> Result<(), LambdaApiError> {
         let path = "/2018-06-01/runtime/restore/next";

@@ -30,6 +30,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 mod app;
 mod compression;
+mod hold;
+pub mod hooks;
 mod invokes;
 mod lambda_api;
 pub mod network;
@@ -131,6 +133,9 @@ pub enum RunError {
         /// Where it should have listened.
         port: u16,
     },
+    /// The app cannot live with a snapshot of its environment.
+    #[error(transparent)]
+    Hook(#[from] hooks::HookError),
     /// Lambda's API cannot be used.
     #[error(transparent)]
     LambdaApi(#[from] LambdaApiError),
@@ -172,8 +177,14 @@ pub async fn run<C: Connector>(
         stop.await;
         stopping.tell(Input::Shutdown { left: STOP_PATIENCE }).await;
     });
-    let invokes =
-        Invokes::new(api(), Arc::clone(&settings), clock.clone(), offer.clone(), inputs.clone());
+    let invokes = Invokes::new(
+        api(),
+        network.local.clone(),
+        Arc::clone(&settings),
+        clock.clone(),
+        offer.clone(),
+        inputs.clone(),
+    );
     let mut invokes = tokio::spawn(invokes.run(invoke_orders));
     let hands = Hands {
         settings: Arc::clone(&settings),
@@ -188,7 +199,7 @@ pub async fn run<C: Connector>(
     let failed = tokio::select! {
         biased;
         failed = drive(model, clock.clone(), received, hands) => failed,
-        ended = &mut invokes => return Ok(ended.unwrap_or(Ok(()))?),
+        ended = &mut invokes => return ended.unwrap_or(Ok(())),
     };
     // The hands are gone, so the last answer is the last order.
     if tokio::time::timeout(STOP_PATIENCE, invokes).await.is_err() {

@@ -44,6 +44,7 @@ impl<C: Connector> Performer for Hands<C> {
         tracing::debug!(order = %output);
         match output {
             Output::AwaitInvoke => self.order_invoke(InvokeOrder::Next),
+            Output::AwaitRestore => self.order_invoke(InvokeOrder::AwaitRestore),
             Output::Connect { lease, cold } => self.connect(lease, cold),
             Output::Disconnect => self.link = None,
             // The driver ends with it.
@@ -76,6 +77,7 @@ impl<C: Connector> Hands<C> {
             app_port: self.settings.app_port,
             app_protocol: self.settings.app_protocol,
             compress: self.settings.compression,
+            hooks: self.settings.hooks.clone(),
             attachment,
             kept: self.offer.clone(),
             lease,

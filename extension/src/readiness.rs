@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, StatusCode, header};
+use http::{Method, Request, StatusCode, header};
 use http_body_util::Empty;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -28,19 +28,35 @@ async fn is_ready<C: Connector>(connector: &C, settings: &Settings) -> bool {
     match &settings.readiness {
         Readiness::Tcp => true,
         Readiness::Http { path, statuses } => {
-            let status = match settings.app_protocol {
-                AppProtocol::H2c => get_over_h2c(io, path).await.ok(),
-                AppProtocol::Http1 => get(io, path).await.ok(),
-            };
+            let status = call(io, settings.app_protocol, Method::GET, path).await.ok();
             let status = status.as_ref().map(StatusCode::as_u16);
             status.is_some_and(|status| statuses.iter().any(|range| range.contains(&status)))
         }
     }
 }
 
-async fn get<I: io_tokio::net::Io>(io: I, path: &str) -> Result<StatusCode, hyper::Error> {
+/// One call without a body on a connection that is closed after it; what it is answered with, or
+/// why it is not.
+pub(crate) async fn call<I: io_tokio::net::Io>(
+    io: I,
+    protocol: AppProtocol,
+    method: Method,
+    path: &str,
+) -> Result<StatusCode, String> {
+    match protocol {
+        AppProtocol::H2c => over_h2c(io, method, path).await.map_err(|error| error.to_string()),
+        AppProtocol::Http1 => over_http1(io, method, path).await.map_err(|error| error.to_string()),
+    }
+}
+
+async fn over_http1<I: io_tokio::net::Io>(
+    io: I,
+    method: Method,
+    path: &str,
+) -> Result<StatusCode, hyper::Error> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(io)).await?;
     let mut request = Request::new(Empty::<Bytes>::new());
+    *request.method_mut() = method;
     if let Ok(uri) = path.parse() {
         *request.uri_mut() = uri;
     }
@@ -55,9 +71,14 @@ async fn get<I: io_tokio::net::Io>(io: I, path: &str) -> Result<StatusCode, hype
     }
 }
 
-async fn get_over_h2c<I: io_tokio::net::Io>(io: I, path: &str) -> Result<StatusCode, h2::Error> {
+async fn over_h2c<I: io_tokio::net::Io>(
+    io: I,
+    method: Method,
+    path: &str,
+) -> Result<StatusCode, h2::Error> {
     let (requests, connection) = h2::client::handshake(io).await?;
     let mut request = Request::new(());
+    *request.method_mut() = method;
     if let Ok(uri) = format!("http://localhost{path}").parse() {
         *request.uri_mut() = uri;
     }

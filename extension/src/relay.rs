@@ -24,6 +24,7 @@ use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use bytes::Bytes;
+use dispatch_model::lifecycle::Input;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
 use http::uri::{PathAndQuery, Uri};
@@ -32,6 +33,7 @@ use http::{header, request, response};
 use http_body::Body;
 use io_tokio::headers::strip_hop_by_hop;
 use io_tokio::interim::INTERIM_MAX;
+use io_tokio::lifecycle_driver::Inputs;
 use io_tokio::net::Connector;
 use io_tokio::stream_body::{SendError, send_body};
 use tokio::sync::mpsc;
@@ -39,6 +41,7 @@ use tokio::time::Sleep;
 
 use crate::app::{App, AppError, RequestBody, ResponseBody};
 use crate::compression::{Compressed, Plan, Wish};
+use crate::hold;
 use crate::upgrade::Upgrade;
 
 /// What a request's end shows.
@@ -58,6 +61,7 @@ pub(crate) async fn relay<C: Connector>(
     mut respond: SendResponse<Bytes>,
     app: &App<C>,
     compress: bool,
+    inputs: &Inputs,
 ) -> Ending {
     let (mut head, stream) = request.into_parts();
     // Of what the app does not know it is not asked: the CONNECT is then a method like others.
@@ -100,7 +104,18 @@ pub(crate) async fn relay<C: Connector>(
             tracing::warn!("the app switched protocols without being asked");
             bad_gateway(respond);
         }
-        Ok(response) => return pass_on(response, respond, wish).await,
+        Ok(response) => {
+            // Told when the response begins, for its end may never be seen, and again when it ends.
+            let hold = hold::asked(response.headers()).map(|span| Input::HoldAsked { span });
+            if let Some(hold) = hold {
+                inputs.tell(hold).await;
+            }
+            let ending = pass_on(response, respond, wish).await;
+            if let Some(hold) = hold {
+                inputs.tell(hold).await;
+            }
+            return ending;
+        }
         Err(AppError::Unreachable(error)) => {
             tracing::warn!(%error, "cannot connect to the app; the request goes back to the router");
             respond.send_reset(Reason::REFUSED_STREAM);
@@ -287,6 +302,12 @@ fn router_response(head: response::Parts) -> Response<()> {
     response
 }
 
+/// Refuses what no client may ask of the app.
+pub(crate) fn forbid(respond: SendResponse<Bytes>) {
+    let text = "This path is not for clients.\n";
+    answer(respond, StatusCode::FORBIDDEN, text, None);
+}
+
 pub(crate) fn bad_gateway(respond: SendResponse<Bytes>) {
     let text = "The app closed the connection before it answered.\n";
     answer(respond, StatusCode::BAD_GATEWAY, text, Some("app-connection"));
@@ -373,7 +394,8 @@ mod tests {
         let mut headers = HeaderMap::new();
         let switched = ("lambda-dispatch-switched", "x");
         let error = ("lambda-dispatch-error", "x");
-        for (name, value) in [("a", "1"), error, switched, ("b", "2"), ("c", "3")] {
+        let wait = ("lambda-dispatch-wait-until", "1s");
+        for (name, value) in [("a", "1"), error, switched, wait, ("b", "2"), ("c", "3")] {
             headers.append(name, value.parse().unwrap());
         }
         let kept = router_headers(&headers);

@@ -24,9 +24,10 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::app::{AllClosed, App};
+use crate::hooks::Hooks;
 use crate::invokes::CurrentOffer;
 use crate::network::Network;
-use crate::relay::{Ending, relay};
+use crate::relay::{Ending, forbid, relay};
 use crate::settings::AppProtocol;
 use crate::wire_v1;
 
@@ -67,6 +68,8 @@ pub(crate) struct Session<C> {
     pub(crate) app_port: u16,
     pub(crate) app_protocol: AppProtocol,
     pub(crate) compress: bool,
+    /// Paths of the app that no client may ask for.
+    pub(crate) hooks: Hooks,
     pub(crate) attachment: Attachment,
     /// Where the offer is kept for another attempt, until one succeeds.
     pub(crate) kept: CurrentOffer,
@@ -164,6 +167,7 @@ impl<C: Connector> Session<C> {
             app: Arc::new(app),
             closed,
             compress: self.compress,
+            hooks: self.hooks,
             inputs: self.inputs,
             relays: JoinSet::new(),
             draining: false,
@@ -211,6 +215,7 @@ struct Serving<C> {
     app: Arc<App<C>>,
     closed: AllClosed,
     compress: bool,
+    hooks: Hooks,
     inputs: Inputs,
     relays: JoinSet<Ending>,
     draining: bool,
@@ -222,10 +227,15 @@ impl<C: Connector> Serving<C> {
             respond.send_reset(Reason::REFUSED_STREAM);
             return;
         }
+        if self.hooks.are_at(request.uri().path()) {
+            forbid(respond);
+            return;
+        }
         self.inputs.tell(Input::RequestStarted).await;
         let (app, compress) = (Arc::clone(&self.app), self.compress);
+        let inputs = self.inputs.clone();
         // Not within the loop that accepts: h2 would flush each answer by itself.
-        self.relays.spawn(async move { relay(request, respond, &app, compress).await });
+        self.relays.spawn(async move { relay(request, respond, &app, compress, &inputs).await });
     }
 
     async fn ended(&mut self, ending: Option<Ending>) {

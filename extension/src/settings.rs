@@ -13,6 +13,8 @@ use io_tokio::networks::Networks;
 use io_tokio::payload::Plaintext;
 use thiserror::Error;
 
+use crate::hooks::Hooks;
+
 /// Everything that can be set.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -27,6 +29,8 @@ pub struct Settings {
     /// Treats each invoke as this long, and refuses payloads older than 5 s: for local use;
     /// `LAMBDA_DISPATCH_FORCE_DEADLINE` in seconds, unset.
     pub force_deadline: Option<Duration>,
+    /// Where the app is told of snapshots.
+    pub hooks: Hooks,
     /// How long things take.
     pub lifecycle: Config,
     /// Whether a router may be reached without TLS; `LAMBDA_DISPATCH_ALLOW_INSECURE`, false.
@@ -40,9 +44,6 @@ pub struct Settings {
     pub runtime: Runtime,
     /// Lambda's API for runtimes and extensions.
     pub runtime_api: RuntimeApi,
-    /// Whether the environment is about to be stored as a snapshot
-    /// (`AWS_LAMBDA_INITIALIZATION_TYPE`).
-    pub snap_start: bool,
     /// Whether a router that offers nothing else may be reached over the original's wire;
     /// `LAMBDA_DISPATCH_WIRE_V1`, false.
     pub wire_v1: bool,
@@ -157,6 +158,7 @@ impl Settings {
             force_deadline: source
                 .get("LAMBDA_DISPATCH_FORCE_DEADLINE", SECONDS, number)?
                 .map(Duration::from_secs),
+            hooks: source.hooks()?,
             lifecycle: source.lifecycle()?,
             plaintext,
             readiness: source.readiness()?,
@@ -169,9 +171,6 @@ impl Settings {
                 .unwrap_or(private),
             runtime: source.runtime()?,
             runtime_api,
-            snap_start: source
-                .get("AWS_LAMBDA_INITIALIZATION_TYPE", "text", parsed::<String>)?
-                .is_some_and(|kind| kind == "snap-start"),
             wire_v1: source.get("LAMBDA_DISPATCH_WIRE_V1", BOOLEAN, boolean)?.unwrap_or(false),
         })
     }
@@ -200,6 +199,9 @@ impl<F: Fn(&str) -> Option<String>> Source<F> {
     fn lifecycle(&self) -> Result<Config, SettingsError> {
         let default = Config::default();
         let millis = |name| Ok(self.get(name, MILLIS, number)?.map(Duration::from_millis));
+        // How Lambda made this environment.
+        let kind = self.get("AWS_LAMBDA_INITIALIZATION_TYPE", "text", parsed::<String>)?;
+        let is = |name| kind.as_deref() == Some(name);
         Ok(Config {
             async_init: self
                 .get("LAMBDA_DISPATCH_ASYNC_INIT", BOOLEAN, boolean)?
@@ -209,8 +211,33 @@ impl<F: Fn(&str) -> Option<String>> Source<F> {
                 .get("LAMBDA_DISPATCH_ASYNC_INIT_TIMEOUT", SECONDS, number)?
                 .map_or(default.app_patience, Duration::from_secs),
             lead: millis("LAMBDA_DISPATCH_DEADLINE_LEAD_MS")?.unwrap_or(default.lead),
+            hold_max: millis("LAMBDA_DISPATCH_WAIT_UNTIL_MAX_MS")?.unwrap_or(default.hold_max),
             invoke_fallback: default.invoke_fallback,
+            invoke_max: if is("lambda-managed-instances") {
+                MANAGED_INVOKE_MAX
+            } else {
+                default.invoke_max
+            },
             linger: millis("LAMBDA_DISPATCH_LAST_ACTIVE_GRACE_PERIOD_MS")?,
+            snap_start: is("snap-start"),
+        })
+    }
+
+    fn hooks(&self) -> Result<Hooks, SettingsError> {
+        const PATH: &str = "a path that starts with / and is not the root";
+        let hook = |ours, theirs| {
+            let path = |value: &str| path(value).filter(|path| !path.trim_matches('/').is_empty());
+            Ok(self.get(ours, PATH, path)?.or(self.get(theirs, PATH, path)?))
+        };
+        Ok(Hooks {
+            before_checkpoint: hook(
+                "LAMBDA_DISPATCH_SNAPSTART_BEFORE_CHECKPOINT_PATH",
+                "AWS_LWA_SNAPSTART_BEFORE_CHECKPOINT_PATH",
+            )?,
+            after_restore: hook(
+                "LAMBDA_DISPATCH_SNAPSTART_AFTER_RESTORE_PATH",
+                "AWS_LWA_SNAPSTART_AFTER_RESTORE_PATH",
+            )?,
         })
     }
 
@@ -335,6 +362,8 @@ fn statuses(value: &str) -> Option<Vec<RangeInclusive<u16>>> {
     value.split(',').map(range).map(|range| range.filter(|range| !range.is_empty())).collect()
 }
 
+/// A managed instance's invoke may last for 90 minutes.
+const MANAGED_INVOKE_MAX: Duration = Duration::from_secs(90 * 60);
 const BOOLEAN: &str = "true or false";
 const MILLIS: &str = "a number of milliseconds, at most 86400000";
 const PORT: &str = "a port, 1 to 65535";
@@ -386,6 +415,9 @@ mod tests {
             ("LAMBDA_DISPATCH_READINESS_STATUS", "200-399, 401"),
             ("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start"),
             ("LAMBDA_DISPATCH_WIRE_V1", "true"),
+            ("LAMBDA_DISPATCH_SNAPSTART_BEFORE_CHECKPOINT_PATH", "/before"),
+            ("LAMBDA_DISPATCH_SNAPSTART_AFTER_RESTORE_PATH", "/after"),
+            ("LAMBDA_DISPATCH_WAIT_UNTIL_MAX_MS", "5000"),
         ])
         .unwrap();
         assert_eq!(settings.runtime, Runtime::MultiThread(3));
@@ -397,7 +429,9 @@ mod tests {
                 async_init: true,
                 app_patience: Duration::from_secs(20),
                 lead: Duration::from_secs(5),
+                hold_max: Duration::from_secs(5),
                 linger: Some(Duration::from_millis(250)),
+                snap_start: true,
                 ..Config::default()
             }
         );
@@ -407,7 +441,9 @@ mod tests {
         let path = "/ready?deep=1".to_owned();
         let statuses = vec![200..=399, 401..=401];
         assert_eq!(settings.readiness, Readiness::Http { path, statuses });
-        assert!(settings.snap_start && settings.wire_v1);
+        assert!(settings.wire_v1);
+        let hooks = [settings.hooks.before_checkpoint, settings.hooks.after_restore];
+        assert_eq!(hooks.map(Option::unwrap), ["/before", "/after"]);
     }
 
     #[test]
@@ -416,8 +452,10 @@ mod tests {
             ("AWS_LWA_PORT", "8000"),
             ("AWS_LWA_READINESS_CHECK_PATH", "/up"),
             ("AWS_LWA_READINESS_CHECK_PROTOCOL", "TCP"),
+            ("AWS_LWA_SNAPSTART_AFTER_RESTORE_PATH", "/restored"),
         ])
         .unwrap();
+        assert_eq!(settings.hooks.after_restore.as_deref(), Some("/restored"));
         assert_eq!((settings.app_port, settings.readiness), (8000, Readiness::Tcp));
         let both = [("AWS_LWA_PORT", "8000"), ("LAMBDA_DISPATCH_PORT", "9000")];
         assert_eq!(read(&both).unwrap().app_port, 9000);
@@ -438,6 +476,8 @@ mod tests {
             ("LAMBDA_DISPATCH_READINESS_STATUS", "200-"),
             ("LAMBDA_DISPATCH_READINESS_STATUS", "399-200"),
             ("LAMBDA_DISPATCH_READINESS_PROTOCOL", "udp"),
+            ("LAMBDA_DISPATCH_SNAPSTART_AFTER_RESTORE_PATH", "/"),
+            ("LAMBDA_DISPATCH_WAIT_UNTIL_MAX_MS", "30s"),
             ("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:99999"),
         ] {
             let error = read(&[(name, value)]).unwrap_err().to_string();

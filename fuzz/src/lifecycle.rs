@@ -38,6 +38,11 @@ struct Play {
     invokes: u64,
     link: Option<Link>,
     probing: bool,
+    /// Whether the environment is stored, or about to be.
+    stored: bool,
+    hold_max: Duration,
+    /// The app is gone, or the environment is to end: what was granted to the app is void.
+    ends: bool,
 }
 
 /// An invoke that has not returned.
@@ -46,6 +51,10 @@ struct Open {
     id: InvokeId,
     started: Time,
     requests: u64,
+    /// Until when the app was granted time.
+    held_until: Time,
+    /// When its lease is over, as was promised when it connected.
+    lease_end: Time,
 }
 
 /// A connection to the router, from the order to connect until nothing of it is left.
@@ -59,11 +68,15 @@ struct Link {
 
 impl Play {
     fn new([flags, patience, lead, linger]: [u8; HEAD]) -> Self {
+        let hold_max = Duration::from_secs(u64::from(flags / 8));
         let config = Config {
             async_init: flags % 2 == 0,
             app_patience: Duration::from_millis(u64::from(patience) * 100),
             lead: Duration::from_millis(u64::from(lead) * 200),
             invoke_fallback: Duration::from_secs(u64::from(flags) + 1),
+            hold_max,
+            invoke_max: Duration::from_secs(900),
+            snap_start: flags % 4 >= 2,
             linger: (linger < 128).then(|| Duration::from_millis(u64::from(linger) * 50)),
         };
         let mut play = Self {
@@ -75,6 +88,9 @@ impl Play {
             invokes: 0,
             link: None,
             probing: false,
+            stored: false,
+            hold_max,
+            ends: false,
         };
         play.drain();
         play
@@ -90,7 +106,8 @@ impl Play {
             7 | 8 => self.request_ended(what),
             9 => self.tell(Input::Ponged),
             10 if self.probing || what >= 192 => self.tell(Input::AppReady),
-            10 => {}
+            10 if what >= 128 => self.hold_asked(much),
+            10 if what >= 64 => self.restored(),
             11 if what < 64 => self.tell(Input::AppExited),
             11 if what < 128 => {
                 self.tell(Input::Shutdown { left: Duration::from_millis(much.into()) });
@@ -113,7 +130,13 @@ impl Play {
         self.awaits = false;
         self.invokes += 1;
         let invoke = InvokeId(self.invokes);
-        self.invoke = Some(Open { id: invoke, started: self.now, requests: 0 });
+        self.invoke = Some(Open {
+            id: invoke,
+            started: self.now,
+            requests: 0,
+            held_until: self.now,
+            lease_end: self.now,
+        });
         let ask = match what % 16 {
             0 => Ask::InitOnly,
             1 => Ask::Invalid,
@@ -129,6 +152,26 @@ impl Play {
             _ => Some(Duration::from_millis(u64::from(much) * 14)),
         };
         self.tell(Input::Invoked { invoke, ask, left });
+    }
+
+    /// Taken only while there is a link that has been attached and is not dropped.
+    fn hold_asked(&mut self, seconds: u16) {
+        let span = Duration::from_secs(seconds.into());
+        let stale = self.model.stale_inputs();
+        self.model.handle_input(self.now, Input::HoldAsked { span });
+        if self.model.stale_inputs() == stale {
+            assert!(self.link.is_some_and(|link| link.attached && !link.dropped));
+            let until = self.now + span.min(self.hold_max);
+            let invoke = self.invoke.as_mut().expect("a hold is an invoke's");
+            invoke.held_until = invoke.held_until.max(until);
+        }
+        self.drain();
+    }
+
+    fn restored(&mut self) {
+        if std::mem::take(&mut self.stored) {
+            self.tell(Input::Restored);
+        }
     }
 
     fn attached(&mut self) {
@@ -174,6 +217,7 @@ impl Play {
     }
 
     fn tell(&mut self, input: Input) {
+        self.ends |= matches!(input, Input::AppExited | Input::Shutdown { .. });
         self.model.handle_input(self.now, input);
         self.drain();
     }
@@ -203,11 +247,11 @@ impl Play {
         if let Some(timeout) = timeout {
             assert!(timeout.at > self.now, "{timeout:?} is due at {}", self.now);
         }
-        if self.model.is_frozen() || self.exited {
+        if self.model.is_frozen() || self.exited || self.stored {
             assert_eq!(timeout, None, "nothing runs that could heed it");
             assert!(self.link.is_none(), "a link into a process that does not run");
         }
-        assert_eq!(self.model.is_frozen(), self.awaits, "frozen is to wait for an invoke");
+        assert_eq!(self.model.is_frozen(), self.awaits || self.stored, "frozen is to wait");
     }
 
     fn perform(&mut self, output: Output) {
@@ -216,8 +260,15 @@ impl Play {
                 assert!(self.link.is_none() && self.invoke.is_none() && !self.awaits);
                 self.awaits = true;
             }
+            Output::AwaitRestore => {
+                assert!(self.link.is_none() && self.invoke.is_none() && self.invokes == 0);
+                assert!(!self.stored, "stored twice");
+                self.stored = true;
+            }
             Output::Connect { lease, .. } => {
-                assert!(self.link.is_none() && self.invoke.is_some() && !lease.is_zero());
+                assert!(self.link.is_none() && !lease.is_zero());
+                let invoke = self.invoke.as_mut().expect("only an invoke connects");
+                invoke.lease_end = self.now + lease;
                 self.link = Some(Link::default());
             }
             Output::Disconnect => {
@@ -227,7 +278,7 @@ impl Play {
             }
             Output::Exit { .. } => {
                 assert!(self.link.is_none() && self.invoke.is_none());
-                (self.exited, self.awaits) = (true, false);
+                (self.exited, self.awaits, self.stored) = (true, false, false);
             }
             Output::Goaway => {
                 let link = self.standing(output);
@@ -256,6 +307,8 @@ impl Play {
     fn returned(&mut self, report: &Report) {
         let open = self.invoke.take().expect("only an invoke returns");
         assert!(self.link.is_none(), "{} returns before its link is gone", open.id);
+        let kept = self.ends || self.now >= open.held_until.min(open.lease_end);
+        assert!(kept, "{} returns at {}, held until {}", open.id, self.now, open.held_until);
         let took = self.now.saturating_since(open.started);
         assert_eq!(
             (report.invoke, report.requests, report.took),

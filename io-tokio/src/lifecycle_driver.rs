@@ -108,7 +108,8 @@ mod tests {
                     Input::Disconnected { end: dispatch_model::lifecycle::LinkEnd::Closed }
                 }
                 Output::Ping => Input::Ponged,
-                Output::Disconnect
+                Output::AwaitRestore
+                | Output::Disconnect
                 | Output::Exit { .. }
                 | Output::Return(_)
                 | Output::StopProbing => return,
@@ -130,7 +131,7 @@ mod tests {
                 "probe-app",
                 "stop-probing",
                 "await-invoke",
-                "connect lease 6s cold",
+                "connect lease 7.5s cold",
                 "ping",
                 "goaway",
                 "return v1 SelfDeadline requests 0 took 6s",

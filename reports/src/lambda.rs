@@ -252,7 +252,10 @@ impl<'a> World<'a> {
                     }
                 }
                 // There are no extensions that would have to be told of an end.
-                Output::Freeze { .. } | Output::Stop { .. } | Output::Thaw { .. } => {}
+                Output::Freeze { .. }
+                | Output::Restore { .. }
+                | Output::Stop { .. }
+                | Output::Thaw { .. } => {}
             }
         }
     }

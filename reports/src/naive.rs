@@ -121,5 +121,6 @@ pub(crate) fn request(at_ms: u64, service_ms: u64) -> Arrival {
         gives_up: None,
         upload: 0,
         download: 0,
+        hold: Duration::ZERO,
     }
 }

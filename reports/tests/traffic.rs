@@ -325,7 +325,7 @@ const HEADS: [&[u8]; 6] = [
     b"arrival,service\n",
     b"{\"Datapoints\":[",
     b"Label,RequestCount\n2026-11-25T06:00:00Z,",
-    b"LDRECORD\x01\0\0\0O",
+    b"LDRECORD\x02\0\0\0O",
 ];
 
 fn byte() -> impl Strategy<Value = u8> {

@@ -334,8 +334,9 @@ const GOAWAYS: [&str; 4] = ["lease_ending", "shutdown", "silent", "surplus"];
 const OUTCOMES: [&str; 7] =
     ["crashed", "forbidden", "returned", "throttled", "timed_out", "unavailable", "unknown"];
 
-const REFUSALS: [&str; 10] = [
+const REFUSALS: [&str; 11] = [
     RefuseReason::Failed.name(),
+    RefuseReason::LeaseEnded.name(),
     RefuseReason::OverBudget.name(),
     RefuseReason::PredictedWait.name(),
     RefuseReason::QueueBytes.name(),
@@ -348,7 +349,7 @@ const REFUSALS: [&str; 10] = [
 ];
 
 /// How an exchange can end, the usual first; the refusals and whatever else the adapters say.
-const REASONS: [&str; 20] = [
+const REASONS: [&str; 21] = [
     "served",
     "client_gone",
     "truncated",
@@ -359,6 +360,7 @@ const REASONS: [&str; 20] = [
     "unknown_host",
     "unknown_path",
     RefuseReason::Failed.name(),
+    RefuseReason::LeaseEnded.name(),
     RefuseReason::OverBudget.name(),
     RefuseReason::PredictedWait.name(),
     RefuseReason::QueueBytes.name(),

@@ -104,19 +104,6 @@ impl Hold {
 /// Whether a client that was `said` this, by reason or by status, may have been refused for
 /// `reason`.
 fn means(reason: &str, said: &str) -> bool {
-    let known = REASONS.into_iter().find(|known| known.name() == reason);
+    let known = RefuseReason::ALL.into_iter().find(|known| known.name() == reason);
     reason == said || known.is_some_and(|known| known.status().to_string() == said)
 }
-
-const REASONS: [RefuseReason; 10] = [
-    RefuseReason::Failed,
-    RefuseReason::OverBudget,
-    RefuseReason::PredictedWait,
-    RefuseReason::QueueBytes,
-    RefuseReason::QueueLength,
-    RefuseReason::QueueTimeout,
-    RefuseReason::ResponseTimeout,
-    RefuseReason::ShuttingDown,
-    RefuseReason::Unavailable,
-    RefuseReason::Undeliverable,
-];

@@ -37,6 +37,8 @@ pub struct Oracle {
     /// nobody since.
     was_failing: bool,
     started_for_nobody: Option<InstanceId>,
+    /// A request that was placed in a part of a lease that is used only while starts fail.
+    late: Option<(RequestId, InstanceId)>,
     /// Pings without an answer, oldest first.
     pings: VecDeque<(Time, InstanceId)>,
     /// Invokes that may be ordered now, in billionths.
@@ -86,7 +88,11 @@ struct Instance {
     leaving: bool,
     slots: u32,
     busy: u32,
+    /// The latest that work may be placed on it, in good times; and in bad ones.
     usable_until: Time,
+    lease_end: Time,
+    /// Nothing could be started in its place at some time since it attached.
+    may_stay: bool,
     paused_until: Time,
     /// When it was asked for a sign of life that it still owes.
     pinged: Option<Time>,
@@ -100,7 +106,8 @@ impl Instance {
 
     /// Whether it could be given a request at `now`.
     fn is_free(&self, now: Time) -> bool {
-        let usable = self.is_ready() && now < self.usable_until && now >= self.paused_until;
+        let until = if self.may_stay { self.lease_end } else { self.usable_until };
+        let usable = self.is_ready() && now < until && now >= self.paused_until;
         usable && self.busy < self.slots
     }
 
@@ -137,6 +144,7 @@ impl Oracle {
             names: BTreeMap::new(),
             was_failing: false,
             started_for_nobody: None,
+            late: None,
             pings: VecDeque::new(),
             tokens: u128::from(limits.invokes_burst) * BILLION,
             tokens_at: now,
@@ -271,6 +279,7 @@ impl Oracle {
             there.was_attached = true;
             there.slots = slots.min(dispatch_model::SLOTS_MAX);
             there.usable_until = (now + lease).saturating_sub(margin);
+            there.lease_end = now + lease;
         }
     }
 
@@ -374,7 +383,13 @@ impl Oracle {
         let seen = *there;
         there.busy += 1;
         ensure!(self, seen.busy < seen.slots, "(4) {request} is one too many for {seen:?}");
+        if seen.is_free(now) {
+            return;
+        }
+        let seen = Instance { may_stay: true, ..seen };
         ensure!(self, seen.is_free(now), "(5) {request} goes to {instance}: {seen:?}");
+        // Whether starts fail, which would allow it, shows when the step is over.
+        self.late = Some((request, instance));
     }
 
     fn sent_away(&mut self, instance: InstanceId, reason: GoAwayReason) {
@@ -404,6 +419,8 @@ impl Oracle {
             slots: 0,
             busy: 0,
             usable_until: Time::ZERO,
+            lease_end: Time::ZERO,
+            may_stay: false,
             paused_until: Time::ZERO,
             pinged: None,
             invoked: self.now,
@@ -438,7 +455,7 @@ impl Oracle {
         let queued = self.line.len();
         let waited = self.now.saturating_since(gone.arrived);
         let fits = match reason {
-            RefuseReason::Failed | RefuseReason::ResponseTimeout => true,
+            RefuseReason::Failed | RefuseReason::LeaseEnded | RefuseReason::ResponseTimeout => true,
             RefuseReason::Undeliverable => gone.attempts > 0,
             RefuseReason::QueueTimeout => waited >= self.limits.queue_timeout,
             RefuseReason::QueueLength => queued > self.limits.queue_len_max as usize,
@@ -467,6 +484,11 @@ impl Oracle {
         ensure!(self, gauges.running == running, "(8) {running} running, not {gauges:?}");
         let (desired, most) = (gauges.desired, self.instances_max);
         ensure!(self, desired <= most, "(9) {desired} instances are desired of at most {most}");
+        let late = self.late.take().filter(|_| !gauges.starts_fail);
+        ensure!(self, late.is_none(), "(5) {late:?} at the end of its lease though starts work");
+        if gauges.starts_fail {
+            self.instances.values_mut().for_each(|it| it.may_stay = true);
+        }
         let for_nobody = self.started_for_nobody.take();
         let fails = std::mem::replace(&mut self.was_failing, gauges.breaker_open);
         if let Some(instance) = for_nobody.filter(|_| fails && gauges.breaker_open) {

@@ -57,6 +57,7 @@ macro_rules! scenarios {
 scenarios! {
     "always-failing",
     "app-crash-loop",
+    "brownout",
     "burst",
     "burst-1000-instances",
     "clock-steps",
@@ -64,7 +65,9 @@ scenarios! {
     "deploy-storm",
     "frozen-instance",
     "goaways-cross",
+    "herd-at-recovery",
     "leaves-when-idle",
+    "long-requests",
     "lost-after-unknown",
     "lost-link-frees-lambda",
     "partition",
@@ -87,5 +90,7 @@ scenarios! {
     "threshold-together-at",
     "threshold-together-below",
     "throttled-account",
+    "time-out-of-five-seconds",
+    "work-after-the-response",
     "zone-loss",
 }

@@ -58,6 +58,7 @@ fn written_out(plan: &Plan) -> Plan {
             patience: arrival.gives_up.map(|until| until.saturating_since(arrival.at)),
             upload: arrival.upload,
             download: arrival.download,
+            hold: arrival.hold,
             ..Traffic::burst(1, at, arrival.service)
         }
     });

@@ -70,6 +70,9 @@ pub fn plan(seed: u64, calm: bool, may: impl Fn(FaultKind) -> bool) -> Plan {
     };
     let mut traffic = safety_traffic(&mut draw, span, service);
     let fault = faults(&mut draw, span, may);
+    for stream in &mut traffic {
+        stream.hold = Duration::from_millis(draw.of(&[0, 0, 0, 0, 300, 3_000]));
+    }
     let mut plan = Plan { seed, pool, extension, lambda, network, fault, ..Plan::default() };
     if calm {
         traffic.extend(liveness_traffic(&mut plan, span));
@@ -90,6 +93,7 @@ fn safety_traffic(draw: &mut Draw, span: Duration, service: Duration) -> Vec<Tra
         varied: draw.one_in(2),
         patience: draw.one_in(4).then(|| draw.ms(10, 5_000)),
         upload: draw.of(&[0, 0, 100, 100_000]),
+        hold: Duration::ZERO,
         download: draw.of(&[0, 100, 100_000]),
     };
     (0..streams)

@@ -39,6 +39,9 @@ pub struct Traffic {
     /// Bytes of its response's body.
     #[serde(default, skip_serializing_if = "is_none")]
     pub download: u32,
+    /// How long its app goes on after the response, and asks for.
+    #[serde(default, with = "span", skip_serializing_if = "Duration::is_zero")]
+    pub hold: Duration,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
@@ -66,6 +69,8 @@ pub struct Arrival {
     pub upload: u32,
     /// Bytes of its response's body.
     pub download: u32,
+    /// How long its app goes on after the response, and asks for.
+    pub hold: Duration,
 }
 
 impl Traffic {
@@ -82,6 +87,7 @@ impl Traffic {
             patience: None,
             upload: 0,
             download: 0,
+            hold: Duration::ZERO,
         }
     }
 
@@ -117,6 +123,7 @@ impl Traffic {
                 gives_up: this.patience.map(|patience| Time::from_nanos(at) + patience),
                 upload: this.upload,
                 download: this.download,
+                hold: this.hold,
             };
             if !this.random {
                 at = at.saturating_add(gap);

@@ -8,11 +8,16 @@ use core::time::Duration;
 
 use crate::time::{Time, nanos};
 
+use super::tail::Tail;
+
 /// Measured means of one pool.
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Estimate {
     service: Option<u64>,
+    tail: Tail,
+    /// What 99 in 100 requests need, as of the last tick.
+    need: Duration,
     cold_start: Option<u64>,
     /// The last cold start alone.
     cold_start_last: u64,
@@ -29,9 +34,11 @@ pub(crate) struct Estimate {
 }
 
 impl Estimate {
-    pub(crate) const fn new(cold_start_known: Option<Duration>, now: Time) -> Self {
+    pub(crate) fn new(cold_start_known: Option<Duration>, now: Time) -> Self {
         Self {
             service: None,
+            tail: Tail::new(),
+            need: Duration::ZERO,
             cold_start: None,
             cold_start_last: u64::MAX,
             cold_start_known,
@@ -47,6 +54,11 @@ impl Estimate {
     /// t, or a guess before anything has ended.
     pub(crate) fn service(&self) -> Duration {
         self.service.map_or(SERVICE_GUESS, Duration::from_nanos)
+    }
+
+    /// What 99 in 100 requests need of an instance's time at most; nothing before one has ended.
+    pub(crate) const fn need(&self) -> Duration {
+        self.need
     }
 
     /// T: what the operator says, else measured, else a guess.
@@ -75,6 +87,7 @@ impl Estimate {
     }
 
     pub(crate) fn served(&mut self, took: Duration) {
+        self.tail.add(took);
         // A stuck request counts as one that just became stuck, so that one endless stream does
         // not turn milliseconds into hours while a real change still shows within a few requests.
         let took = nanos(took.min(self.stuck_after()));
@@ -95,6 +108,7 @@ impl Estimate {
         if over == 0 {
             return;
         }
+        self.need = self.tail.most();
         let span = over * TENTH;
         self.ticked = self.ticked + Duration::from_nanos(span);
         for silent in (0..over.min(TENTHS as u64)).rev() {

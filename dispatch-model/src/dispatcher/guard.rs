@@ -181,6 +181,11 @@ impl Guard {
         self.open
     }
 
+    /// Whether starts have failed or been throttled since the last that came to something.
+    pub(crate) const fn starts_fail(&self) -> bool {
+        self.failures > 0 || self.throttles > 0
+    }
+
     /// When the next invoke may be ordered, if that is not now.
     pub(crate) fn closed_until(&self, now: Time) -> Option<Time> {
         (now < self.not_before).then_some(self.not_before)

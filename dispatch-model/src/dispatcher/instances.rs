@@ -6,6 +6,7 @@
 
 use alloc::vec;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use crate::ids::InstanceId;
 use crate::links::{Links, List};
@@ -322,6 +323,11 @@ impl Instances {
 }
 
 impl Instance {
+    /// How long its lease was when it attached.
+    pub(crate) fn lease(&self) -> Duration {
+        self.lease_end.saturating_since(self.attached.unwrap_or(self.lease_end))
+    }
+
     /// Whether it is connected.
     pub(crate) const fn is_attached(&self) -> bool {
         matches!(self.state, State::Ready | State::Draining)

@@ -44,7 +44,7 @@ impl Dispatcher {
         self.last_busy = self.now;
         let now = self.now;
         let lease_end = now + lease;
-        let usable_until = lease_end.saturating_sub(self.config.placement_margin.min(lease / 4));
+        let usable_until = lease_end.saturating_sub(self.margin(lease));
         self.instances.update(instance, |entry| {
             entry.state = State::Ready;
             entry.attached = Some(now);
@@ -52,8 +52,7 @@ impl Dispatcher {
             entry.lease_end = lease_end;
             entry.usable_until = usable_until;
         });
-        let aging_at = usable_until.saturating_sub(self.estimate.cold_start()).max(self.now);
-        self.set_lease_timer(instance, aging_at.max(self.now + Duration::from_nanos(1)));
+        self.set_aging_timer(instance);
         self.set_ping_timer(instance, self.now + self.config.ping_interval);
         if self.shutdown == Shutdown::Done {
             self.cut(instance);
@@ -82,10 +81,70 @@ impl Dispatcher {
                 self.set_lease_timer(instance, entry.usable_until);
                 self.scale();
             }
-            State::Ready => self.retire(instance, GoAwayReason::LeaseEnding),
+            State::Ready => {
+                let last = entry.lease_end.saturating_sub(self.needed(entry.lease()));
+                if self.guard.starts_fail() && last > self.now {
+                    // Nobody would come in its place.
+                    self.instances.update(instance, |entry| entry.usable_until = last);
+                    self.set_lease_timer(instance, last);
+                } else {
+                    self.retire(instance, GoAwayReason::LeaseEnding);
+                }
+            }
             State::Draining => self.cut(instance),
             State::Detached => self.tidy(instance),
         }
+    }
+
+    /// What is left of a lease for requests to finish in: what nearly all of them are known to
+    /// need, and not less than the margin that the operator wants, of which short leases have a
+    /// part.
+    fn margin(&self, lease: Duration) -> Duration {
+        self.config.placement_margin.min(lease / 4).max(self.needed(lease))
+    }
+
+    /// What requests are known to need of the end of a lease. Where they need nearly all of it, or
+    /// more, a quarter is still used: they could be placed nowhere else.
+    fn needed(&self, lease: Duration) -> Duration {
+        self.estimate.need().min(lease / 4 * 3)
+    }
+
+    /// Lets the replacement start a cold start before the instance is of no more use. Not in the
+    /// first half of that time: where a start takes longer than a lease lasts, each would ask for
+    /// the next at once, without end. The environment that it leaves behind is there by then.
+    fn set_aging_timer(&mut self, instance: InstanceId) {
+        let Some(entry) = self.instances.get(instance) else { return };
+        let until = entry.usable_until;
+        let half = until.saturating_since(entry.attached.unwrap_or(self.now)) / 2;
+        let at = until.saturating_sub(self.estimate.cold_start().min(half));
+        self.set_lease_timer(instance, at.max(self.now + Duration::from_nanos(1)));
+    }
+
+    /// Requests have been seen to take longer than was known: the leases that were taken by then
+    /// have less room.
+    pub(super) fn heed_need(&mut self) {
+        let ready = self.instances.iter().filter(|entry| entry.state == State::Ready);
+        let tight =
+            ready.filter(|entry| entry.usable_until + self.margin(entry.lease()) > entry.lease_end);
+        let tight: alloc::vec::Vec<_> = tight.map(|entry| entry.id).collect();
+        for instance in tight {
+            let Some(entry) = self.instances.get(instance).copied() else { continue };
+            let until = entry.lease_end.saturating_sub(self.margin(entry.lease()));
+            let until = until.max(self.now + Duration::from_nanos(1));
+            self.instances.update(instance, |entry| entry.usable_until = until);
+            if entry.aging {
+                self.set_lease_timer(instance, until);
+            } else {
+                self.set_aging_timer(instance);
+            }
+        }
+    }
+
+    /// Whether what ran on an instance that broke off was cut because its lease was over.
+    pub(super) fn is_cut_at_its_end(&self, instance: InstanceId) -> bool {
+        let entry = self.instances.get(instance);
+        // It promised a span; when it began to count was a moment before it was heard.
+        entry.is_some_and(|entry| self.now + LEASE_GRACE >= entry.lease_end)
     }
 
     pub(super) fn ping_due(&mut self, instance: InstanceId) {
@@ -256,7 +315,8 @@ impl Dispatcher {
     }
 }
 
-/// What an instance whose lease or invoke is over is given to close by itself.
+/// What an instance whose lease or invoke is over is given to close by itself, and how exactly its
+/// end is known.
 const LEASE_GRACE: Duration = Duration::from_secs(1);
 /// No Lambda invocation lasts longer.
 const LONGEST_INVOKE: Duration = Duration::from_secs(900);

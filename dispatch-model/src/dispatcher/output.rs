@@ -86,6 +86,8 @@ pub enum GoAwayReason {
 pub enum RefuseReason {
     /// The instance failed and may have begun it.
     Failed,
+    /// The instance's lease ended before it had.
+    LeaseEnded,
     /// The money budget is spent and nothing serves.
     OverBudget,
     /// It would wait longer than the queue's time-out.
@@ -206,13 +208,28 @@ impl fmt::Display for Decision {
 }
 
 impl RefuseReason {
+    /// Every reason, in the order of the names.
+    pub const ALL: [Self; 11] = [
+        Self::Failed,
+        Self::LeaseEnded,
+        Self::OverBudget,
+        Self::PredictedWait,
+        Self::QueueBytes,
+        Self::QueueLength,
+        Self::QueueTimeout,
+        Self::ResponseTimeout,
+        Self::ShuttingDown,
+        Self::Unavailable,
+        Self::Undeliverable,
+    ];
+
     /// The HTTP status that tells a client what to think of it.
     #[must_use]
     pub const fn status(self) -> u16 {
         match self {
             Self::Failed => 502,
             Self::OverBudget => 429,
-            Self::QueueTimeout | Self::ResponseTimeout => 504,
+            Self::LeaseEnded | Self::QueueTimeout | Self::ResponseTimeout => 504,
             Self::PredictedWait
             | Self::QueueBytes
             | Self::QueueLength
@@ -227,6 +244,7 @@ impl RefuseReason {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Failed => "failed",
+            Self::LeaseEnded => "lease_ended",
             Self::OverBudget => "over_budget",
             Self::PredictedWait => "predicted_wait",
             Self::QueueBytes => "queue_bytes",

@@ -36,7 +36,11 @@ impl Dispatcher {
         if let Some(since) = since {
             self.guard.pay(self.now, self.instances.all(), self.now.saturating_since(since));
         }
+        let need = self.estimate.need();
         self.estimate.tick(self.now);
+        if self.estimate.need() > need {
+            self.heed_need();
+        }
         self.formula.tick(self.now);
         let stuck_since = self.now.saturating_sub(self.estimate.stuck_after());
         self.requests.mark_stuck(stuck_since);

@@ -67,4 +67,6 @@ pub struct Gauges {
     pub cold_start: Duration,
     /// Whether the function fails so that requests are refused at once.
     pub breaker_open: bool,
+    /// Whether the last thing that is known of starting instances is that it fails.
+    pub starts_fail: bool,
 }

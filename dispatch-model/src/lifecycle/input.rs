@@ -34,6 +34,12 @@ pub enum Input {
         /// How it ended.
         end: LinkEnd,
     },
+    /// A response came with the word that the app has more to do after it. Told when it begins and
+    /// again when it ends, before [`Input::RequestEnded`].
+    HoldAsked {
+        /// For how long from now.
+        span: Duration,
+    },
     /// Lambda handed an invoke to this environment.
     Invoked {
         /// Its name.
@@ -49,6 +55,8 @@ pub enum Input {
     RequestEnded,
     /// A request came over the link.
     RequestStarted,
+    /// This environment is a copy of the one that was stored.
+    Restored,
     /// Lambda, or a signal, ends this environment.
     Shutdown {
         /// How long it may still run.
@@ -94,6 +102,7 @@ impl fmt::Display for Input {
             Self::AppReady => f.write_str("app-ready"),
             Self::Attached => f.write_str("attached"),
             Self::Disconnected { end } => write!(f, "disconnected {end}"),
+            Self::HoldAsked { span } => write!(f, "hold-asked {span:?}"),
             Self::Invoked { invoke, ask, left: Some(left) } => {
                 write!(f, "invoked {invoke} {ask} left {left:?}")
             }
@@ -101,6 +110,7 @@ impl fmt::Display for Input {
             Self::Ponged => f.write_str("ponged"),
             Self::RequestEnded => f.write_str("request-ended"),
             Self::RequestStarted => f.write_str("request-started"),
+            Self::Restored => f.write_str("restored"),
             Self::Shutdown { left } => write!(f, "shutdown left {left:?}"),
         }
     }

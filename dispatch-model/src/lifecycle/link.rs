@@ -6,12 +6,12 @@ use super::{ExitReason, Invoke, Lifecycle, Link, LinkEnd, Output, Pulse, State};
 
 impl Lifecycle {
     pub(super) fn connect(&mut self, invoke: Invoke, attempt: u32) {
-        let lease = invoke.lease_until.saturating_since(self.now);
-        if lease.is_zero() {
+        if invoke.lease_until <= self.now {
             return self.end(invoke, ExitReason::SelfDeadline);
         }
         let give_up_at = self.now + ATTACH_PATIENCE;
         self.state = State::Linked(invoke, Link::Connecting { attempt, give_up_at });
+        let lease = invoke.cut_at.saturating_since(self.now);
         self.outputs.push_back(Output::Connect { lease, cold: !self.served_before });
     }
 
@@ -34,11 +34,11 @@ impl Lifecycle {
         match link {
             Link::BackingOff { .. } => self.stale_inputs += 1,
             Link::Connecting { attempt, .. } => self.attach_failed(invoke, attempt, end),
-            Link::Cutting { reason, retry: None } => self.end(invoke, reason),
+            Link::Cutting { reason, retry: None } => self.leave(invoke, reason),
             Link::Cutting { retry: Some(attempt), .. } => {
                 self.attach_failed(invoke, attempt, LinkEnd::Unreachable);
             }
-            Link::Draining { reason, .. } => self.end(invoke, reason),
+            Link::Draining { reason, .. } => self.leave(invoke, reason),
             Link::Serving { .. } => {
                 let reason = match end {
                     LinkEnd::Closed => ExitReason::RouterGoAway,
@@ -47,8 +47,37 @@ impl Lifecycle {
                     | LinkEnd::Unavailable
                     | LinkEnd::Unreachable => ExitReason::RouterConnectionError,
                 };
-                self.end(invoke, reason);
+                self.leave(invoke, reason);
             }
+        }
+    }
+
+    /// Nothing of a link that was attached is left; its app may have more to do.
+    fn leave(&mut self, invoke: Invoke, reason: ExitReason) {
+        if invoke.held_until > self.now && invoke.exit.is_none() {
+            self.state = State::Holding(invoke, reason);
+        } else {
+            self.end(invoke, reason);
+        }
+    }
+
+    /// The app wants to go on after a response for so long.
+    pub(super) fn hold_asked(&mut self, span: Duration) {
+        let until = self.now + span.min(self.config.hold_max);
+        match &mut self.state {
+            State::Linked(invoke, Link::Serving { .. } | Link::Draining { .. }) => {
+                invoke.held_until = invoke.held_until.max(until.min(invoke.cut_at));
+            }
+            State::Linked(
+                _,
+                Link::BackingOff { .. } | Link::Connecting { .. } | Link::Cutting { .. },
+            )
+            | State::Booting { .. }
+            | State::Exited
+            | State::Frozen
+            | State::Holding(..)
+            | State::Stored
+            | State::Waiting { .. } => self.stale_inputs += 1,
         }
     }
 
@@ -114,6 +143,8 @@ impl Lifecycle {
             | State::Booting { .. }
             | State::Exited
             | State::Frozen
+            | State::Holding(..)
+            | State::Stored
             | State::Waiting { .. } => None,
         }
     }
@@ -132,6 +163,8 @@ impl Lifecycle {
             | State::Booting { .. }
             | State::Exited
             | State::Frozen
+            | State::Holding(..)
+            | State::Stored
             | State::Waiting { .. } => self.stale_inputs += 1,
         }
     }
@@ -149,6 +182,8 @@ impl Lifecycle {
             | State::Booting { .. }
             | State::Exited
             | State::Frozen
+            | State::Holding(..)
+            | State::Stored
             | State::Waiting { .. } => self.stale_inputs += 1,
         }
     }

@@ -12,9 +12,13 @@ pub enum Output {
     /// Ask Lambda for the next invoke: the environment may be frozen from here on. Answered by
     /// [`Input::Invoked`](super::Input::Invoked).
     AwaitInvoke,
+    /// Let the environment be stored as a snapshot, and wait in the copies. Answered by
+    /// [`Input::Restored`](super::Input::Restored).
+    AwaitRestore,
     /// Dial the router and attach. Answered by `Attached` or `Disconnected`.
     Connect {
-        /// How much longer the instance may be used, for the hello.
+        /// How much longer requests may run on this instance, for the hello: until what is left is
+        /// cut.
         lease: Duration,
         /// Whether this is the environment's first attempt to serve.
         cold: bool,
@@ -91,6 +95,7 @@ impl fmt::Display for Output {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::AwaitInvoke => f.write_str("await-invoke"),
+            Self::AwaitRestore => f.write_str("await-restore"),
             Self::Connect { lease, cold } => {
                 write!(f, "connect lease {lease:?}{}", if *cold { " cold" } else { "" })
             }

@@ -113,7 +113,7 @@ fn a_frozen_environment_has_no_timer_and_only_an_invoke_thaws_it() {
         assert_eq!(drain_outputs(&mut machine), []);
         assert_eq!(machine.stale_inputs(), 6);
         machine.handle_input(now, serve(1, Some(Duration::from_secs(60))));
-        let lease = Duration::from_secs(45);
+        let lease = Duration::from_millis(59_500);
         assert_eq!(drain_outputs(&mut machine), [Output::Connect { lease, cold: true }]);
     }
 }
@@ -137,23 +137,28 @@ fn a_jump_of_a_day_within_an_invoke_ends_it() {
 }
 
 #[test]
-fn a_lease_leaves_time_to_finish_whatever_the_functions_timeout() {
+fn a_lease_ends_before_lambda_does_whatever_the_functions_timeout() {
     for (left_ms, lease_ms) in [
-        (5_000, 3_750),
-        (15_000, 11_250),
-        (60_000, 45_000),
-        (900_000, 885_000),
-        (86_400_001, 45_000),
-        (0, 45_000),
+        (1, 0),
+        (5_000, 4_500),
+        (15_000, 14_500),
+        (60_000, 59_500),
+        (900_000, 899_500),
+        (959_999, 899_500),
+        (960_001, 59_500),
+        (0, 59_500),
     ] {
         let mut machine = frozen(Config::default());
         machine.handle_input(at(0), serve(1, Some(Duration::from_millis(left_ms))));
-        let lease = Duration::from_millis(lease_ms);
+        let lease = match left_ms {
+            1 => Duration::from_micros(900),
+            _ => Duration::from_millis(lease_ms),
+        };
         assert_eq!(drain_outputs(&mut machine), [Output::Connect { lease, cold: true }]);
     }
     let mut machine = frozen(Config::default());
     machine.handle_input(at(0), serve(1, None));
-    let lease = Duration::from_secs(45);
+    let lease = Duration::from_millis(59_500);
     assert_eq!(drain_outputs(&mut machine), [Output::Connect { lease, cold: true }]);
 }
 
@@ -166,6 +171,7 @@ fn the_last_64_payloads_are_not_obeyed_again() {
         let returned = drain_outputs(machine).into_iter().find_map(|output| match output {
             Output::Return(report) => Some(report.reason),
             Output::AwaitInvoke
+            | Output::AwaitRestore
             | Output::Connect { .. }
             | Output::Disconnect
             | Output::Exit { .. }
@@ -191,6 +197,54 @@ fn the_last_64_payloads_are_not_obeyed_again() {
     assert!(!is_stale(replay(1)), "the 65th last is forgotten");
 }
 
+/// Nobody but Lambda, the app or the lease's end cuts short what was promised to an app.
+#[test]
+fn a_hold_that_was_granted_is_kept() {
+    random_runs(|_, trace| {
+        let (mut held_until, mut before) = (Time::ZERO, Time::ZERO);
+        let mut now = Time::ZERO;
+        let mut cut_at = Time::ZERO;
+        let mut serving = false;
+        let mut ends = false;
+        for step in trace {
+            match step {
+                Step::In(at, input) => {
+                    now = *at;
+                    before = held_until;
+                    match input {
+                        Input::Attached => serving = true,
+                        Input::Disconnected { .. } => serving = false,
+                        Input::HoldAsked { span } if serving => {
+                            held_until = held_until.max(now + (*span).min(HOLD_MAX));
+                        }
+                        Input::AppExited | Input::Shutdown { .. } => ends = true,
+                        Input::AppReady
+                        | Input::HoldAsked { .. }
+                        | Input::Invoked { .. }
+                        | Input::Ponged
+                        | Input::RequestEnded
+                        | Input::RequestStarted
+                        | Input::Restored => {}
+                    }
+                }
+                Step::Out(Output::Connect { lease, .. }) => {
+                    (cut_at, serving, held_until) = (now + *lease, false, now);
+                }
+                // What was due came first, and the app asked too late.
+                Step::Out(Output::Disconnect) => (serving, held_until) = (false, before),
+                Step::Out(Output::Return(report)) => {
+                    let kept = ends || now >= held_until.min(cut_at);
+                    assert!(kept, "{report:?} at {now}, held until {held_until} of {cut_at}");
+                    serving = false;
+                }
+                Step::Out(_) => {}
+            }
+        }
+    });
+}
+
+const HOLD_MAX: Duration = Duration::from_secs(60);
+
 enum Step {
     In(Time, Input),
     Out(Output),
@@ -199,6 +253,7 @@ enum Step {
 fn config(seed: u64) -> Config {
     Config {
         async_init: seed.is_multiple_of(3),
+        snap_start: seed.is_multiple_of(5),
         linger: seed.is_multiple_of(2).then_some(Duration::from_millis(250)),
         ..Config::default()
     }
@@ -268,6 +323,7 @@ fn random_input(prng: &mut Prng, number: u64, trace: &[Step]) -> Input {
         }
         Some(Output::Ping) => Some(Input::Ponged),
         Some(Output::ProbeApp) => Some(Input::AppReady),
+        Some(Output::AwaitRestore) => Some(Input::Restored),
         Some(Output::Exit { .. } | Output::Return(_) | Output::StopProbing) | None => None,
     };
     if let Some(answer) = answer.filter(|_| prng.below(2) == 0) {
@@ -279,7 +335,9 @@ fn random_input(prng: &mut Prng, number: u64, trace: &[Step]) -> Input {
         2 => Input::AppReady,
         3..8 => Input::Ponged,
         8..12 => Input::Attached,
-        12..24 => Input::RequestStarted,
+        12..15 => Input::HoldAsked { span: Duration::from_millis(prng.below(120_000)) },
+        15 => Input::Restored,
+        16..24 => Input::RequestStarted,
         24..36 => Input::RequestEnded,
         _ if is_linked(trace) => Input::Disconnected { end },
         _ => Input::Ponged,

@@ -8,6 +8,8 @@ pub(crate) const INSTANCES: usize = 40;
 const MARGIN_MS: u64 = 15_000;
 /// How long an instance that gave a request back is left alone.
 const PAUSE_MS: u64 = 500;
+/// Requests that are served are served within this: where they need more, more is left.
+const QUICK_MS: u64 = 750;
 /// What is given to an instance beyond its lease.
 const GRACE_MS: u64 = 1_000;
 /// How often a request may be sent out: once, and two times more.
@@ -57,8 +59,9 @@ enum State {
 struct Request {
     number: usize,
     attempts: u32,
-    /// Who runs it.
+    /// Who runs it, and since when.
     on: Option<usize>,
+    since: u64,
     /// Who gave it back last.
     avoid: Option<usize>,
 }
@@ -105,6 +108,11 @@ impl Pool {
         self.running.len()
     }
 
+    /// Whether a running request could be served by now without having needed long.
+    pub(crate) fn is_quick(&self, index: usize) -> bool {
+        self.now - self.running[index].since <= QUICK_MS
+    }
+
     pub(crate) fn live(&self) -> usize {
         self.queue.len() + self.running.len()
     }
@@ -126,7 +134,7 @@ impl Pool {
                 self.subject = self.arrived;
                 self.arrived += 1;
                 let number = self.subject;
-                self.queue.push(Request { number, attempts: 0, on: None, avoid: None });
+                self.queue.push(Request { number, attempts: 0, on: None, since: 0, avoid: None });
             }
             Step::Attach { slots, lease_ms } => {
                 let margin = MARGIN_MS.min(lease_ms / 4);
@@ -240,6 +248,7 @@ impl Pool {
             let Some(best) = self.best(first.avoid) else { break };
             let mut request = self.queue.remove(0);
             request.on = Some(best);
+            request.since = self.now;
             request.attempts += 1;
             self.orders.push(Order::Dispatch(request.number, best));
             self.running.push(request);

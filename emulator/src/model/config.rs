@@ -39,6 +39,9 @@ pub struct Config {
     pub ramp_window: Duration,
     /// Invokes that this function may have in flight, set apart from the account's. Default `None`.
     pub reserved_concurrency: Option<u32>,
+    /// For a function whose initialisation is kept as a snapshot (SnapStart): how long it takes to
+    /// make an environment of it, from its invoke to the answer to `restore/next`. Default `None`.
+    pub restore: Option<Duration>,
     /// What extensions have between the SHUTDOWN event and the kill. Default 2 s.
     pub shutdown_budget: Duration,
 }
@@ -59,6 +62,7 @@ impl Default for Config {
             ramp_environments: 1_000,
             ramp_window: Duration::from_secs(10),
             reserved_concurrency: None,
+            restore: None,
             shutdown_budget: Duration::from_secs(2),
         }
     }

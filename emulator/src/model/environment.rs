@@ -14,6 +14,10 @@ pub enum Stage {
     Creating,
     /// Its processes run and have not all asked for what comes next.
     Initialising,
+    /// A copy of the snapshot that nobody has needed yet, frozen: it waits for its restore.
+    Stored,
+    /// Such a copy that is needed: it is being restored, or has been and is not ready yet.
+    Restoring,
     /// It serves an invoke, or its extensions have not finished with one.
     Invoking,
     /// Frozen, until the next invoke or the reap.
@@ -32,7 +36,9 @@ impl fmt::Display for Stage {
             Self::Initialising => "initialising",
             Self::Invoking => "invoking",
             Self::Killed => "killed",
+            Self::Restoring => "restoring",
             Self::Stopping => "stopping",
+            Self::Stored => "stored",
         })
     }
 }
@@ -50,6 +56,8 @@ pub(super) struct Environment {
     pub(super) init_is_billed: bool,
     pub(super) init_since: Time,
     pub(super) held: Option<Held>,
+    /// Its runtime waits to be restored from a snapshot.
+    pub(super) awaits_restore: bool,
     runtime_waits: bool,
     extensions: Vec<Extension>,
 }
@@ -71,6 +79,7 @@ impl Environment {
             init_is_billed: false,
             init_since: Time::ZERO,
             held: None,
+            awaits_restore: false,
             runtime_waits: false,
             extensions: Vec::new(),
         }

@@ -120,6 +120,11 @@ pub enum Input {
         /// Where.
         environment: EnvironmentId,
     },
+    /// The runtime waits to be restored from a snapshot.
+    RestoreNext {
+        /// Where.
+        environment: EnvironmentId,
+    },
     /// Everything is to end: idle environments are stopped, others killed.
     ShutdownRequested,
     /// A fault to play: while on, every invoke is throttled.

@@ -31,22 +31,37 @@ impl Model {
             assert_eq!(self.provisioned_there, self.provisioned, "provisioned ones are missing");
         }
         let waited_for = all().any(|(_, there)| there.is_waited_for());
-        if self.config.late_binding && waited_for {
+        if self.config.late_binding && self.config.restore.is_none() && waited_for {
             assert_eq!(idle.len(), 0, "an invoke waits although one is idle");
         }
 
         for (id, there) in all() {
             let timer = self.environments.timer(id).is_some();
             let woken = match there.stage {
-                Stage::Killed => false,
+                Stage::Killed | Stage::Stored => false,
                 Stage::Idle => !there.provisioned,
-                Stage::Creating | Stage::Initialising | Stage::Invoking | Stage::Stopping => true,
+                Stage::Creating
+                | Stage::Initialising
+                | Stage::Invoking
+                | Stage::Restoring
+                | Stage::Stopping => true,
             };
             assert_eq!(timer, woken, "timer of {id}, {}", there.stage);
-            assert_eq!(there.frozen, there.stage == Stage::Idle, "{id} must be frozen when idle");
+            let frozen = match there.stage {
+                Stage::Idle | Stage::Stored => true,
+                Stage::Restoring => there.awaits_restore,
+                Stage::Creating
+                | Stage::Initialising
+                | Stage::Invoking
+                | Stage::Killed
+                | Stage::Stopping => false,
+            };
+            assert_eq!(there.frozen, frozen, "{id} must be frozen when idle");
             match there.stage {
-                Stage::Invoking => assert!(there.held.is_some(), "{id} invokes nothing"),
-                Stage::Idle | Stage::Killed | Stage::Stopping => {
+                Stage::Invoking | Stage::Restoring => {
+                    assert!(there.held.is_some(), "{id} invokes nothing");
+                }
+                Stage::Idle | Stage::Killed | Stage::Stopping | Stage::Stored => {
                     assert!(there.held.is_none(), "{id} holds an invoke at rest");
                 }
                 Stage::Creating | Stage::Initialising => {}

@@ -33,6 +33,7 @@ impl Model {
         there.init_since = now;
         let limit = match there.held.as_ref().and_then(|held| held.since) {
             Some(since) => since + self.config.function_timeout,
+            None if self.config.restore.is_some() => now + SNAPSHOT_INIT,
             None if there.provisioned => now + self.config.function_timeout.max(PROVISIONED_INIT),
             None => now + self.config.init_timeout,
         };
@@ -48,6 +49,8 @@ impl Model {
             return;
         }
         match there.stage {
+            Stage::Initialising if there.awaits_restore => self.store(id),
+            Stage::Restoring if !there.awaits_restore => self.deliver(id),
             Stage::Initialising => {
                 let init = now.saturating_since(there.init_since);
                 let invoked = there.held.as_mut().map(|held| held.initialised(init)).is_some();
@@ -62,7 +65,13 @@ impl Model {
                 self.end_invoke(id, Answer::Exited { environment: id });
                 self.rest(id);
             }
-            Stage::Creating | Stage::Idle | Stage::Invoking | Stage::Killed | Stage::Stopping => {}
+            Stage::Creating
+            | Stage::Idle
+            | Stage::Invoking
+            | Stage::Killed
+            | Stage::Restoring
+            | Stage::Stopping
+            | Stage::Stored => {}
         }
     }
 
@@ -115,8 +124,9 @@ impl Model {
                 self.kill(id);
             }
             Stage::Idle => self.stop(id),
+            Stage::Restoring => self.restore_due(id),
             Stage::Stopping => self.kill(id),
-            Stage::Killed => {}
+            Stage::Killed | Stage::Stored => {}
         }
     }
 
@@ -154,7 +164,8 @@ impl Model {
                 self.end_invoke(id, Answer::Exited { environment: id });
                 self.kill(id);
             }
-            Some(Stage::Idle) => self.kill(id),
+            Some(Stage::Idle | Stage::Stored) => self.kill(id),
+            Some(Stage::Restoring) => self.restore_failed(id, Answer::Exited { environment: id }),
             Some(Stage::Creating | Stage::Killed | Stage::Stopping) | None => {}
         }
     }
@@ -176,7 +187,7 @@ impl Model {
         self.retire(id);
     }
 
-    fn kill(&mut self, id: EnvironmentId) {
+    pub(super) fn kill(&mut self, id: EnvironmentId) {
         let Some(there) = self.environments.get_mut(id) else { return };
         let started = there.stage != Stage::Creating;
         there.stage = Stage::Killed;
@@ -201,7 +212,13 @@ impl Model {
         for id in self.all() {
             match self.stage(id) {
                 Some(Stage::Idle) => self.stop(id),
-                Some(Stage::Creating | Stage::Initialising | Stage::Invoking) => {
+                Some(
+                    Stage::Creating
+                    | Stage::Initialising
+                    | Stage::Invoking
+                    | Stage::Restoring
+                    | Stage::Stored,
+                ) => {
                     self.end_invoke(id, Answer::Unavailable);
                     self.kill(id);
                 }
@@ -220,6 +237,8 @@ impl Model {
     }
 }
 
+/// What AWS lets an initialisation take that is kept as a snapshot.
+const SNAPSHOT_INIT: Duration = Duration::from_secs(900);
 /// What AWS lets a provisioned environment take to initialise where the function's time-out is
 /// less.
 const PROVISIONED_INIT: Duration = Duration::from_secs(130);

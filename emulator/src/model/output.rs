@@ -54,6 +54,11 @@ pub enum Output {
         /// Which.
         environment: EnvironmentId,
     },
+    /// Tell the runtime, which waits for that, that it has been restored from a snapshot.
+    Restore {
+        /// Where.
+        environment: EnvironmentId,
+    },
     /// Run the processes of a new environment.
     Start {
         /// Its number.
@@ -179,6 +184,7 @@ impl fmt::Display for Output {
             }
             Self::Initialised { environment, init } => write!(f, "{environment} ready in {init:?}"),
             Self::Kill { environment } => write!(f, "kill {environment}"),
+            Self::Restore { environment } => write!(f, "restore {environment}"),
             Self::Start { environment } => write!(f, "start {environment}"),
             Self::Stop { environment, deadline } => {
                 write!(f, "stop {environment} until {deadline}")

@@ -45,7 +45,10 @@ impl Model {
     pub(super) fn give_up(&mut self, id: EnvironmentId) {
         match self.stage(id) {
             Some(Stage::Idle) => self.stop(id),
-            Some(Stage::Creating | Stage::Initialising | Stage::Invoking) => self.retire(id),
+            Some(Stage::Stored) => self.kill(id),
+            Some(Stage::Creating | Stage::Initialising | Stage::Invoking | Stage::Restoring) => {
+                self.retire(id)
+            }
             Some(Stage::Killed | Stage::Stopping) | None => {}
         }
     }

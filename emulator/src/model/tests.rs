@@ -370,3 +370,63 @@ fn shutdown_answers_every_invoke_and_ends_every_environment() {
     );
     assert_eq!(service.at(1_002, invoke(3)), ["answer v3: unavailable"]);
 }
+
+#[test]
+fn snapshot_is_copied_ahead_of_need_and_restored_when_there_is_need() {
+    let mut lambda = service(Config { restore: Some(Duration::from_millis(200)), ..config() });
+    assert_eq!(lambda.orders(), ["start env-1"]);
+    let stored = lambda.at(3_000, Input::RestoreNext { environment: EnvironmentId::new(1) });
+    assert_eq!(stored, ["env-1 ready in 3s", "freeze env-1"]);
+    assert_eq!(lambda.until(90_000), [""; 0], "nobody pays for it, and nobody ends it");
+    assert_eq!(lambda.at(100_000, invoke(1)), ["start env-2"], "the next one is made");
+    assert_eq!(lambda.until(100_199), [""; 0]);
+    assert_eq!(lambda.until(100_200), ["thaw env-1", "restore env-1"]);
+    // The runtime has the app look after itself first.
+    assert_eq!(lambda.at(100_300, next(1)), ["deliver v1 to env-1 until 160.3s"]);
+    let response =
+        Input::ResponsePosted { environment: EnvironmentId::new(1), invoke: InvokeId::new(1) };
+    drop(lambda.at(100_400, response));
+    let over = lambda.at(100_400, next(1));
+    assert!(over.contains(&"freeze env-1".to_owned()), "{over:?}");
+    assert!(over[0].contains("cold, init 0 ms, duration 100 ms"), "{over:?}");
+    assert_eq!(lambda.at(101_000, invoke(2))[0], "thaw env-1", "it is warm from now on");
+}
+
+#[test]
+fn copy_that_is_needed_before_it_is_made_is_restored_at_once() {
+    let mut lambda = service(Config { restore: Some(Duration::from_millis(200)), ..config() });
+    drop(lambda.at(0, invoke(1)));
+    drop(lambda.at(0, invoke(2)));
+    assert_eq!(lambda.model.environments().count(), 3, "a copy each, and one ahead of need");
+    let made = lambda.at(2_000, Input::RestoreNext { environment: EnvironmentId::new(2) });
+    assert_eq!(made, ["env-2 ready in 2s", "freeze env-2"]);
+    assert_eq!(lambda.until(2_200), ["thaw env-2", "restore env-2"]);
+}
+
+#[test]
+fn copy_that_does_not_get_ready_fails_its_invoke() {
+    for (late, answer) in
+        [(None, "answer v1: init error of env-1"), (Some(10_200), "answer v1: timed out after 10s")]
+    {
+        let mut lambda = service(Config { restore: Some(Duration::from_millis(200)), ..config() });
+        let environment = EnvironmentId::new(1);
+        drop(lambda.at(0, Input::RestoreNext { environment }));
+        drop(lambda.at(0, invoke(1)));
+        drop(lambda.until(200));
+        let failed = match late {
+            None => lambda.at(300, Input::InitErrorPosted { environment }),
+            Some(ms) => lambda.until(ms),
+        };
+        assert!(failed.iter().any(|order| order == answer), "{failed:?}");
+        assert!(failed.contains(&"kill env-1".to_owned()), "{failed:?}");
+    }
+}
+
+#[test]
+fn copies_of_old_code_are_not_restored() {
+    let mut lambda = service(Config { restore: Some(Duration::from_millis(200)), ..config() });
+    let environment = EnvironmentId::new(1);
+    drop(lambda.at(0, Input::RestoreNext { environment }));
+    let orders = lambda.at(1_000, Input::CodeUpdated);
+    assert_eq!(orders, ["kill env-1", "start env-2"]);
+}

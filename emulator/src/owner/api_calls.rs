@@ -27,6 +27,21 @@ impl Owner {
         }
     }
 
+    pub(super) fn restore_next(
+        &mut self,
+        environment: EnvironmentId,
+        reply: oneshot::Sender<Result<(), Refusal>>,
+    ) {
+        let has_snapshot = self.config.service.restore.is_some();
+        match self.initialising(environment) {
+            Ok(sandbox) if has_snapshot => {
+                sandbox.awaits_restore(reply);
+                self.tell(Input::RestoreNext { environment });
+            }
+            Ok(_) | Err(_) => answer(reply, Err(Refusal::InvalidState)),
+        }
+    }
+
     pub(super) fn runtime_posted(
         &mut self,
         environment: EnvironmentId,
@@ -50,7 +65,7 @@ impl Owner {
         environment: EnvironmentId,
         body: Bytes,
     ) -> Result<(), Refusal> {
-        self.initialising(environment)?.init_error = Some(body);
+        self.not_ready(environment)?.init_error = Some(body);
         self.tell(Input::InitErrorPosted { environment });
         Ok(())
     }
@@ -78,6 +93,14 @@ impl Owner {
         if let Some(extension) = sandbox.extension_asks(identifier, reply) {
             self.tell(Input::ExtensionNext { environment, extension });
         }
+    }
+
+    /// Where something may yet turn out not to work.
+    fn not_ready(&mut self, environment: EnvironmentId) -> Result<&mut Sandbox, Refusal> {
+        if self.model.stage(environment) == Some(Stage::Restoring) {
+            return self.sandboxes.get_mut(&environment).ok_or(Refusal::InvalidState);
+        }
+        self.initialising(environment)
     }
 
     fn initialising(&mut self, environment: EnvironmentId) -> Result<&mut Sandbox, Refusal> {

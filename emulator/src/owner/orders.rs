@@ -54,6 +54,12 @@ impl Owner {
                     self.happened.push_back(Input::EnvironmentEmptied { environment });
                 }
             }
+            Output::Restore { environment } => {
+                if let Some(sandbox) = self.sandboxes.get_mut(&environment) {
+                    sandbox.restore();
+                }
+                self.observe(&Event::Restored { environment });
+            }
             Output::Start { environment } => self.start(environment).await,
             Output::Stop { environment, deadline } => {
                 let left = deadline.saturating_since(self.now);

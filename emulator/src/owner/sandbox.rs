@@ -37,6 +37,8 @@ pub(super) struct Sandbox {
     end: Option<ProcessEnd>,
     current: Option<(InvokeId, String)>,
     runtime: Option<oneshot::Sender<Result<Delivery, Refusal>>>,
+    /// Waits to be restored from a snapshot.
+    restore: Option<oneshot::Sender<Result<(), Refusal>>>,
     /// An invoke whose delivery was lost with the runtime's connection.
     undelivered: Option<Delivery>,
     extensions: Vec<Extension>,
@@ -76,6 +78,7 @@ impl Sandbox {
             end: None,
             current: None,
             runtime: None,
+            restore: None,
             undelivered: None,
             extensions: Vec::new(),
         })
@@ -134,6 +137,17 @@ impl Sandbox {
                 self.runtime = Some(reply);
                 true
             }
+        }
+    }
+
+    pub(super) fn awaits_restore(&mut self, reply: oneshot::Sender<Result<(), Refusal>>) {
+        self.restore = Some(reply);
+    }
+
+    /// Lets the runtime know that it is a copy now.
+    pub(super) fn restore(&mut self) {
+        if let Some(reply) = self.restore.take() {
+            answer(reply, Ok(()));
         }
     }
 

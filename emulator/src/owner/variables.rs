@@ -21,7 +21,8 @@ pub(super) fn build(
     set("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", config.service.memory_mb.to_string());
     set("AWS_LAMBDA_FUNCTION_NAME", function.name.clone());
     set("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST".to_owned());
-    set("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand".to_owned());
+    let kind = if config.service.restore.is_some() { "snap-start" } else { "on-demand" };
+    set("AWS_LAMBDA_INITIALIZATION_TYPE", kind.to_owned());
     set("AWS_LAMBDA_LOG_GROUP_NAME", format!("/aws/lambda/{}", function.name));
     set("AWS_LAMBDA_LOG_STREAM_NAME", log_stream());
     set("AWS_LAMBDA_RUNTIME_API", api.to_string());

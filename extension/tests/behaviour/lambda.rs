@@ -35,14 +35,19 @@ pub(crate) struct Lambda {
     pub(crate) address: SocketAddr,
     desk: Arc<Desk>,
     answers: mpsc::Receiver<Answer>,
-    invokes: mpsc::Sender<(Bytes, u64)>,
+    invokes: mpsc::Sender<(Bytes, Option<String>)>,
     polled: mpsc::Receiver<()>,
+    stored: mpsc::Receiver<()>,
+    failures: mpsc::Receiver<(String, serde_json::Value)>,
     count: u64,
 }
 
 struct Desk {
-    waiting: Mutex<mpsc::Receiver<(Bytes, u64)>>,
+    waiting: Mutex<mpsc::Receiver<(Bytes, Option<String>)>>,
     polled: mpsc::Sender<()>,
+    stored: mpsc::Sender<()>,
+    failed: mpsc::Sender<(String, serde_json::Value)>,
+    restore: Notify,
     answered: mpsc::Sender<Answer>,
     shutdown: Notify,
     handed_out: Mutex<u64>,
@@ -55,9 +60,14 @@ impl Lambda {
         let (invokes, waiting) = mpsc::channel(8);
         let (answered, answers) = mpsc::channel(8);
         let (poll, polled) = mpsc::channel(64);
+        let (store, stored) = mpsc::channel(8);
+        let (failed, failures) = mpsc::channel(8);
         let desk = Arc::new(Desk {
             waiting: Mutex::new(waiting),
             polled: poll,
+            stored: store,
+            failed,
+            restore: Notify::new(),
             answered,
             shutdown: Notify::new(),
             handed_out: Mutex::new(0),
@@ -73,7 +83,7 @@ impl Lambda {
                 tokio::spawn(async move { drop(connection.await) });
             }
         });
-        Self { address, desk, answers, invokes, polled, count: 0 }
+        Self { address, desk, answers, invokes, polled, stored, failures, count: 0 }
     }
 
     /// Waits until the environment asks for an invoke, and so may be frozen.
@@ -83,10 +93,31 @@ impl Lambda {
 
     /// Hands out an invoke.
     pub(crate) async fn invoke(&mut self, event: Vec<u8>, left: Duration) {
-        self.count += 1;
         let deadline = (Clock::start().wall() + left).duration_since(UNIX_EPOCH).unwrap();
         let deadline_ms = u64::try_from(deadline.as_millis()).unwrap();
+        self.invoke_until(event, Some(&deadline_ms.to_string())).await;
+    }
+
+    /// Hands out an invoke with this for a deadline, whatever it means.
+    pub(crate) async fn invoke_until(&mut self, event: Vec<u8>, deadline_ms: Option<&str>) {
+        self.count += 1;
+        let deadline_ms = deadline_ms.map(str::to_owned);
         self.invokes.send((Bytes::from(event), deadline_ms)).await.unwrap();
+    }
+
+    /// Waits until the environment may be stored as a snapshot.
+    pub(crate) async fn until_stored(&mut self) {
+        soon("the extension waits for a restore", self.stored.recv()).await.unwrap();
+    }
+
+    /// Goes on in a copy of the environment.
+    pub(crate) fn restore(&self) {
+        self.desk.restore.notify_one();
+    }
+
+    /// The next failure that is no invoke's: the path that it was posted to, and what it says.
+    pub(crate) async fn failure(&mut self) -> (String, serde_json::Value) {
+        soon("a failure is reported", self.failures.recv()).await.unwrap()
     }
 
     /// The answer to the last invoke.
@@ -128,13 +159,20 @@ impl Desk {
                     Some((event, deadline_ms)) => {
                         let mut count = self.handed_out.lock().await;
                         *count += 1;
-                        response
-                            .header("lambda-runtime-aws-request-id", format!("request-{count}"))
-                            .header("lambda-runtime-deadline-ms", deadline_ms)
-                            .body(Full::from(event))
+                        let mut response = response
+                            .header("lambda-runtime-aws-request-id", format!("request-{count}"));
+                        if let Some(deadline_ms) = deadline_ms {
+                            response = response.header("lambda-runtime-deadline-ms", deadline_ms);
+                        }
+                        response.body(Full::from(event))
                     }
                     None => std::future::pending().await,
                 }
+            }
+            "/2018-06-01/runtime/restore/next" => {
+                self.stored.send(()).await.unwrap();
+                self.restore.notified().await;
+                response.body(Full::default())
             }
             _ => {
                 let words: Vec<_> = path.split('/').collect();
@@ -146,6 +184,9 @@ impl Desk {
                         json: serde_json::from_slice(&json).unwrap(),
                     };
                     self.answered.send(answer).await.unwrap();
+                } else {
+                    let json = serde_json::from_slice(&json).unwrap();
+                    self.failed.send((path, json)).await.unwrap();
                 }
                 response.status(StatusCode::ACCEPTED).body(Full::default())
             }

@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod app;
+mod deadlines;
+mod holds;
 mod invokes;
 mod lambda;
 mod link;
@@ -11,6 +13,7 @@ mod original;
 mod process;
 mod relaying;
 mod router;
+mod snapshots;
 mod stage;
 mod wire_v1;
 mod wire_v1_both;

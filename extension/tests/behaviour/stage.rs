@@ -27,7 +27,14 @@ impl Stage {
     }
 
     pub(crate) async fn with_settings(app: &App, more: &[(&str, &str)]) -> Self {
-        let mut lambda = Lambda::start().await;
+        let mut stage = Self::starting(app, more).await;
+        stage.lambda.until_polled().await;
+        stage
+    }
+
+    /// A stage whose extension has just been started.
+    pub(crate) async fn starting(app: &App, more: &[(&str, &str)]) -> Self {
+        let lambda = Lambda::start().await;
         let router = Router::start().await;
         let own = [
             ("AWS_LAMBDA_RUNTIME_API", lambda.address.to_string()),
@@ -42,7 +49,6 @@ impl Stage {
         let network = Network::tcp(Networks::private().and_loopback());
         let running = run(settings.unwrap(), network, Clock::start(), std::future::pending());
         let extension = tokio::spawn(running);
-        lambda.until_polled().await;
         Self { lambda, router, extension }
     }
 

@@ -287,6 +287,7 @@ impl World {
                     self.invoked(index, instance);
                 }
             }
+            Output::AwaitRestore => panic!("environment {index} has no snapshot"),
             Output::Connect { lease, cold } => self.connect(index, lease, cold),
             Output::Disconnect => self.drop_link(index, LinkEnd::Lost, ToRouter::Lost),
             Output::Exit { .. } => {

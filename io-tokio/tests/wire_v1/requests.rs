@@ -124,6 +124,12 @@ async fn what_this_wire_cannot_say_is_refused_and_harms_nobody() {
         ("GET /_lambda_dispatch/goaway HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), 404),
         ("POST /_lambda_dispatch/goaway?x HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), 404),
         ("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), 501),
+        (
+            "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+                .to_owned(),
+            501,
+        ),
         (format!("GET / HTTP/1.1\r\nHost: a\r\n{many}\r\n"), 431),
     ] {
         let mut client = stage.client(head.as_bytes()).await;

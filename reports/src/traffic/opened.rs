@@ -188,7 +188,8 @@ impl Source for Stream {
         }?;
         let (service, cpu) = self.service.draw(sent.need, &mut self.chance);
         let at = Time::from_nanos(sent.at);
-        Some(Arrival { at, service, cpu, gives_up: None, upload: 0, download: 0 })
+        let hold = Duration::ZERO;
+        Some(Arrival { at, service, cpu, gives_up: None, upload: 0, download: 0, hold })
     }
 
     fn ended(&mut self, now: Time) {

@@ -8,6 +8,7 @@ mod client;
 mod grpc;
 mod hostile;
 mod interim;
+mod leases;
 mod messages;
 mod protocols;
 mod raw_app;

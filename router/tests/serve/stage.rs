@@ -27,7 +27,11 @@ pub(crate) struct Stage {
 impl Stage {
     /// With the demo's app behind it. `settings` are the router's, beside addresses.
     pub(crate) async fn demo(settings: &[&str]) -> Self {
-        Self::with_app(Some(Program::new("app", [BINARY, "__demo-app"])), settings).await
+        Self::with_app(Some(Self::demo_app()), settings).await
+    }
+
+    pub(crate) fn demo_app() -> Program {
+        Program::new("app", [BINARY, "__demo-app"])
     }
 
     /// With `app` in each environment beside the extension.
@@ -66,8 +70,23 @@ impl Stage {
         Self::set(None, observer, environment, settings).await
     }
 
-    /// All of it: `observer` is told what happens in Lambda.
+    /// All of it but Lambda's limits: `observer` is told what happens in Lambda.
     pub(crate) async fn set(
+        app: Option<Program>,
+        observer: Observer,
+        environment: &[(&str, &str)],
+        settings: &[&str],
+    ) -> Self {
+        let service = model::Config {
+            function_timeout: Duration::from_secs(300),
+            ..model::Config::default()
+        };
+        Self::in_service(service, app, observer, environment, settings).await
+    }
+
+    /// All of it.
+    pub(crate) async fn in_service(
+        service: model::Config,
         app: Option<Program>,
         observer: Observer,
         environment: &[(&str, &str)],
@@ -78,10 +97,6 @@ impl Stage {
         let environment = environment.iter().map(|(name, value)| ((*name).into(), (*value).into()));
         extension.env.extend(environment);
         let programs = std::iter::once(extension).chain(app).collect();
-        let service = model::Config {
-            function_timeout: Duration::from_secs(300),
-            ..model::Config::default()
-        };
         let wrapper = Some(vec![BINARY.into(), "__exec".into()]);
         let config = Config { observer, service, wrapper, ..Config::default() };
         let emulator = Emulator::start(config, Function::new("web", programs)).await.unwrap();

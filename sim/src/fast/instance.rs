@@ -42,6 +42,12 @@ pub(super) struct Environment {
     frozen_until: Time,
     /// Lambda has stopped its processes.
     frozen: bool,
+    /// Until when its app has asked for time.
+    held_until: Time,
+    /// It has been told to end.
+    stopping: bool,
+    /// The end of its last lease, as promised.
+    lease_end: Time,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,6 +134,9 @@ impl World<'_> {
                     self.die(environment);
                     self.events.push(self.now, self.now, Event::Emptied(environment));
                 }
+                model::Output::Restore { environment } => {
+                    self.breaks(|| format!("{environment} is no copy of a snapshot"));
+                }
                 model::Output::Start { environment } => self.start(environment),
                 model::Output::Stop { environment, deadline } => {
                     let left = deadline.saturating_since(self.now);
@@ -191,6 +200,9 @@ impl World<'_> {
             invokes: 0,
             frozen_until: Time::ZERO,
             frozen: false,
+            held_until: Time::ZERO,
+            stopping: false,
+            lease_end: Time::ZERO,
         }));
         let zone = zone_of(id);
         let dies = [FaultKind::InitCrash, FaultKind::ZoneLoss];
@@ -255,6 +267,7 @@ impl World<'_> {
     pub(super) fn tell_machine(&mut self, id: EnvironmentId, input: Told) {
         let now = self.now;
         let Some(there) = self.environment(id) else { return };
+        there.stopping |= matches!(input, Told::Shutdown { .. });
         there.machine.handle_input(now, input);
         self.note_told(id, &input);
         self.orders_of_machine(id);
@@ -290,6 +303,9 @@ impl World<'_> {
             match output {
                 lifecycle::Output::AwaitInvoke => {
                     self.tell_lambda(model::Input::RuntimeNext { environment: id });
+                }
+                lifecycle::Output::AwaitRestore => {
+                    self.breaks(|| format!("{id} has no snapshot and waits for a restore"));
                 }
                 lifecycle::Output::Connect { lease, cold } => self.dial(id, lease, cold),
                 lifecycle::Output::Disconnect => self.disconnect(id),
@@ -328,12 +344,19 @@ impl World<'_> {
     }
 
     fn returned(&mut self, id: EnvironmentId, failed: bool) {
+        let now = self.now;
         let Some(there) = self.environment(id) else { return };
         if let Some(link) = there.link {
             self.breaks(|| format!("{id} returns its invoke with {link:?} open"));
             return;
         }
         let Some((invoke, ..)) = there.holding else { return };
+        let until = there.held_until.min(there.lease_end);
+        let cut_short = until > now && there.app == App::Ready && !there.stopping;
+        there.held_until = Time::ZERO;
+        if cut_short {
+            self.breaks(|| format!("{id} returns its invoke though it is held until {until}"));
+        }
         let environment = id;
         self.tell_lambda(if failed {
             model::Input::ErrorPosted { environment, invoke }
@@ -358,10 +381,12 @@ impl World<'_> {
         let lost =
             [FaultKind::Partition, FaultKind::PartitionFromRouter, FaultKind::PartitionToRouter];
         let lost = lost.into_iter().find(|kind| self.faults.is_on(*kind, zone));
-        let at = self.now + after;
+        let now = self.now;
+        let at = now + after;
         let Some(there) = self.environment(id) else { return };
         there.draining = false;
         there.goaway_seen = false;
+        there.lease_end = now + lease;
         there.dialling = Some(Dialling { lease, cold, fails: fails.is_some() });
         match lost {
             Some(kind) => self.fired(kind),
@@ -499,6 +524,7 @@ impl World<'_> {
         if !current || !self.stop_work(id, request) {
             return;
         }
+        let hold = self.router.request(request).map_or(Duration::ZERO, |it| it.arrival.hold);
         if self.faults.take_armed(FaultKind::ResetBody) {
             self.fired(FaultKind::ResetBody);
             self.send_to_router(link, ToRouter::Head(request));
@@ -506,7 +532,20 @@ impl World<'_> {
         } else {
             self.send_to_router(link, ToRouter::End(request));
         }
+        self.hold(id, hold);
         self.request_over(id);
+    }
+
+    /// The app asks for time after a response. It has it, unless it or its environment is killed.
+    fn hold(&mut self, id: EnvironmentId, span: Duration) {
+        if span.is_zero() {
+            return;
+        }
+        let now = self.now;
+        let most = self.plan.extension.config().hold_max;
+        let Some(there) = self.environment(id).filter(|there| there.link.is_some()) else { return };
+        there.held_until = there.held_until.max(now + span.min(most));
+        self.tell_machine(id, Told::HoldAsked { span });
     }
 
     /// Whether the app was at it.

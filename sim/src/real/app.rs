@@ -157,7 +157,13 @@ async fn answer(
         strike(world, id, FaultKind::ResetBody);
     }
     let body = world.bodies.of(number, arrival.download);
-    Response::new(Paced::new(body, rest, number % 3 > 0))
+    let mut response = Response::new(Paced::new(body, rest, number % 3 > 0));
+    if !arrival.hold.is_zero() {
+        let millis = arrival.hold.as_millis();
+        let span = format!("{millis}ms").parse().expect("digits and letters");
+        response.headers_mut().insert("lambda-dispatch-wait-until", span);
+    }
+    response
 }
 
 /// Lets a fault of this kind that waits for this very moment happen to the link of `id`.

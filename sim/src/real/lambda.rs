@@ -137,6 +137,9 @@ impl State {
                 }
                 happened.push_back(model::Input::EnvironmentEmptied { environment });
             }
+            model::Output::Restore { environment } => {
+                unreachable!("{environment} is no copy of a snapshot");
+            }
             model::Output::Start { environment } => self.start(environment, happened),
             model::Output::Stop { environment, deadline } => {
                 let left = deadline.saturating_since(self.now);

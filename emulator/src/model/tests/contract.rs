@@ -30,6 +30,7 @@ impl History {
             late_binding: seed.is_multiple_of(2),
             provisioned: u32::from(seed.is_multiple_of(3)),
             ramp_environments: 5,
+            restore: seed.is_multiple_of(5).then(|| span(1_000)),
             shutdown_budget: span(2_000),
             ..Config::default()
         };
@@ -57,7 +58,7 @@ impl History {
             Some(held) if self.pick(8) > 0 => held,
             _ => InvokeId::new(self.pick(self.invokes + 1)),
         };
-        let input = match self.pick(17) {
+        let input = match self.pick(18) {
             0..=3 => {
                 self.invokes += 1;
                 self.ends.insert(InvokeId::new(self.invokes), (0, 0));
@@ -76,6 +77,7 @@ impl History {
             12 => Input::ProcessExited { environment },
             13 => Input::PrewarmRequested,
             14 => Input::InitErrorPosted { environment },
+            16 => Input::RestoreNext { environment },
             15 if self.pick(4) == 0 => Input::CodeUpdated,
             15 if self.pick(4) == 0 => {
                 let count = u32::try_from(self.pick(4)).expect("a small number");
@@ -110,6 +112,7 @@ impl History {
                 | Output::Freeze { .. }
                 | Output::InitFailed { .. }
                 | Output::Initialised { .. }
+                | Output::Restore { .. }
                 | Output::Start { .. }
                 | Output::Stop { .. }
                 | Output::Thaw { .. } => {}
