@@ -10,10 +10,11 @@ mod hostile;
 mod interim;
 mod messages;
 mod protocols;
+#[allow(dead_code, reason = "shared with the catalogue's tests")]
 mod raw_app;
 mod recorder;
-mod semantics;
 mod reload;
+mod semantics;
 mod shutdown;
 mod stage;
 mod timeouts;
