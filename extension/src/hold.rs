@@ -32,7 +32,7 @@ fn span(text: &str) -> Option<Duration> {
 }
 
 /// The header, which is ours to read and not for clients.
-pub(crate) const WAIT_UNTIL: HeaderName = HeaderName::from_static("lambda-dispatch-wait-until");
+const WAIT_UNTIL: HeaderName = HeaderName::from_static("lambda-dispatch-wait-until");
 
 #[cfg(test)]
 mod tests {

@@ -20,10 +20,10 @@ pub fn headers(bytes: &[u8]) {
     let Some(head) = head(how, lines) else { return };
     let peer = if how & 1 == 0 { Ipv4Addr::new(203, 0, 113, 9) } else { Ipv4Addr::LOCALHOST };
     let origin = Origin { peer: IpAddr::V4(peer), is_tls: how & 2 == 0 };
-    nothing_of_ours_or_of_one_hop(&head.headers, &response_headers(&head.headers), &[]);
+    nothing_of_ours_or_of_one_hop(&head.headers, &response_headers(&head.headers), None);
     match forward(&head, origin, &EdgeSettings::default()) {
         Ok(sent) => {
-            nothing_of_ours_or_of_one_hop(&head.headers, sent.headers(), ADDED);
+            nothing_of_ours_or_of_one_hop(&head.headers, sent.headers(), Some(peer));
             is_for_whom_it_was(&head, &sent, &peer.to_string());
         }
         Err(error) => assert!(error.status.is_client_error(), "{error:?}"),
@@ -47,8 +47,23 @@ fn head(how: u8, bytes: &[u8]) -> Option<request::Parts> {
     Some(head)
 }
 
-/// What passed is what came, in its order, but for what is of one hop, ours, or added.
-fn nothing_of_ours_or_of_one_hop(came: &HeaderMap, passed: &HeaderMap, added: &[&str]) {
+/// What passed is what came, in its order, but for what is of one hop, ours, or added; and, of a
+/// request, what would fool an app or is a claim of a `peer` that is not trusted.
+fn nothing_of_ours_or_of_one_hop(came: &HeaderMap, passed: &HeaderMap, peer: Option<Ipv4Addr>) {
+    let added = if peer.is_some() { ADDED } else { &[] };
+    let fools = |name: &str, value: &HeaderValue| match peer {
+        None => false,
+        Some(peer) => {
+            let meant = name.replace('_', "-");
+            let claims = CLAIMS.contains(&meant.as_str()) || meant.starts_with("x-forwarded-");
+            let framing = FRAMING.contains(&meant.as_str()) || meant.starts_with("x-lambda-");
+            let trace = matches!(name, "traceparent" | "x-amzn-trace-id");
+            (claims && (meant != name || !peer.is_loopback()))
+                || (framing && meant != name)
+                || name == "proxy"
+                || (trace && value.len() > 512)
+        }
+    };
     let nominated: Vec<_> = came
         .get_all("connection")
         .iter()
@@ -64,7 +79,7 @@ fn nothing_of_ours_or_of_one_hop(came: &HeaderMap, passed: &HeaderMap, added: &[
         let ours = OURS.contains(&name)
             || name.starts_with("lambda-dispatch-")
             || name.starts_with("x-lambda-dispatch-");
-        !of_one_hop && !ours && !added.contains(&name)
+        !of_one_hop && !ours && !added.contains(&name) && !fools(name, value)
     };
     let kept = |map: &HeaderMap| -> Vec<(HeaderName, HeaderValue)> {
         let all = map.iter().map(|(name, value)| (name.clone(), value.clone()));
@@ -96,6 +111,9 @@ fn is_for_whom_it_was(head: &request::Parts, sent: &Request<()>, peer: &str) {
 const ONE_HOP: &[&str] =
     &["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"];
 const OURS: &[&str] = &["x-lambda-id", "x-pool-id", "x-channel-id", "x-lambda-name"];
+const CLAIMS: &[&str] = &["forwarded", "x-real-ip"];
+const FRAMING: &[&str] =
+    &["connection", "content-length", "expect", "host", "transfer-encoding", "upgrade"];
 const FORWARDED: &[&str] = &["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"];
 /// What a request is given: its `Host`, and where it came from.
 const ADDED: &[&str] = &["host", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"];

@@ -13,6 +13,7 @@
 //! | `lifecycle` | the extension's machine: no link outlives an invoke, nothing runs while frozen |
 //! | `pair` | one dispatcher and some lifecycles: each request ends once, and all of it drains |
 //! | `attach` | the handshake on a fresh connection, read by either side |
+//! | `framing` | the bytes of a client's HTTP/1 connection: where its messages end |
 //! | `headers` | a client's request head, made fit to be passed on |
 //! | `importers` | access logs and other recordings of traffic |
 //! | `payload` | the invoke payload, and the offer in it |
@@ -27,6 +28,7 @@
 mod at_once;
 mod attach;
 mod dispatcher;
+mod framing;
 mod headers;
 mod importers;
 mod lifecycle;
@@ -42,6 +44,7 @@ mod wire_v1;
 
 pub use attach::attach;
 pub use dispatcher::dispatcher;
+pub use framing::framing;
 pub use headers::headers;
 pub use importers::importers;
 pub use lifecycle::lifecycle;
@@ -68,6 +71,7 @@ pub struct Target {
 pub const TARGETS: &[Target] = &[
     Target { name: "attach", play: attach },
     Target { name: "dispatcher", play: dispatcher },
+    Target { name: "framing", play: framing },
     Target { name: "headers", play: headers },
     Target { name: "importers", play: importers },
     Target { name: "lifecycle", play: lifecycle },

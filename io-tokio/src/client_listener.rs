@@ -12,16 +12,20 @@ use http::header::{self, HeaderValue};
 use http::{Request, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
+use crate::admission::Place;
 use crate::exchange::Edge;
+use crate::framing::HeadLimits;
+use crate::guard::{Guarded, Passage};
 use crate::interim::{Interim, WithInterim};
 use crate::net::{Io, Listener};
 use crate::patience::{Activity, Limits, Patient};
+use crate::stalled::Streams;
 
 /// Accepts clients until `stop` says how long to wait for last requests, then lets their requests
 /// finish: connections close after their response, HTTP/2 clients are told to go away. Returns when
@@ -39,7 +43,13 @@ pub async fn serve<L: Listener>(
     let (close, _) = broadcast::channel(1);
     let (open, mut all_closed) = mpsc::channel(1);
     let start = |io, peer| {
-        let end = End { stopped: stop.clone(), close: close.subscribe(), _open: open.clone() };
+        let Some(place) = edge.admission().admit(peer) else { return };
+        let end = End {
+            stopped: stop.clone(),
+            close: close.subscribe(),
+            _open: open.clone(),
+            _place: place,
+        };
         let edge = Arc::clone(&edge);
         match &tls {
             None => {
@@ -98,6 +108,8 @@ struct End {
     close: broadcast::Receiver<Infallible>,
     /// Dropped when the connection has closed.
     _open: mpsc::Sender<Infallible>,
+    /// Its place among the connections.
+    _place: Place,
 }
 
 /// Who a connection comes from, and how.
@@ -115,23 +127,38 @@ fn connection<S: Io>(
     end: End,
 ) -> impl Future<Output = ()> + Send {
     let builder = builder(&edge);
-    let limits = Limits { idle: edge.settings().keep_alive, head: edge.settings().head };
-    let activity = Activity::default();
-    let interim = Interim::default();
+    let settings = edge.settings();
+    let limits =
+        Limits { idle: settings.keep_alive, head: settings.head, read: settings.patience.idle };
+    let heads = HeadLimits {
+        bytes: settings.head_bytes_max,
+        headers: settings.headers_max,
+        target: settings.target_bytes_max,
+    };
+    let (activity, passage, interim) = (Activity::default(), Passage::default(), Interim::default());
     let io = WithInterim::new(Patient::new(io, limits, activity.clone()), interim.clone());
+    let io = Guarded::new(io, heads, activity.clone(), passage.clone());
     let Client { peer, is_tls } = client;
     let stopped = end.stopped.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
         if request.version() == Version::HTTP_11 {
             request.extensions_mut().insert(interim.clone());
         }
+        let refusal = passage.refusal(activity.begun());
         let (edge, busy, stopped) = (Arc::clone(&edge), activity.begin(), stopped.clone());
+        let passage = passage.clone();
         async move {
             let is_http1 = request.version() < Version::HTTP_2;
-            let mut response = edge.serve(request, peer, is_tls).await;
+            let mut response = match refusal {
+                Some(bad) => edge.refuse(request, peer, bad),
+                None => edge.serve(request, peer, is_tls).await,
+            };
+            let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+            if switches {
+                passage.switch();
+            }
             // A connection that is switched says so with the same header.
-            let goes_on = is_http1 && response.status() != StatusCode::SWITCHING_PROTOCOLS;
-            if goes_on && stopped.borrow().is_some() {
+            if is_http1 && !switches && stopped.borrow().is_some() {
                 response.headers_mut().insert(header::CONNECTION, CLOSE);
             }
             response.body_mut().keep(busy);
@@ -157,10 +184,10 @@ fn connection<S: Io>(
     }
 }
 
-/// hyper reads a head into one buffer, whose size is therefore the limit of a head.
-fn builder(edge: &Edge) -> auto::Builder<TokioExecutor> {
+/// Heads of HTTP/1 are measured before hyper sees them; it has to be able to take what passed.
+fn builder(edge: &Edge) -> auto::Builder<Streams> {
     let settings = edge.settings();
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+    let mut builder = auto::Builder::new(Streams { limit: settings.patience.idle });
     builder
         .http1()
         .timer(TokioTimer::new())

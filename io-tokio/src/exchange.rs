@@ -26,6 +26,7 @@ use http_body::Body;
 use hyper::body::Incoming;
 use tokio::time::timeout;
 
+use crate::admission::Admission;
 use crate::clock::Clock;
 use crate::entry::Entry;
 use crate::interim::{Hints, Interim};
@@ -33,7 +34,7 @@ use crate::networks::Networks;
 use crate::observe::AccessLog;
 use crate::pool::{Pool, Ticket, Verdict};
 use crate::relay::{Limits, Relayed, ResponseBody, Source};
-use crate::request_head::{Origin, forward, response_headers};
+use crate::request_head::{BadHead, Origin, forward, response_headers};
 use crate::routes::{NoRoute, Routes};
 use crate::session::{Session, is_undelivered};
 use crate::split::Split;
@@ -49,6 +50,7 @@ pub struct Edge {
     log: Arc<dyn AccessLog>,
     clock: Clock,
     settings: EdgeSettings,
+    admission: Arc<Admission>,
     /// Makes request ids.
     count: AtomicU64,
 }
@@ -68,6 +70,10 @@ pub struct EdgeSettings {
     /// Whose word about earlier hops is taken (`X-Forwarded-*`). Default private addresses and
     /// loopback.
     pub trusted_proxies: Networks,
+    /// Most connections of clients at once; more are closed. Default 10,000.
+    pub connections_max: usize,
+    /// Most connections of one client, trusted proxies apart. Default 500.
+    pub connections_per_client_max: usize,
     /// Most requests at once on an HTTP/2 connection. Default 100.
     pub h2_streams_max: u32,
     /// Most bytes of a request's head. Default 64 KiB; more is 431.
@@ -121,6 +127,8 @@ impl Default for EdgeSettings {
             head: Duration::from_secs(10),
             keep_alive: Duration::from_secs(75),
             trusted_proxies: Networks::private().and_loopback(),
+            connections_max: 10_000,
+            connections_per_client_max: 500,
             h2_streams_max: 100,
             head_bytes_max: 64 << 10,
             headers_max: 100,
@@ -139,13 +147,19 @@ impl Edge {
     }
 
     /// An edge over the routes of `table`. What none of them is for is noted in `log`.
-    pub(crate) const fn over(
+    pub(crate) fn over(
         table: Table,
         log: Arc<dyn AccessLog>,
         clock: Clock,
         settings: EdgeSettings,
     ) -> Self {
-        Self { table, log, clock, settings, count: AtomicU64::new(0) }
+        let admission = Admission::new(
+            settings.connections_max,
+            settings.connections_per_client_max,
+            settings.trusted_proxies.clone(),
+            clock.clone(),
+        );
+        Self { table, log, clock, settings, admission, count: AtomicU64::new(0) }
     }
 
     /// Where requests go.
@@ -157,6 +171,34 @@ impl Edge {
         &self.settings
     }
 
+    pub(crate) const fn admission(&self) -> &Arc<Admission> {
+        &self.admission
+    }
+
+    /// Answers for a request that stands for a refused one.
+    pub(crate) fn refuse(
+        &self,
+        request: Request<Incoming>,
+        peer: IpAddr,
+        bad: BadHead,
+    ) -> Response<ResponseBody> {
+        let head = request.into_parts().0;
+        let mut entry = self.entry(&head, peer, self.number());
+        let mut response = text(bad.status, bad.why);
+        response.headers_mut().insert(header::CONNECTION, CLOSE);
+        answered(response, &mut entry, "bad_request")
+    }
+
+    /// The number of the next request.
+    fn number(&self) -> u64 {
+        self.count.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn entry(&self, head: &http::request::Parts, peer: IpAddr, count: u64) -> Entry {
+        let id = format!("{:x}-{count:x}", self.settings.boot);
+        Entry::new(head, peer, id, self.clock.clone(), Arc::clone(&self.log))
+    }
+
     /// Serves one request.
     pub(crate) async fn serve(
         &self,
@@ -165,9 +207,8 @@ impl Edge {
         is_tls: bool,
     ) -> Response<ResponseBody> {
         let (mut head, body) = request.into_parts();
-        let count = self.count.fetch_add(1, Ordering::Relaxed);
-        let id = format!("{:x}-{count:x}", self.settings.boot);
-        let mut entry = Entry::new(&head, peer, id, self.clock.clone(), Arc::clone(&self.log));
+        let count = self.number();
+        let mut entry = self.entry(&head, peer, count);
         let origin = Origin { peer, is_tls };
         let upgrade = Upgrade::wanted(&mut head, &body);
         let routed = forward(&head, origin, &self.settings)
@@ -183,8 +224,10 @@ impl Edge {
             },
             Err((status, why, reason)) => {
                 let mut response = text(status, why);
-                if !body.is_end_stream() && head.version < Version::HTTP_2 {
-                    // The rest of the connection is a body that nobody will read.
+                let is_bad = reason == "bad_request" || !body.is_end_stream();
+                if is_bad && head.version < Version::HTTP_2 {
+                    // The rest may be a body that nobody will read; and whoever sends nonsense may
+                    // mean something else by what follows it as well.
                     response.headers_mut().insert(header::CONNECTION, CLOSE);
                 }
                 return answered(response, &mut entry, reason);

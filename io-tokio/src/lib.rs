@@ -14,7 +14,9 @@
 //! |---|---|
 //! | `routes`, `split`, `table` | which pool serves a request |
 //! | `driver`, `pool` | the task that owns a dispatcher, and the handle that others have on it |
-//! | `client_listener`, `patience` | connections from clients, and how long they may be silent |
+//! | `client_listener`, `admission` | connections from clients, and how many |
+//! | `patience`, `stalled` | how long they may be silent, and not read |
+//! | `guard`, `framing` | what hyper gets of them: messages whose ends are beyond doubt |
 //! | `exchange`, `entry` | one request and its response, and its line in the access log |
 //! | `request_head`, `upload`, `relay` | the request's head, its body, and the response's |
 //! | `interim` | 1xx responses to HTTP/1.1 clients |
@@ -28,6 +30,7 @@
 //! | `net`, `clock`, `chance`, `invoker`, `observe` | the world, or a simulation in its place |
 //! | `running` | a router, put together |
 
+mod admission;
 pub mod attach;
 pub mod chance;
 pub mod client_listener;
@@ -35,6 +38,10 @@ pub mod clock;
 pub mod driver;
 mod entry;
 pub mod exchange;
+// Public for the fuzzer alone.
+#[doc(hidden)]
+pub mod framing;
+mod guard;
 pub mod headers;
 mod hex;
 pub mod instance_listener;
@@ -60,6 +67,7 @@ pub mod running;
 mod secret;
 pub mod session;
 pub mod split;
+mod stalled;
 pub mod stream_body;
 pub mod table;
 pub mod tls;

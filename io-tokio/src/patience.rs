@@ -2,7 +2,8 @@
 //!
 //! A connection is *idle* until the first byte of a request, then its head is *coming*, then it is
 //! *busy* until the response has been handed over. Idle and coming each have their limit; a busy
-//! one is in the care of the exchange. hyper has a single timer for both, which would either cut
+//! one is in the care of the exchange, but for one thing: a client that does not read, whatever it
+//! is sent, for as long as a response may be silent, loses its connection. hyper has a single timer for both, which would either cut
 //! idle connections under a load balancer's feet or let heads trickle in for minutes.
 //!
 //! HTTP/2 connections are idle or busy: their heads come in frames that HTTP/2 itself bounds.
@@ -24,6 +25,8 @@ pub(crate) struct Limits {
     pub(crate) idle: Duration,
     /// For a head that has begun to be complete.
     pub(crate) head: Duration,
+    /// For the client to read some of what waits for it.
+    pub(crate) read: Duration,
 }
 
 /// Counts the requests of a connection that are not done, and all that there ever were.
@@ -38,11 +41,11 @@ impl Activity {
         Busy(self.clone())
     }
 
-    fn is_busy(&self) -> bool {
+    pub(crate) fn is_busy(&self) -> bool {
         self.0.0.load(Ordering::Relaxed) > 0
     }
 
-    fn begun(&self) -> u32 {
+    pub(crate) fn begun(&self) -> u32 {
         self.0.1.load(Ordering::Relaxed)
     }
 }
@@ -67,6 +70,8 @@ pub(crate) struct Patient<S> {
     has_read: bool,
     /// Requests begun when the current wait began, and what runs out.
     wait: Option<(u32, Waiting, Pin<Box<Sleep>>)>,
+    /// Runs while the client does not read.
+    blocked: Option<Pin<Box<Sleep>>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +82,7 @@ enum Waiting {
 
 impl<S> Patient<S> {
     pub(crate) const fn new(io: S, limits: Limits, activity: Activity) -> Self {
-        Self { io, limits, activity, is_h2: false, has_read: false, wait: None }
+        Self { io, limits, activity, is_h2: false, has_read: false, wait: None, blocked: None }
     }
 
     /// Bytes came: is this the beginning of a head?
@@ -120,6 +125,22 @@ impl<S> Patient<S> {
         ready!(sleep.as_mut().poll(cx));
         Poll::Ready(io::Error::from(io::ErrorKind::TimedOut))
     }
+
+    /// What came of a write: has the client not read for too long?
+    fn written<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        polled: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if polled.is_ready() {
+            self.blocked = None;
+            return polled;
+        }
+        let limit = self.limits.read;
+        let blocked = self.blocked.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+        ready!(blocked.as_mut().poll(cx));
+        Poll::Ready(Err(io::Error::from(io::ErrorKind::TimedOut)))
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
@@ -145,7 +166,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, bytes)
+        let polled = Pin::new(&mut self.io).poll_write(cx, bytes);
+        self.written(cx, polled)
     }
 
     fn poll_write_vectored(
@@ -153,7 +175,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, slices)
+        let polled = Pin::new(&mut self.io).poll_write_vectored(cx, slices);
+        self.written(cx, polled)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -161,7 +184,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+        let polled = Pin::new(&mut self.io).poll_flush(cx);
+        self.written(cx, polled)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -176,7 +200,11 @@ mod tests {
 
     use super::*;
 
-    const LIMITS: Limits = Limits { idle: Duration::from_secs(75), head: Duration::from_secs(10) };
+    const LIMITS: Limits = Limits {
+        idle: Duration::from_secs(75),
+        head: Duration::from_secs(10),
+        read: Duration::from_secs(60),
+    };
 
     /// What a read of one byte on the connection gives within `seconds`.
     async fn read(
@@ -220,6 +248,23 @@ mod tests {
         drop(busy);
         assert!(read(&mut patient, 74).await.is_none());
         assert!(read(&mut patient, 2).await.unwrap().is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn client_that_stops_reading_loses_its_connection_and_a_slow_one_does_not() {
+        let (io, mut client) = duplex(64);
+        let activity = Activity::default();
+        let mut patient = Patient::new(io, LIMITS, activity.clone());
+        let _busy = activity.begin();
+        let writing = tokio::spawn(async move { patient.write_all(&[0; 256]).await });
+        for _ in 0..3 {
+            sleep(Duration::from_secs(59)).await;
+            client.read_exact(&mut [0; 32]).await.unwrap();
+            assert!(!writing.is_finished());
+        }
+        sleep(Duration::from_secs(61)).await;
+        let end = writing.await.unwrap();
+        assert_eq!(end.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 
     #[tokio::test(start_paused = true)]

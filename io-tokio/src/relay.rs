@@ -15,6 +15,7 @@ use crate::entry::Entry;
 use crate::exchange::Patience;
 use crate::patience::Busy;
 use crate::pool::Ticket;
+use crate::stalled;
 use crate::stream_body::StreamBody;
 use crate::upload::Sending;
 
@@ -188,11 +189,16 @@ impl Body for ResponseBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
-        match &mut self.source {
+        stalled::asked();
+        let polled = match &mut self.source {
             Source::Text(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
             Source::Relayed(relayed) => relayed.poll(cx),
             Source::Switched(_) => Poll::Ready(None),
+        };
+        if polled.is_ready() {
+            stalled::given();
         }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

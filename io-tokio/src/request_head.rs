@@ -12,7 +12,6 @@ use http::{HeaderMap, Method, StatusCode, Uri, Version};
 
 use crate::exchange::EdgeSettings;
 use crate::headers::strip_hop_by_hop;
-use crate::networks::Networks;
 
 /// The connection that a request came in on.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +47,14 @@ pub fn forward(
             why: "this method is not passed on",
         });
     }
+    if head.uri.scheme().is_some_and(|it| *it != Scheme::HTTP && *it != Scheme::HTTPS) {
+        return Err(bad("the target is neither http nor https"));
+    }
+    let mut expected = head.headers.get_all(header::EXPECT).iter();
+    if !expected.all(|it| it.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+        let status = StatusCode::EXPECTATION_FAILED;
+        return Err(BadHead { status, why: "nothing but 100-continue can be expected" });
+    }
     if head.uri.scheme().is_none() && head.uri.authority().is_some() {
         // `GET example.com`: the form that only CONNECT has.
         return Err(bad("the target has no path"));
@@ -64,9 +71,15 @@ pub fn forward(
     let authority = authority(head)?;
     let scheme = if origin.is_tls { Scheme::HTTPS } else { Scheme::HTTP };
 
+    let trusts = settings.trusted_proxies.contains(origin.peer);
+    let passes = |name: &HeaderName, value: &HeaderValue| {
+        let is_hop_claim = is_claim(name.as_str()) && !trusts;
+        let is_endless_trace = is_trace(name) && value.len() > TRACE_BYTES_MAX;
+        !is_reserved(name) && !is_look_alike(name) && !is_hop_claim && !is_endless_trace
+    };
     let mut headers = strip_hop_by_hop(&head.headers);
-    if headers.keys().any(is_reserved) {
-        headers = headers.iter().filter(|(name, _)| !is_reserved(name)).fold(
+    if !headers.iter().all(|(name, value)| passes(name, value)) {
+        headers = headers.iter().filter(|(name, value)| passes(name, value)).fold(
             HeaderMap::with_capacity(headers.len()),
             |mut kept, (name, value)| {
                 kept.append(name, value.clone());
@@ -74,7 +87,7 @@ pub fn forward(
             },
         );
     }
-    add_origin(&mut headers, head, origin, &settings.trusted_proxies, &authority);
+    add_origin(&mut headers, head, origin, trusts, &authority);
     // The app sees the authority as Host; a Host that differs from an absolute target loses.
     headers.insert(
         header::HOST,
@@ -116,6 +129,10 @@ fn authority(head: &http::request::Parts) -> Result<Authority, BadHead> {
     if authority.as_str().contains('@') {
         return Err(bad("user information in the authority"));
     }
+    let port = authority.as_str().strip_prefix(authority.host()).unwrap_or_default();
+    if !(port.is_empty() || port == ":" || authority.port_u16().is_some()) {
+        return Err(bad("the port is illegal"));
+    }
     Ok(authority)
 }
 
@@ -124,10 +141,9 @@ fn add_origin(
     headers: &mut HeaderMap,
     head: &http::request::Parts,
     origin: Origin,
-    trusted: &Networks,
+    trusts: bool,
     authority: &Authority,
 ) {
-    let trusts = trusted.contains(origin.peer);
     let mut chain = Vec::new();
     if trusts {
         for value in head.headers.get_all(&FORWARDED_FOR) {
@@ -159,6 +175,31 @@ fn is_reserved(name: &HeaderName) -> bool {
         || matches!(name, "x-lambda-id" | "x-pool-id" | "x-channel-id" | "x-lambda-name")
 }
 
+/// Names by which a proxy says where a request came from. Who is not trusted must not use them.
+fn is_claim(name: &str) -> bool {
+    name.starts_with("x-forwarded-") || matches!(name, "forwarded" | "x-real-ip")
+}
+
+/// Names that are not legal for what they would mean to many an app: those that read headers as
+/// variables take `_` for `-`, and a header `Proxy` for the proxy that they are to use.
+fn is_look_alike(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    if !name.contains('_') {
+        return name == "proxy";
+    }
+    let meant = name.replace('_', "-");
+    is_claim(&meant)
+        || meant.starts_with("x-lambda-")
+        || matches!(
+            meant.as_str(),
+            "connection" | "content-length" | "expect" | "host" | "transfer-encoding" | "upgrade"
+        )
+}
+
+fn is_trace(name: &HeaderName) -> bool {
+    matches!(name.as_str(), "traceparent" | "x-amzn-trace-id")
+}
+
 /// A response's headers as the client may see them.
 pub fn response_headers(headers: &HeaderMap) -> HeaderMap {
     let kept = strip_hop_by_hop(headers);
@@ -171,6 +212,9 @@ pub fn response_headers(headers: &HeaderMap) -> HeaderMap {
     }
     clean
 }
+
+/// A trace's name that is longer is none.
+const TRACE_BYTES_MAX: usize = 512;
 
 const fn bad(why: &'static str) -> BadHead {
     BadHead { status: StatusCode::BAD_REQUEST, why }
@@ -259,8 +303,46 @@ mod tests {
     }
 
     #[test]
+    fn what_would_fool_an_app_does_not_pass() {
+        let long = "x".repeat(513);
+        let lines = [
+            ("x_forwarded_for", "1.2.3.4"),
+            ("content_length", "5"),
+            ("transfer_encoding", "chunked"),
+            ("forwarded", "for=1.2.3.4"),
+            ("x-forwarded-port", "1"),
+            ("x-real-ip", "1.2.3.4"),
+            ("proxy", "http://evil"),
+            ("traceparent", long.as_str()),
+        ];
+        let head = parts(|head| {
+            let head = head.header("host", "a").header("x_own", "1").header("x-amzn-trace-id", "R");
+            lines.iter().fold(head, |head, (name, value)| head.header(*name, *value))
+        });
+        let sent = sent(&head, "203.0.113.9").unwrap();
+        for (name, _) in lines {
+            assert!(!sent.headers().contains_key(name), "{name}");
+        }
+        assert!(sent.headers().contains_key("x_own"));
+        assert!(sent.headers().contains_key("x-amzn-trace-id"));
+        let expects = parts(|head| head.header("host", "a").header("expect", "more"));
+        assert_eq!(
+            forward(&expects, from("10.0.0.1"), &EdgeSettings::default()).unwrap_err().status,
+            417
+        );
+        let file = parts(|head| head.uri("ftp://a/b"));
+        assert_eq!(
+            forward(&file, from("10.0.0.1"), &EdgeSettings::default()).unwrap_err().status,
+            400
+        );
+    }
+
+    #[test]
     fn illegal_authorities_are_refused() {
-        let cases: [(&str, &[&str]); 5] = [
+        let cases: [(&str, &[&str]); 8] = [
+            ("empty", &[""]),
+            ("a word for a port", &["a:b"]),
+            ("no such port", &["a:65536"]),
             ("none", &[]),
             ("two", &["a", "b"]),
             ("space", &["a b"]),

@@ -197,6 +197,8 @@ async fn start(
         edge: EdgeSettings {
             head: settings.timeouts.head,
             keep_alive: settings.timeouts.keep_alive,
+            connections_max: settings.limits.connections,
+            connections_per_client_max: settings.limits.connections_per_client,
             h2_streams_max: settings.limits.streams,
             head_bytes_max: settings.limits.head_bytes,
             headers_max: settings.limits.headers,

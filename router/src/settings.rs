@@ -178,6 +178,10 @@ pub struct ClientLimits {
     pub headers: usize,
     /// Bytes of a request target. Default 16,384.
     pub uri_bytes: usize,
+    /// Connections at once. Default 10,000.
+    pub connections: usize,
+    /// Connections at once of one client that is no trusted proxy. Default 500.
+    pub connections_per_client: usize,
     /// Requests at once on one HTTP/2 connection. Default 100.
     pub streams: u32,
 }

@@ -48,6 +48,8 @@ impl Reader {
             head_bytes: self.size("limits.head_bytes"),
             headers: self.size("limits.headers"),
             uri_bytes: self.size("limits.uri_bytes"),
+            connections: self.size("limits.connections"),
+            connections_per_client: self.size("limits.connections_per_client"),
             streams: self.small("limits.streams"),
         };
         let log = self.log();

@@ -346,6 +346,14 @@ pub const SETTINGS: &[Setting] = &[
     plain("limits.head_bytes", bytes(8 << 10, 1 << 20), "64KiB", "size of a request head"),
     plain("limits.headers", number(1, 1_000), "100", "number of request headers"),
     plain("limits.uri_bytes", bytes(256, 64 << 10), "16KiB", "size of a request target"),
+    plain("limits.connections", number(1, 1_000_000), "10000", "connections of clients at once"),
+    plain(
+        "limits.connections_per_client",
+        number(1, 1_000_000),
+        "500",
+        "connections at once of one client (an IPv4 address, or an IPv6 /64) that is no trusted \
+         proxy",
+    ),
     plain(
         "limits.streams",
         number(1, 10_000),

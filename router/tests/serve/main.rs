@@ -11,6 +11,7 @@ mod interim;
 mod leases;
 mod messages;
 mod protocols;
+#[allow(dead_code, reason = "shared with the catalogue's tests")]
 mod raw_app;
 mod recorder;
 mod reload;

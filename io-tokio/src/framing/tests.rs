@@ -1,0 +1,114 @@
+use super::*;
+
+const LIMITS: HeadLimits = HeadLimits { bytes: 65_536, headers: 100, target: 16_384 };
+
+/// Everything that passes of `bytes` when they come `size` at a time, the heads among it, and the
+/// fault.
+fn walk(bytes: &[u8], size: usize) -> (Vec<u8>, u32, Option<Fault>) {
+    let (mut walk, mut held, mut passed) = (Walk::new(LIMITS), Vec::new(), Vec::new());
+    for piece in bytes.chunks(size) {
+        held.extend_from_slice(piece);
+        let step = walk.step(&held);
+        passed.extend(held.drain(..step.pass));
+        if step.fault.is_some() {
+            return (passed, walk.heads(), step.fault);
+        }
+    }
+    (passed, walk.heads(), None)
+}
+
+#[test]
+fn messages_end_where_they_say_however_their_bytes_come() {
+    let all = b"\r\nGET /a HTTP/1.1\r\nHost: a\r\n\r\n\
+        POST /b HTTP/1.1\r\nHost:\ta \r\ncontent-length: 5\r\n\r\nGET /\
+        POST /c HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n\
+        3;x=\"y\"\r\nGET\r\n00 \r\nx-sum: 1\r\n\r\n\
+        DELETE /d HTTP/1.0\r\n\r\n\
+        GET /e HTT";
+    for size in 1..=all.len() {
+        let (passed, heads, fault) = walk(all, size);
+        assert_eq!((heads, fault), (4, None), "{size} at a time");
+        assert_eq!(passed, all[..all.len() - b"GET /e HTT".len()], "{size} at a time");
+    }
+}
+
+#[test]
+fn nothing_of_a_refused_head_passes() {
+    let good = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
+    let both = b"POST /b HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n";
+    let all = [&good[..], both].concat();
+    for size in 1..=all.len() {
+        let (passed, _, fault) = walk(&all, size);
+        assert_eq!(passed, good);
+        assert!(matches!(
+            fault,
+            Some(Fault::Head(BadHead { status: StatusCode::BAD_REQUEST, .. }))
+        ));
+    }
+}
+
+#[test]
+fn broken_chunks_are_a_fault_of_the_body() {
+    let head = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+    for chunks in [
+        "+5\r\nhello",
+        "0x5\r\nhello",
+        "\r\n",
+        " 5\r\nhello",
+        "5\nhello",
+        "5\rhello",
+        "5;a\nb\r\nhello",
+        "5\r\nhelloX\r\n",
+        "5\r\nhello\n",
+        "0\r\n\n",
+        "0\r\nx: y\n",
+        "1000000000000000\r\n",
+    ] {
+        for size in [1, 1_000] {
+            let (_, _, fault) = walk(&[&head[..], chunks.as_bytes()].concat(), size);
+            assert_eq!(fault, Some(Fault::Body), "{chunks:?}");
+        }
+    }
+}
+
+#[test]
+fn switch_of_protocols_holds_back_what_follows_until_it_is_decided() {
+    let head = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+    let all = [&head[..], b"\x81\x00"].concat();
+    let mut walk = Walk::new(LIMITS);
+    assert_eq!(walk.step(&all), Step { pass: head.len(), fault: None });
+    assert!(walk.is_asked());
+    assert_eq!(walk.step(b"\x81\x00"), Step { pass: 0, fault: None });
+    walk.decide(true);
+    assert_eq!(walk.step(b"\x81\x00"), Step { pass: 2, fault: None });
+    let mut walk = Walk::new(LIMITS);
+    walk.step(&all);
+    walk.decide(false);
+    assert!(matches!(walk.step(b"\x81\x00").fault, Some(Fault::Head(_))));
+}
+
+#[test]
+fn preface_of_http2_is_one_only_as_the_first_line() {
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04";
+    assert_eq!(Walk::new(LIMITS).step(preface), Step { pass: preface.len(), fault: None });
+    let later = [b"GET / HTTP/1.1\r\n\r\n", &preface[..]].concat();
+    let (_, heads, fault) = walk(&later, 1_000);
+    assert_eq!(heads, 1);
+    assert!(matches!(fault, Some(Fault::Head(bad)) if bad.status == 505));
+}
+
+#[test]
+fn what_is_too_long_is_refused_before_it_ends() {
+    let status = |bytes: &[u8]| match walk(bytes, 1_000).2 {
+        Some(Fault::Head(bad)) => bad.status.as_u16(),
+        other => panic!("{other:?}"),
+    };
+    let long = "x".repeat(70_000);
+    assert_eq!(status(format!("GET /{long}").as_bytes()), 414);
+    assert_eq!(status(format!("GET /{} HTTP/1.1\r\n", &long[..16_384]).as_bytes()), 414);
+    assert_eq!(status(format!("GET / HTTP/1.1\r\nx: {long}").as_bytes()), 431);
+    assert_eq!(status(format!("GET / HTTP/1.1\r\n{long}").as_bytes()), 431);
+    let many = "x: y\r\n".repeat(101);
+    assert_eq!(status(format!("GET / HTTP/1.1\r\n{many}").as_bytes()), 431);
+    assert_eq!(status(b"\x16\x03\x01\x02"), 400);
+}
