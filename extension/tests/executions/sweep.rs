@@ -32,7 +32,7 @@ fn sweep(story: Story, place: Place, begins: impl Fn(Bytes, &[u8]) -> usize) {
     }
     let mut cuts = Vec::new();
     for (bytes, index) in [(Bytes::There, 0), (Bytes::Back, 1)] {
-        let length = whole.iter().map(|shown| shown.passed[index].len()).max().unwrap();
+        let length = whole.iter().map(|shown| first_link(&shown.passed[index])).max().unwrap();
         for how in [How::Reset, How::End] {
             let offsets = begins(bytes, &whole[0].passed[index])..=length;
             cuts.extend(offsets.map(|after| Cut { bytes, after, how }));
@@ -92,6 +92,13 @@ impl Totals {
 /// From the first byte.
 fn all(_: Bytes, _: &[u8]) -> usize {
     0
+}
+
+/// Where a second link begins, if one does: that it is cut is another story.
+fn first_link(passed: &[u8]) -> usize {
+    let starts = |it: &[u8]| it.starts_with(b"GET /_lambda") || it.starts_with(b"HTTP/1.1 101");
+    let second = (1..passed.len()).find(|at| starts(&passed[*at..]));
+    second.unwrap_or(passed.len())
 }
 
 /// From where HTTP/2 begins on a link; what comes before is the same for every story.
