@@ -15,10 +15,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use dispatch_model::{
-    Dispatcher, Gauges, GoAwayReason, Input, InvokeOutcome, Output, RefuseReason, Stats, Time,
-    time::nanos,
+    Dispatcher, Ending, Gauges, GoAwayReason, Input, InvokeOutcome, Output, RefuseReason, Stats,
+    Time, time::nanos,
 };
-use io_tokio::observe::{Access, AccessLog, Observer};
+use io_tokio::observe::{Access, AccessLog, Observer, Proof};
 
 use distribution::Distribution;
 use tally::Tally;
@@ -29,6 +29,8 @@ pub struct Metrics {
     totals: Totals,
     levels: Levels,
     refused: Tally<{ REFUSALS.len() }>,
+    redispatched: Tally<{ PROOFS.len() }>,
+    unknown_outcome: AtomicU64,
     goaways: Tally<{ GOAWAYS.len() }>,
     invokes_ended: Tally<{ OUTCOMES.len() }>,
     /// By status, then by reason.
@@ -47,7 +49,6 @@ struct Totals {
     cancelled: AtomicU64,
     cold_exposed: AtomicU64,
     dispatched: AtomicU64,
-    returned: AtomicU64,
     invokes: AtomicU64,
     attached_cold: AtomicU64,
     attached_warm: AtomicU64,
@@ -81,6 +82,8 @@ impl Metrics {
             totals: Totals::default(),
             levels: Levels::default(),
             refused: Tally::new(&REFUSALS),
+            redispatched: Tally::new(&PROOFS),
+            unknown_outcome: AtomicU64::new(0),
             goaways: Tally::new(&GOAWAYS),
             invokes_ended: Tally::new(&OUTCOMES),
             requests: (0..=STATUS_MAX - STATUS_MIN).map(|_| Tally::new(&REASONS)).collect(),
@@ -115,7 +118,6 @@ impl Metrics {
             (&totals.cancelled, stats.cancelled),
             (&totals.cold_exposed, stats.cold_exposed),
             (&totals.dispatched, stats.dispatched),
-            (&totals.returned, stats.returned),
             (&totals.invokes, stats.invokes),
             (&totals.attached_cold, stats.attached_cold),
             (&totals.attached_warm, stats.attached.saturating_sub(stats.attached_cold)),
@@ -146,6 +148,9 @@ impl AccessLog for Metrics {
         if let Some(reasons) = self.requests.get(usize::from(status)) {
             reasons.add(access.reason);
         }
+        for proof in &access.proofs {
+            self.redispatched.add(proof.name());
+        }
         if let Some(first_byte) = access.first_byte {
             self.first_byte.add(first_byte);
         }
@@ -163,6 +168,8 @@ impl Observer for Watch {
     fn input(&mut self, _: Time, input: &Input) {
         if let Input::InvokeEnded { outcome, .. } = input {
             self.0.invokes_ended.add(outcome_name(outcome));
+        } else if let Input::RequestEnded { ending: Ending::Unknown { .. }, .. } = input {
+            self.0.unknown_outcome.fetch_add(1, Relaxed);
         }
     }
 
@@ -215,6 +222,9 @@ const GOAWAYS: [&str; 4] = ["lease_ending", "shutdown", "silent", "surplus"];
 
 const OUTCOMES: [&str; 7] =
     ["crashed", "forbidden", "returned", "throttled", "timed_out", "unavailable", "unknown"];
+
+const PROOFS: [&str; 4] =
+    [Proof::GoAway.name(), Proof::Refused.name(), Proof::Unsent.name(), Proof::None.name()];
 
 const REFUSALS: [&str; 10] = [
     RefuseReason::Failed.name(),

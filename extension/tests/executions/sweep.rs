@@ -152,4 +152,4 @@ fn requests_at_once_are_executed_at_most_once_wherever_the_app_is_cut_off() {
 }
 
 /// More than there are processors: most of a run is waiting.
-const THREADS: usize = 8;
+const THREADS: usize = 16;

@@ -82,10 +82,16 @@ impl Metrics {
             "Requests given to an instance, repeats included",
             &totals.dispatched,
         )?;
-        page.counter(
+        let redispatched = self.redispatched.iter().map(|(proof, n)| ([("proof", proof)], n));
+        page.counters(
             "redispatch",
-            "Requests put back since no app had seen them",
-            &totals.returned,
+            "Requests given to another instance, by what shows that no app had seen them",
+            redispatched,
+        )?;
+        page.counter(
+            "unknown_outcome",
+            "Requests whose instance failed when an app may have seen them",
+            &self.unknown_outcome,
         )?;
         page.counter(
             "cold_exposed",

@@ -21,7 +21,8 @@ fn access(status: u16, reason: &'static str) -> Access {
         total: Duration::from_millis(700),
         instance: None,
         cold_exposed: false,
-        attempts: 1,
+        attempts: 2,
+        proofs: vec![Proof::Refused],
         request_id: String::new(),
         user_agent: None,
     }
@@ -68,13 +69,14 @@ fn a_page_without_traffic_is_complete_and_well_formed() {
         "instance_seconds",
         "breaker_open",
         "stale_inputs",
+        "unknown_outcome",
     ] {
         let described =
             page.lines().filter(|l| l.starts_with(&format!("# TYPE dispatch_{family} ")));
         assert_eq!(described.count(), 1, "{family} in\n{page}");
     }
     let described = page.lines().filter(|line| line.starts_with("# TYPE ")).count();
-    assert_eq!(described, 28, "{page}");
+    assert_eq!(described, 29, "{page}");
 }
 
 #[test]
@@ -92,6 +94,8 @@ fn exchanges_are_counted_by_status_and_reason() {
             "dispatch_requests_total{status=\"200\",reason=\"truncated\"} 1",
             "dispatch_requests_total{status=\"503\",reason=\"queue_length\"} 1",
             "dispatch_requests_total{status=\"599\",reason=\"other\"} 1",
+            "dispatch_redispatch_total{proof=\"refused\"} 5",
+            "dispatch_redispatch_total{proof=\"goaway\"} 0",
             "dispatch_request_body_bytes_total 50",
             "dispatch_response_body_bytes_total 100",
             "dispatch_first_byte_seconds_count 5",
@@ -118,6 +122,8 @@ fn the_models_orders_and_facts_are_counted() {
     let waited = Duration::from_secs(3);
     watch.output(Time::ZERO, &Output::Dispatch { request, instance, waited, cold_exposed: true });
     watch.output(Time::ZERO, &Output::GoAway { instance, reason: GoAwayReason::Surplus });
+    let ending = Ending::Unknown { repeatable: false };
+    watch.input(Time::ZERO, &Input::RequestEnded { request, ending });
     let reason = RefuseReason::QueueTimeout;
     watch.output(Time::ZERO, &Output::Refuse { request, reason, retry_after_s: 1 });
     assert_lines(
@@ -131,6 +137,7 @@ fn the_models_orders_and_facts_are_counted() {
             "dispatch_queue_wait_seconds_bucket{le=\"3.0\"} 1",
             "dispatch_goaways_total{reason=\"surplus\"} 1",
             "dispatch_refused_total{reason=\"queue_timeout\"} 1",
+            "dispatch_unknown_outcome_total 1",
         ],
     );
 }
@@ -141,7 +148,6 @@ fn a_turn_shows_how_the_model_stands() {
     let stats = Stats {
         arrived: 7,
         cold_exposed: 2,
-        returned: 1,
         invokes: 5,
         attached: 4,
         attached_cold: 3,
@@ -167,7 +173,6 @@ fn a_turn_shows_how_the_model_stands() {
         &[
             "dispatch_arrived_total 7",
             "dispatch_cold_exposed_total 2",
-            "dispatch_redispatch_total 1",
             "dispatch_invokes_total 5",
             "dispatch_attached_total{start=\"cold\"} 3",
             "dispatch_attached_total{start=\"warm\"} 1",
