@@ -12,6 +12,7 @@ mod messages;
 mod protocols;
 mod raw_app;
 mod recorder;
+mod secrets;
 mod semantics;
 mod shutdown;
 mod stage;
