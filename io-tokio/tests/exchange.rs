@@ -154,7 +154,7 @@ impl Router {
             name: "default".into(),
             function: "f".into(),
             callback_url: format!("{}://127.0.0.1:{port}", if is_tls { "https" } else { "http" }),
-            pins: identity.iter().map(RouterIdentity::pin).collect(),
+            identity: identity.clone(),
             seed: 1,
             chance: Chance::System,
         };
@@ -532,7 +532,7 @@ async fn stranger_is_refused_and_learns_nothing() {
         name: "default".into(),
         function: "f".into(),
         callback_url: format!("http://{address}"),
-        pins: Vec::new(),
+        identity: None,
         seed: 1,
         chance: Chance::System,
     };

@@ -93,7 +93,7 @@ impl System {
                 name: "default".to_owned(),
                 function: FUNCTION.to_owned(),
                 callback_url,
-                pins: vec![identity.pin()],
+                identity: Some(identity.clone()),
                 seed: rand::random(),
                 chance: Chance::System,
             },

@@ -121,8 +121,8 @@ async fn start(
         clients.push((bind(https.address, "listen.https").await?, Some(TlsAcceptor::from(config))));
     }
     let identity = RouterIdentity::generate()?;
-    let pin = identity.pin();
-    let mut instances = vec![(bind(listen.control, "listen.control").await?, Some(identity))];
+    let mut instances =
+        vec![(bind(listen.control, "listen.control").await?, Some(identity.clone()))];
     if let Some(address) = listen.control_plaintext {
         instances.push((bind(address, "listen.control_plaintext").await?, None));
     }
@@ -139,7 +139,7 @@ async fn start(
             name: "default".to_owned(),
             function: settings.function.as_str().to_owned(),
             callback_url,
-            pins: if scheme == "https" { vec![pin] } else { Vec::new() },
+            identity: (scheme == "https").then_some(identity),
             seed: rand::random(),
             chance: Chance::System,
         },

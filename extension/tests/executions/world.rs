@@ -103,7 +103,7 @@ pub(crate) async fn play(story: Story, place: Place, cut: Option<Cut>) -> Shown 
             name: "default".into(),
             function: "f".into(),
             callback_url: format!("http://127.0.0.1:{}", link.port),
-            pins: Vec::new(),
+            identity: None,
             seed: 1,
             chance: Chance::System,
         },

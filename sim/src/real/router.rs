@@ -43,7 +43,7 @@ pub(super) async fn run(world: Arc<World>) -> turmoil::Result {
             name: "default".to_owned(),
             function: "simulated".to_owned(),
             callback_url: format!("http://{ROUTER}:{}", super::INSTANCES_PORT),
-            pins: Vec::new(),
+            identity: None,
             seed,
             chance: Chance::Seeded(Prng::new(seed ^ NAMES)),
         },
