@@ -1,37 +1,40 @@
 //! Connections from instances: TLS, the attach handshake, then reverse HTTP/2.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
-
 use crate::attach::{self, AttachError, Refusal};
+use crate::clock::Clock;
 use crate::net::{Io, Listener};
 use crate::pool::Pool;
 use crate::session::Session;
+use crate::strangers::Strangers;
 use crate::tls::RouterIdentity;
 
 /// Accepts instances for as long as it runs. Without an `identity` it speaks plaintext, which is
 /// for development and simulation.
 ///
-/// Whoever has not proved who they are gets little: a few seconds, one of a bounded number of
-/// places, and no memory beyond a small head.
+/// Whoever has not proved who they are gets little: five seconds, one of a few places (1,024 in
+/// all, 32 of one address), no memory beyond a small head, and of the log a few lines.
 pub async fn serve<L: Listener>(mut listener: L, identity: Option<RouterIdentity>, pool: Pool) {
-    let places = Arc::new(Semaphore::new(UNAUTHENTICATED_MAX));
+    let strangers = Strangers::new(Clock::start());
     loop {
         let (io, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!(%error, "an instance could not be accepted");
+                if let Some(unsaid) = strangers.may_log() {
+                    tracing::warn!(%error, unsaid, "an instance could not be accepted");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-            tracing::warn!(%peer, "too many connections that have not attached; closed one");
+        let Some(place) = strangers.admit(peer.ip()) else {
+            if let Some(unsaid) = strangers.may_log() {
+                tracing::warn!(%peer, unsaid, "too many have not attached; closed a connection");
+            }
             continue;
         };
-        let (identity, pool) = (identity.clone(), pool.clone());
+        let (identity, pool, strangers) = (identity.clone(), pool.clone(), strangers.clone());
         tokio::spawn(async move {
             let attached = async {
                 match identity {
@@ -44,11 +47,14 @@ pub async fn serve<L: Listener>(mut listener: L, identity: Option<RouterIdentity
             };
             let attached = tokio::time::timeout(ATTACH_LIMIT, attached).await;
             drop(place);
-            match attached {
-                Ok(Ok(Attached::Plain(run))) => run.await,
-                Ok(Ok(Attached::Tls(run))) => run.await,
-                Ok(Err(error)) => tracing::warn!(%peer, %error, "attach failed"),
-                Err(_) => tracing::warn!(%peer, "attach took longer than {ATTACH_LIMIT:?}"),
+            let error = match attached {
+                Ok(Ok(Attached::Plain(run))) => return run.await,
+                Ok(Ok(Attached::Tls(run))) => return run.await,
+                Ok(Err(error)) => error,
+                Err(_) => ListenError::TooSlow,
+            };
+            if let Some(unsaid) = strangers.may_log() {
+                tracing::warn!(%peer, %error, unsaid, "attach failed");
             }
         });
     }
@@ -99,9 +105,9 @@ enum ListenError {
     Refused(Refusal),
     #[error(transparent)]
     Tls(#[from] crate::tls::TlsError),
+    #[error("it took longer than {ATTACH_LIMIT:?}")]
+    TooSlow,
 }
 
-/// Connections that have not attached yet, at once.
-const UNAUTHENTICATED_MAX: usize = 1_024;
 const ATTACH_LIMIT: Duration = Duration::from_secs(5);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

@@ -54,6 +54,7 @@ pub mod rfc3339;
 pub mod running;
 mod secret;
 pub mod session;
+mod strangers;
 pub mod stream_body;
 pub mod tls;
 pub mod tunnel;
