@@ -1,4 +1,5 @@
-//! Who may attach, in raw bytes: only the instance that was invoked, once, on its own connection.
+//! Instances in raw bytes. Who may attach: only one that was invoked, once, on its own connection.
+//! Who is kept: only one that answers.
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is a failure, which is what is wanted")]
 
@@ -69,7 +70,13 @@ impl Router {
         };
         let (payloads, mut invoked) = mpsc::unbounded_channel();
         let (turns, gauges) = watch::channel(Gauges::default());
-        let config = Config::new(Limits { slots: SLOTS.into(), ..Limits::default() }).unwrap();
+        let limits = Limits {
+            slots: SLOTS.into(),
+            ping_interval: Duration::from_secs(1),
+            ping_timeout: Duration::from_secs(2),
+            ..Limits::default()
+        };
+        let config = Config::new(limits).unwrap();
         let invoker = Arc::new(Payloads(payloads));
         let pool = driver::start(config, settings, Clock::start(), invoker, Watch(turns));
         tokio::spawn(instance_listener::serve(listener, identity, pool.clone()));
@@ -95,8 +102,12 @@ impl Router {
 
     /// Waits until an instance serves.
     async fn until_attached(&mut self) {
-        let serves = self.gauges.wait_for(|gauges| gauges.ready == 1);
-        assert!(timeout(PATIENCE, serves).await.is_ok(), "it never serves");
+        self.until(|gauges| gauges.ready == 1).await;
+    }
+
+    async fn until(&mut self, state: impl Fn(&Gauges) -> bool) {
+        let reached = timeout(PATIENCE, self.gauges.wait_for(state)).await.is_ok();
+        assert!(reached, "it stays as it is: {:?}", self.gauges.borrow());
     }
 }
 
@@ -106,6 +117,7 @@ async fn bytes(hello: &Hello, token: &Secret, exporter: &[u8]) -> Vec<u8> {
     let mut sent = Vec::new();
     // Nobody answers: what is wanted is what was sent.
     tokio::select! {
+        biased;
         _ = attach::request(&mut near, hello, token, exporter) => {}
         _ = async {
             while !sent.ends_with(b"\r\n\r\n") {
@@ -259,6 +271,21 @@ async fn strangers_find_no_place_beyond_the_limit_and_leave_it_when_they_go() {
     };
     let _instance = timeout(PATIENCE, attach).await.expect("there is a place again");
     router.until_attached().await;
+}
+
+/// As of a machine that was frozen, or whose network is gone: no end, no reset, just nothing.
+#[tokio::test]
+async fn instance_that_falls_silent_is_given_up_although_its_connection_stands() {
+    let mut router = Router::start(false).await;
+    let mut instance = router.connect().await;
+    let hello = router.hello();
+    attach::request(&mut instance, &hello, &router.offer.token, &[]).await.unwrap();
+    router.until_attached().await;
+    router.until(|gauges| gauges.ready == 0 && gauges.slots == 0).await;
+    let mut rest = Vec::new();
+    let read = timeout(PATIENCE, instance.read_to_end(&mut rest)).await;
+    assert!(read.is_ok(), "the router has not closed its end");
+    assert!(rest.starts_with(b"PRI * HTTP/2.0"), "{rest:?}");
 }
 
 const SLOTS: u16 = 4;
