@@ -14,7 +14,6 @@ use std::time::Duration;
 
 use dispatch_model::time::Time;
 use http::{Request, Response, StatusCode, request};
-use http_body::Body;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use io_tokio::clock::Clock;
