@@ -48,9 +48,6 @@ pub(crate) enum AppError {
     /// It saw the request, or part of it, perhaps.
     #[error("the app broke off: {0}")]
     Broken(#[source] hyper::Error),
-    /// It went away between a first attempt and its repetition.
-    #[error("the app cannot be reached any more: {0}")]
-    Gone(#[source] std::io::Error),
     /// It said that it has not looked at the request.
     #[error("the app gave the request back: {0}")]
     Unprocessed(#[source] hyper::Error),

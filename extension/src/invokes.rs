@@ -152,7 +152,8 @@ impl<C: Connector> Invokes<C> {
             Ok(ask) => ask,
             Err(error) => {
                 tracing::error!(%error, "the invoke cannot be served");
-                let is_late = matches!(error, PayloadError::Expired { .. });
+                let is_late =
+                    matches!(error, PayloadError::Expired { .. } | PayloadError::Lasting { .. });
                 let ask = if is_late { Ask::Stale } else { Ask::Invalid };
                 self.current.problem = Some(error.to_string());
                 ask

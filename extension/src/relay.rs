@@ -127,7 +127,7 @@ pub(crate) async fn relay<C: Connector>(
             tracing::info!(error = chain(&error), "the request goes back to the router");
             respond.send_reset(Reason::REFUSED_STREAM);
         }
-        Err(error @ (AppError::Broken(_) | AppError::Gone(_))) => {
+        Err(error @ AppError::Broken(_)) => {
             tracing::warn!(error = chain(&error), "no answer from the app");
             bad_gateway(respond);
         }

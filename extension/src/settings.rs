@@ -38,7 +38,7 @@ pub struct Settings {
     /// When the app counts as ready.
     pub readiness: Readiness,
     /// Where routers may be; `LAMBDA_DISPATCH_ROUTER_CIDRS`, the private networks (and this machine
-    /// where plaintext is allowed).
+    /// where plaintext is allowed). Never where metadata services are, whatever is set.
     pub router_networks: Networks,
     /// How many threads work.
     pub runtime: Runtime,
@@ -168,7 +168,8 @@ impl Settings {
                     "networks such as 10.0.0.0/8, separated by commas",
                     parsed,
                 )?
-                .unwrap_or(private),
+                .unwrap_or(private)
+                .but_no_metadata(),
             runtime: source.runtime()?,
             runtime_api,
             wire_v1: source.get("LAMBDA_DISPATCH_WIRE_V1", BOOLEAN, boolean)?.unwrap_or(false),

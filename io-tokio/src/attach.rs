@@ -58,7 +58,7 @@ pub struct Hello {
 }
 
 /// What somebody who attaches claims to be, before [`HelloClaim::verify`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct HelloClaim {
     /// The id it was invoked with; ASCII letters, digits, `-` and `_`.
     pub instance: String,
@@ -81,16 +81,29 @@ impl HelloClaim {
     }
 }
 
+/// Without the proof, which without TLS would let others in.
+impl std::fmt::Debug for HelloClaim {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { instance, mac: _, slots, lease, cold } = self;
+        f.debug_struct("HelloClaim")
+            .field("instance", instance)
+            .field("slots", slots)
+            .field("lease", lease)
+            .field("cold", cold)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Why an attach is not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// Not an attach request: 400.
     BadRequest,
-    /// The instance is already attached, or was not invoked to serve: 409.
+    /// The instance claims more slots than it was asked for: 409.
     Conflict,
     /// The router is shutting down, or full: 503.
     Unavailable,
-    /// Unknown or ended instance, or a wrong token (never said which): 401.
+    /// Unknown, attached or ended instance, or a wrong token (never said which): 401.
     Unauthorized,
 }
 

@@ -135,7 +135,8 @@ fn connection<S: Io>(
         headers: settings.headers_max,
         target: settings.target_bytes_max,
     };
-    let (activity, passage, interim) = (Activity::default(), Passage::default(), Interim::default());
+    let (activity, passage, interim) =
+        (Activity::default(), Passage::default(), Interim::default());
     let io = WithInterim::new(Patient::new(io, limits, activity.clone()), interim.clone());
     let io = Guarded::new(io, heads, activity.clone(), passage.clone());
     let Client { peer, is_tls } = client;

@@ -21,9 +21,10 @@ use crate::clock::Clock;
 use crate::invited::{Invitation, Invited};
 use crate::invoker::{Invoked, Invoker};
 use crate::observe::Observer;
-use crate::payload::{AttachOffer, InvokePayload};
+use crate::payload::{AttachOffer, InvokePayload, OFFER_LASTS_MAX};
 use crate::pool::{Message, Pool, Verdict, WeakPool};
 use crate::session::Session;
+use crate::tls::RouterIdentity;
 
 /// What a pool needs to know beside the model's [`Config`].
 #[derive(Clone, Debug)]
@@ -34,8 +35,8 @@ pub struct PoolSettings {
     pub function: String,
     /// Where instances attach: `https://10.0.0.1:5004`.
     pub callback_url: String,
-    /// The certificates that instances shall accept; empty for plaintext.
-    pub pins: Vec<String>,
+    /// Whose certificates instances shall accept; `None` for plaintext.
+    pub identity: Option<RouterIdentity>,
     /// Decides every choice of the model that is left to chance.
     pub seed: u64,
     /// Where instances get their names and tokens from.
@@ -248,7 +249,7 @@ impl<O: Observer> Driver<O> {
         let offer = AttachOffer {
             url: self.settings.callback_url.clone(),
             token: token.clone(),
-            pins: self.settings.pins.clone(),
+            pins: self.settings.identity.as_ref().map(RouterIdentity::pins).unwrap_or_default(),
             expires_at_ms: expiry(now),
         };
 
@@ -302,12 +303,10 @@ impl<O: Observer> Driver<O> {
 
 /// When an invoke sent at `now` is too old to be followed, in milliseconds since 1970.
 fn expiry(now: SystemTime) -> u64 {
-    let end = now + OFFER_LASTS;
+    let end = now + OFFER_LASTS_MAX;
     let since = end.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Most messages that a turn takes in.
 const BATCH: usize = 256;
-/// An instance that starts later than this is not wanted any more: its start has timed out.
-const OFFER_LASTS: Duration = Duration::from_secs(60);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use dispatch_model::{InstanceId, Time};
 
 use crate::clock::Clock;
-use crate::observe::{Access, AccessLog};
+use crate::observe::{Access, AccessLog, Proof};
 use crate::upload::Progress;
 
 /// One exchange's entry. If it is dropped before it is finished, the client has gone.
@@ -53,6 +53,7 @@ impl Entry {
             instance: None,
             cold_exposed: false,
             attempts: 0,
+            proofs: Vec::new(),
             request_id,
             user_agent: text(http::header::USER_AGENT),
         };
@@ -96,6 +97,11 @@ impl Entry {
         self.access.queue = waited;
         self.access.cold_exposed |= cold;
         self.access.attempts = self.access.attempts.saturating_add(1);
+    }
+
+    /// Another instance is given it, if there was a first one that failed.
+    pub(crate) fn given_again(&mut self, proof: Option<Proof>) {
+        self.access.proofs.extend(proof);
     }
 
     /// A head is about to go to the client.

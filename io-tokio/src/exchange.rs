@@ -31,12 +31,12 @@ use crate::clock::Clock;
 use crate::entry::Entry;
 use crate::interim::{Hints, Interim};
 use crate::networks::Networks;
-use crate::observe::AccessLog;
+use crate::observe::{AccessLog, Proof};
 use crate::pool::{Pool, Ticket, Verdict};
 use crate::relay::{Limits, Relayed, ResponseBody, Source};
 use crate::request_head::{BadHead, Origin, forward, response_headers};
 use crate::routes::{NoRoute, Routes};
-use crate::session::{Session, is_undelivered};
+use crate::session::{Session, undelivered};
 use crate::split::Split;
 use crate::stream_body::StreamBody;
 use crate::table::{Destination, Held, Table};
@@ -345,7 +345,8 @@ enum Failure {
 enum Attempt {
     ClientBody(hyper::Error),
     ClientSilent,
-    Ended(Ending),
+    /// With the ground on which another instance may have it, if the model says so.
+    Ended(Ending, Proof),
 }
 
 impl Failure {
@@ -403,9 +404,11 @@ impl Exchange {
     /// Has the request served, by as many instances as the model says.
     async fn run(&mut self, request: &Request<()>) -> Result<Response<h2::RecvStream>, Failure> {
         let mut verdict = self.ticket.verdict().await;
+        let mut ground = None;
         loop {
             let session = match verdict {
                 Verdict::Serve { session, waited, cold_exposed } => {
+                    self.entry.given_again(ground.take());
                     self.entry.dispatched(session.instance, waited, cold_exposed);
                     session
                 }
@@ -419,7 +422,10 @@ impl Exchange {
                     return Err(Failure::of_body(&error));
                 }
                 Err(Attempt::ClientSilent) => return Err(Failure::ClientSilent),
-                Err(Attempt::Ended(ending)) => self.ticket.failed(ending).await,
+                Err(Attempt::Ended(ending, proof)) => {
+                    ground = Some(proof);
+                    self.ticket.failed(ending).await
+                }
             };
         }
     }
@@ -435,7 +441,7 @@ impl Exchange {
         let Ok((response, stream)) = opened else {
             // It said goaway, or is gone, of which the model will hear as well.
             self.note_goaway(session);
-            return Err(Attempt::Ended(Ending::Undelivered));
+            return Err(Attempt::Ended(Ending::Undelivered, Proof::Unsent));
         };
         let had_body = self.upload.is_some();
         let mut upload = if self.upgrade.is_some() {
@@ -463,7 +469,7 @@ impl Exchange {
                 }
                 Ok(response)
             }
-            Err(Silence::App) => Err(Attempt::Ended(Ending::TimedOut)),
+            Err(Silence::App) => Err(Attempt::Ended(Ending::TimedOut, Proof::None)),
             Err(Silence::Broken(error)) => Err(Attempt::ClientBody(error)),
             Err(Silence::Client) => Err(Attempt::ClientSilent),
             Err(Silence::Stream(error)) => {
@@ -477,12 +483,13 @@ impl Exchange {
                     Some(upload) => upload.rewind(),
                     None => !had_body,
                 };
-                let ending = if is_undelivered(&error) && self.reusable {
-                    Ending::Undelivered
-                } else {
-                    Ending::Unknown { repeatable: !had_body && request.method().is_idempotent() }
-                };
-                Err(Attempt::Ended(ending))
+                Err(match undelivered(&error).filter(|_| self.reusable) {
+                    Some(proof) => Attempt::Ended(Ending::Undelivered, proof),
+                    None => {
+                        let repeatable = !had_body && request.method().is_safe();
+                        Attempt::Ended(Ending::Unknown { repeatable }, Proof::None)
+                    }
+                })
             }
         }
     }

@@ -2,15 +2,14 @@
 //! enabled, the original's wire, which is told apart by ALPN, and without TLS by its first bytes.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
 use crate::attach::{self, AttachError, Refusal};
+use crate::clock::Clock;
 use crate::invited::Invited;
 use crate::net::{Io, Listener};
 use crate::session::Session;
+use crate::strangers::{Place, Strangers};
 use crate::tls::{self, RouterIdentity};
 use crate::wire_v1::first_bytes::FirstBytes;
 use crate::wire_v1::router::V1;
@@ -18,36 +17,44 @@ use crate::wire_v1::router::V1;
 /// Accepts instances for as long as it runs. Without an `identity` it speaks plaintext, which is
 /// for development and simulation; with `v1` it also speaks the original's wire.
 ///
-/// Whoever has not proved who they are gets little: a few seconds, one of a bounded number of
-/// places, and no memory beyond a small head.
+/// Whoever has not proved who they are gets little: five seconds, one of a few places (1,024 in
+/// all, 32 of one address), no memory beyond a small head, and of the log a few lines.
 pub async fn serve<L: Listener>(
     mut listener: L,
     identity: Option<RouterIdentity>,
     invited: Invited,
     v1: Option<V1>,
 ) {
-    let places = Arc::new(Semaphore::new(UNAUTHENTICATED_MAX));
+    let strangers = Strangers::new(Clock::start());
     loop {
         let (io, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!(%error, "an instance could not be accepted");
+                if let Some(unsaid) = strangers.may_log() {
+                    tracing::warn!(%error, unsaid, "an instance could not be accepted");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-            tracing::warn!(%peer, "too many connections that have not attached; closed one");
+        let Some(place) = strangers.admit(peer.ip()) else {
+            if let Some(unsaid) = strangers.may_log() {
+                tracing::warn!(%peer, unsaid, "too many have not attached; closed a connection");
+            }
             continue;
         };
         let v1 = v1.clone().filter(|v1| v1.allows(peer.ip()));
         let (identity, invited) = (identity.clone(), invited.clone());
+        let strangers = strangers.clone();
         tokio::spawn(async move {
             let greeted = greet(io, identity, invited, v1, place);
-            match tokio::time::timeout(ATTACH_LIMIT, greeted).await {
-                Ok(Ok(run)) => run.await,
-                Ok(Err(error)) => tracing::warn!(%peer, %error, "attach failed"),
-                Err(_) => tracing::warn!(%peer, "attach took longer than {ATTACH_LIMIT:?}"),
+            let error = match tokio::time::timeout(ATTACH_LIMIT, greeted).await {
+                Ok(Ok(run)) => return run.await,
+                Ok(Err(error)) => error,
+                Err(_) => ListenError::TooSlow,
+            };
+            if let Some(unsaid) = strangers.may_log() {
+                tracing::warn!(%peer, %error, unsaid, "attach failed");
             }
         });
     }
@@ -62,7 +69,7 @@ async fn greet<S: Io>(
     identity: Option<RouterIdentity>,
     invited: Invited,
     v1: Option<V1>,
-    place: OwnedSemaphorePermit,
+    place: Place,
 ) -> Result<Run, ListenError> {
     match (identity, v1) {
         (Some(identity), v1) => {
@@ -125,9 +132,9 @@ enum ListenError {
     Refused(Refusal),
     #[error(transparent)]
     Tls(#[from] tls::TlsError),
+    #[error("it took longer than {ATTACH_LIMIT:?}")]
+    TooSlow,
 }
 
-/// Connections that have not attached yet, at once.
-const UNAUTHENTICATED_MAX: usize = 1_024;
 const ATTACH_LIMIT: Duration = Duration::from_secs(5);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

@@ -53,7 +53,8 @@ impl Invited {
     ///
     /// # Errors
     ///
-    /// The refusal to send, which does not say what is wrong.
+    /// The refusal to send, which does not say what is wrong, but for a claim of more slots than
+    /// were asked for.
     pub fn claim(
         &self,
         claim: &HelloClaim,
@@ -63,9 +64,12 @@ impl Invited {
         let token = known.as_ref().map_or(&self.decoy, |invitation| &invitation.token);
         // Outside the lock: it takes a while, and anybody can ask for it.
         let proved = claim.verify(token, exporter);
-        let Some(Invitation { pool, instance, .. }) = known.filter(|_| proved) else {
+        let Some(Invitation { pool, instance, slots, .. }) = known.filter(|_| proved) else {
             return Err(Refusal::Unauthorized);
         };
+        if u32::from(claim.slots) > slots {
+            return Err(Refusal::Conflict);
+        }
         // Of two at once one was first.
         self.names().remove(&claim.instance).ok_or(Refusal::Unauthorized)?;
         pool.upgrade().map(|pool| (pool, instance)).ok_or(Refusal::Unauthorized)

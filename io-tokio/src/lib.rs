@@ -68,6 +68,7 @@ mod secret;
 pub mod session;
 pub mod split;
 mod stalled;
+mod strangers;
 pub mod stream_body;
 pub mod table;
 pub mod tls;

@@ -3,7 +3,9 @@
 //! Production uses TCP, a simulation stands in its own sockets. Everything above is generic over
 //! the two traits and knows no other condition. Two TCP options are decided here once: Nagle is off
 //! (with it on, a relayed exchange is nine times slower) and keep-alive is on, so that a peer that
-//! vanished without a word is noticed even where nobody pings.
+//! vanished without a word is noticed even where nobody pings. Linux also gives up on a peer that
+//! acknowledges nothing, so that what was written to it does not stay in memory for a quarter of an
+//! hour.
 
 use std::future::Future;
 use std::io;
@@ -113,7 +115,7 @@ impl Connector for TcpConnector {
     }
 }
 
-/// Switches Nagle off and keep-alive on.
+/// Switches Nagle off and keep-alive on, and gives up on who acknowledges nothing for a minute.
 ///
 /// # Errors
 ///
@@ -121,11 +123,17 @@ impl Connector for TcpConnector {
 pub fn tune(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
-    SockRef::from(stream).set_tcp_keepalive(&keepalive)
+    let socket = SockRef::from(stream);
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX))?;
+    socket.set_tcp_keepalive(&keepalive)
 }
 
 /// Below the 350 s after which NAT gateways and load balancers forget an idle connection.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(45);
+/// How long a peer may leave unacknowledged what was sent to it.
+#[cfg(target_os = "linux")]
+const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(60);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 
 #[cfg(test)]
@@ -142,7 +150,10 @@ mod tests {
         assert!(accepted.unwrap().0.nodelay().unwrap());
         let connected = connected.unwrap();
         assert!(connected.nodelay().unwrap());
-        assert!(SockRef::from(&connected).keepalive().unwrap());
+        let socket = SockRef::from(&connected);
+        assert!(socket.keepalive().unwrap());
+        #[cfg(target_os = "linux")]
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(UNACKNOWLEDGED_MAX));
     }
 
     #[tokio::test]

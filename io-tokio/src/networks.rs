@@ -12,7 +12,11 @@ use thiserror::Error;
 
 /// A set of networks.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Networks(Vec<Network>);
+pub struct Networks {
+    allowed: Vec<Network>,
+    /// Without those where metadata services are.
+    no_metadata: bool,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Network {
@@ -25,7 +29,7 @@ impl Networks {
     /// unique local IPv6.
     #[must_use]
     pub fn private() -> Self {
-        Self(vec![
+        Self::of(vec![
             Network { base: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 0)), prefix_bits: 8 },
             Network { base: IpAddr::V4(Ipv4Addr::new(172, 16, 0, 0)), prefix_bits: 12 },
             Network { base: IpAddr::V4(Ipv4Addr::new(192, 168, 0, 0)), prefix_bits: 16 },
@@ -40,13 +44,24 @@ impl Networks {
     /// No address at all.
     #[must_use]
     pub const fn none() -> Self {
-        Self(Vec::new())
+        Self::of(Vec::new())
+    }
+
+    const fn of(allowed: Vec<Network>) -> Self {
+        Self { allowed, no_metadata: false }
+    }
+
+    /// The same networks, however large, without link-local addresses and `fd00:ec2::/32`: there
+    /// are the services that hand out credentials, and no router.
+    #[must_use]
+    pub fn but_no_metadata(self) -> Self {
+        Self { no_metadata: true, ..self }
     }
 
     /// Every address there is.
     #[must_use]
     pub fn any() -> Self {
-        Self(vec![
+        Self::of(vec![
             Network { base: IpAddr::V4(Ipv4Addr::UNSPECIFIED), prefix_bits: 0 },
             Network { base: IpAddr::V6(Ipv6Addr::UNSPECIFIED), prefix_bits: 0 },
         ])
@@ -55,8 +70,9 @@ impl Networks {
     /// The same networks and this machine itself.
     #[must_use]
     pub fn and_loopback(mut self) -> Self {
-        self.0.push(Network { base: IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), prefix_bits: 8 });
-        self.0.push(Network { base: IpAddr::V6(Ipv6Addr::LOCALHOST), prefix_bits: 128 });
+        self.allowed
+            .push(Network { base: IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), prefix_bits: 8 });
+        self.allowed.push(Network { base: IpAddr::V6(Ipv6Addr::LOCALHOST), prefix_bits: 128 });
         self
     }
 
@@ -65,7 +81,8 @@ impl Networks {
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
-        self.0.iter().any(|network| network.contains(address))
+        let barred = self.no_metadata && METADATA.iter().any(|it| it.contains(address));
+        !barred && self.allowed.iter().any(|network| network.contains(address))
     }
 }
 
@@ -95,7 +112,7 @@ impl FromStr for Networks {
 
     /// Reads networks separated by commas; an address without a length is that one address.
     fn from_str(text: &str) -> Result<Self, NetworksError> {
-        text.split(',').map(|part| network(part.trim())).collect::<Result<_, _>>().map(Self)
+        text.split(',').map(|part| network(part.trim())).collect::<Result<_, _>>().map(Self::of)
     }
 }
 
@@ -121,12 +138,19 @@ fn network(text: &str) -> Result<Network, NetworksError> {
     Ok(Network { base, prefix_bits })
 }
 
+/// Where credentials are handed out to whoever asks.
+const METADATA: [Network; 3] = [
+    Network { base: IpAddr::V4(Ipv4Addr::new(169, 254, 0, 0)), prefix_bits: 16 },
+    Network { base: IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0)), prefix_bits: 10 },
+    Network { base: IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0)), prefix_bits: 32 },
+];
+
 /// What stands before an IPv4 address that is written as IPv6.
 const MAPPED_BITS: u8 = 96;
 
 impl fmt::Display for Networks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, Network { base, prefix_bits }) in self.0.iter().enumerate() {
+        for (index, Network { base, prefix_bits }) in self.allowed.iter().enumerate() {
             let comma = if index == 0 { "" } else { ", " };
             write!(f, "{comma}{base}/{prefix_bits}")?;
         }
@@ -148,6 +172,25 @@ mod tests {
             assert!(!private.contains(outside.parse().unwrap()), "{outside}");
         }
         assert!(private.and_loopback().contains("127.9.9.9".parse().unwrap()));
+    }
+
+    #[test]
+    fn metadata_services_can_be_left_out_of_whatever_is_allowed() {
+        for networks in [Networks::any(), Networks::private(), "fd00:ec2::254".parse().unwrap()] {
+            let networks = networks.but_no_metadata();
+            for address in [
+                "169.254.169.254",
+                "169.254.170.2",
+                "::ffff:169.254.169.254",
+                "fe80::1",
+                "febf::1",
+                "fd00:ec2::254",
+            ] {
+                assert!(!networks.contains(address.parse().unwrap()), "{address} in {networks}");
+            }
+        }
+        assert!(Networks::private().but_no_metadata().contains("fd12::1".parse().unwrap()));
+        assert!(Networks::any().contains("169.254.100.1".parse().unwrap()));
     }
 
     #[test]

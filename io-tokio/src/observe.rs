@@ -138,10 +138,38 @@ pub struct Access {
     pub cold_exposed: bool,
     /// How often it was dispatched.
     pub attempts: u8,
+    /// Why it was given to another instance, each time that it was.
+    pub proofs: Vec<Proof>,
     /// Its id, on both sides' log lines.
     pub request_id: String,
     /// The client's `User-Agent`.
     pub user_agent: Option<String>,
+}
+
+/// What shows that no app has seen a request which failed, so that another may be given it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// The instance said goaway, and had not taken it.
+    GoAway,
+    /// Nothing does; it is safe to repeat, and the operator wants that.
+    None,
+    /// The instance refused it, which it does before its app is sent a byte.
+    Refused,
+    /// It never left the router.
+    Unsent,
+}
+
+impl Proof {
+    /// One word for it, `snake_case`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::GoAway => "goaway",
+            Self::None => "none",
+            Self::Refused => "refused",
+            Self::Unsent => "unsent",
+        }
+    }
 }
 
 /// Takes note of finished exchanges. Called on the data path: be quick, never block.

@@ -145,6 +145,13 @@ impl InvokePayload {
         if expires_at.is_some_and(|at| at + CLOCK_SKEW_MAX < now) {
             return Err(PayloadError::Expired { expires_at_ms: offer.expires_at_ms });
         }
+        let sent = rfc3339::parse(&self.sent_time);
+        // Of the time of sending only whole seconds are read.
+        let lasts = OFFER_LASTS_MAX + Duration::from_secs(1);
+        let last = sent.and_then(|sent| sent.checked_add(lasts));
+        if expires_at.is_none() || last.is_none_or(|last| expires_at > Some(last)) {
+            return Err(PayloadError::Lasting { expires_at_ms: offer.expires_at_ms });
+        }
         let bad_url = || PayloadError::Url(shortened(&offer.url));
         let uri: http::Uri = offer.url.parse().map_err(|_| bad_url())?;
         let path_is_empty = matches!(uri.path(), "" | "/") && uri.query().is_none();
@@ -208,6 +215,15 @@ pub enum PayloadError {
         /// When the offer ended, in milliseconds since 1970.
         expires_at_ms: u64,
     },
+    /// The offer lasts longer than a router lets one last.
+    #[error(
+        "the invoke payload expires at {expires_at_ms} ms since 1970, must be at most 60 s after \
+         its SentTime"
+    )]
+    Lasting {
+        /// When the offer ends, in milliseconds since 1970.
+        expires_at_ms: u64,
+    },
     /// The instance's id is not fit to be sent in a header.
     #[error(
         "the invoke payload's Id is `{0}`, must be 1 to 64 ASCII letters, digits, dashes and \
@@ -246,6 +262,10 @@ pub enum PayloadError {
     #[error("the invoke payload's Url is `{0}`, must be https://host:port without a path")]
     Url(String),
 }
+
+/// Longest time from the sending of an offer to its end: an instance that starts later is not
+/// wanted any more, for its start has timed out.
+pub const OFFER_LASTS_MAX: Duration = Duration::from_secs(60);
 
 const ID_LENGTH_MAX: usize = 64;
 
@@ -353,6 +373,19 @@ mod tests {
         let at = |seconds| read.offer(now() + Duration::from_secs(seconds), Plaintext::Refused);
         assert!(at(359).is_ok());
         assert!(matches!(at(361).unwrap_err(), PayloadError::Expired { .. }));
+    }
+
+    #[test]
+    fn an_offer_does_not_last_longer_than_a_router_lets_it() {
+        for expires_at_ms in [NOW_MS + 61_001, NOW_MS + 86_400_000, u64::MAX] {
+            let offer = AttachOffer { expires_at_ms, ..offering("https://10.0.0.1:5004") };
+            let error = payload(offer).offer(now(), Plaintext::Refused).unwrap_err();
+            assert!(matches!(error, PayloadError::Lasting { .. }), "{error}");
+        }
+        let mut timeless = payload(offering("https://10.0.0.1:5004"));
+        timeless.sent_time = "yesterday".to_owned();
+        let error = timeless.offer(now(), Plaintext::Refused).unwrap_err();
+        assert!(matches!(error, PayloadError::Lasting { .. }), "{error}");
     }
 
     #[test]

@@ -37,7 +37,10 @@ impl fmt::Debug for Secret {
 
 impl Serialize for Secret {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&hex::encode(&self.0))
+        let mut text = hex::encode(&self.0);
+        let written = serializer.serialize_str(&text);
+        text.zeroize();
+        written
     }
 }
 

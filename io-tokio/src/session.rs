@@ -12,6 +12,7 @@ use h2::{Ping, PingPong};
 use tokio::sync::Notify;
 
 use crate::net::Io;
+use crate::observe::Proof;
 use crate::pool::Pool;
 
 /// Opens streams to an instance. Cheap to clone.
@@ -146,14 +147,21 @@ async fn answer_pings(
     }
 }
 
-/// Whether `error` proves that no app has seen the request: the instance refused the stream, or
-/// said goaway and the stream is above the last one that it took.
+/// The proof in `error`, if there is one, that no app has seen the request: the instance refused
+/// the stream, or said goaway and the stream is above the last one that it took.
 ///
 /// A stream that the instance did take fails with its connection, and with another error.
 #[must_use]
-pub fn is_undelivered(error: &h2::Error) -> bool {
-    let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
-    error.is_remote() && (refused || error.is_go_away())
+pub fn undelivered(error: &h2::Error) -> Option<Proof> {
+    if !error.is_remote() {
+        None
+    } else if error.is_go_away() {
+        Some(Proof::GoAway)
+    } else if error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM) {
+        Some(Proof::Refused)
+    } else {
+        None
+    }
 }
 
 /// What an instance may send of one response before its client has read it.

@@ -19,7 +19,7 @@ use io_tokio::exchange::{Edge, EdgeSettings, Patience};
 use io_tokio::instance_listener;
 use io_tokio::invited::Invited;
 use io_tokio::invoker::{Invoked, Invoker};
-use io_tokio::observe::{Access, AccessLog, Blind, Observer};
+use io_tokio::observe::{Access, AccessLog, Blind, Observer, Proof};
 use io_tokio::payload::{InvokePayload, Plaintext};
 use io_tokio::pool::Pool;
 use io_tokio::tls::{self, RouterIdentity};
@@ -155,7 +155,7 @@ impl Router {
             name: "default".into(),
             function: "f".into(),
             callback_url: format!("{}://127.0.0.1:{port}", if is_tls { "https" } else { "http" }),
-            pins: identity.iter().map(RouterIdentity::pin).collect(),
+            identity: identity.clone(),
             seed: 1,
             chance: Chance::System,
         };
@@ -412,7 +412,8 @@ async fn request_that_an_instance_gives_back_is_served_by_another_with_its_body(
     assert_eq!(soon(body.data()).await.unwrap().unwrap(), "hello");
     second.send_response(Response::new(()), true).unwrap();
     read_until(&mut client, b"HTTP/1.1 200 OK").await;
-    assert_eq!(router.logged().await.attempts, 2);
+    let access = router.logged().await;
+    assert_eq!((access.attempts, access.proofs), (2, vec![Proof::Refused]));
 }
 
 #[tokio::test]
@@ -540,7 +541,7 @@ async fn stranger_is_refused_and_learns_nothing() {
         name: "default".into(),
         function: "f".into(),
         callback_url: format!("http://{address}"),
-        pins: Vec::new(),
+        identity: None,
         seed: 1,
         chance: Chance::System,
     };

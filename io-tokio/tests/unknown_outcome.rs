@@ -48,7 +48,7 @@ async fn an_instance_attaches_although_the_call_that_invoked_it_broke() {
         name: "default".into(),
         function: "f".into(),
         callback_url: format!("http://{}", listener.local_addr().unwrap()),
-        pins: Vec::new(),
+        identity: None,
         seed: 1,
         chance: Chance::System,
     };

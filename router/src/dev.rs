@@ -98,7 +98,7 @@ impl System {
                     name: DEFAULT_POOL.to_owned(),
                     function: FUNCTION.to_owned(),
                     callback_url,
-                    pins: vec![identity.pin()],
+                    identity: Some(identity.clone()),
                     seed: rand::random(),
                     chance: Chance::System,
                 },

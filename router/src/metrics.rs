@@ -19,10 +19,10 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use dispatch_model::{
-    Dispatcher, Gauges, GoAwayReason, Input, InvokeOutcome, Output, RefuseReason, Stats, Time,
-    time::nanos,
+    Dispatcher, Ending, Gauges, GoAwayReason, Input, InvokeOutcome, Output, RefuseReason, Stats,
+    Time, time::nanos,
 };
-use io_tokio::observe::{Access, AccessLog, Observer};
+use io_tokio::observe::{Access, AccessLog, Observer, Proof};
 
 use distribution::Distribution;
 use tally::Tally;
@@ -44,6 +44,8 @@ pub struct PoolMetrics {
     levels: Levels,
     latest: Latest,
     refused: Tally<{ REFUSALS.len() }>,
+    redispatched: Tally<{ PROOFS.len() }>,
+    unknown_outcome: AtomicU64,
     goaways: Tally<{ GOAWAYS.len() }>,
     invokes_ended: Tally<{ OUTCOMES.len() }>,
     requests: Requests,
@@ -61,7 +63,6 @@ struct Totals {
     cancelled: AtomicU64,
     cold_exposed: AtomicU64,
     dispatched: AtomicU64,
-    returned: AtomicU64,
     invokes: AtomicU64,
     attached_cold: AtomicU64,
     attached_warm: AtomicU64,
@@ -141,6 +142,8 @@ impl PoolMetrics {
             levels: Levels::default(),
             latest: Latest::default(),
             refused: Tally::new(&REFUSALS),
+            redispatched: Tally::new(&PROOFS),
+            unknown_outcome: AtomicU64::new(0),
             goaways: Tally::new(&GOAWAYS),
             invokes_ended: Tally::new(&OUTCOMES),
             requests: Requests::default(),
@@ -162,6 +165,9 @@ impl PoolMetrics {
 impl AccessLog for PoolMetrics {
     fn record(&self, access: &Access) {
         self.requests.add(access.status, access.reason);
+        for proof in &access.proofs {
+            self.redispatched.add(proof.name());
+        }
         if let Some(first_byte) = access.first_byte {
             self.first_byte.add(first_byte);
         }
@@ -212,7 +218,7 @@ pub struct Watch {
     levels: [u64; LEVELS],
 }
 
-const TOTALS: usize = 10;
+const TOTALS: usize = 9;
 const LEVELS: usize = 10;
 
 impl Watch {
@@ -224,7 +230,6 @@ impl Watch {
             (&totals.cancelled, stats.cancelled),
             (&totals.cold_exposed, stats.cold_exposed),
             (&totals.dispatched, stats.dispatched),
-            (&totals.returned, stats.returned),
             (&totals.invokes, stats.invokes),
             (&totals.attached_cold, stats.attached_cold),
             (&totals.attached_warm, stats.attached.saturating_sub(stats.attached_cold)),
@@ -281,6 +286,8 @@ impl Observer for Watch {
     fn input(&mut self, _: Time, input: &Input) {
         if let Input::InvokeEnded { outcome, .. } = input {
             self.pool.invokes_ended.add(outcome_name(outcome));
+        } else if let Input::RequestEnded { ending: Ending::Unknown { .. }, .. } = input {
+            self.pool.unknown_outcome.fetch_add(1, Relaxed);
         }
     }
 
@@ -333,6 +340,9 @@ const GOAWAYS: [&str; 4] = ["lease_ending", "shutdown", "silent", "surplus"];
 
 const OUTCOMES: [&str; 7] =
     ["crashed", "forbidden", "returned", "throttled", "timed_out", "unavailable", "unknown"];
+
+const PROOFS: [&str; 4] =
+    [Proof::GoAway.name(), Proof::Refused.name(), Proof::Unsent.name(), Proof::None.name()];
 
 const REFUSALS: [&str; 11] = [
     RefuseReason::Failed.name(),

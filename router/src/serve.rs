@@ -166,8 +166,8 @@ async fn start(
         clients.push((bind(https.address, "listen.https").await?, Some(TlsAcceptor::from(config))));
     }
     let identity = RouterIdentity::generate()?;
-    let pin = identity.pin();
-    let mut instances = vec![(bind(listen.control, "listen.control").await?, Some(identity))];
+    let mut instances =
+        vec![(bind(listen.control, "listen.control").await?, Some(identity.clone()))];
     if let Some(address) = listen.control_plaintext {
         instances.push((bind(address, "listen.control_plaintext").await?, None));
     }
@@ -177,7 +177,7 @@ async fn start(
     tracing::info!(url = callback_url, source = host.source, "instances dial back here");
     let mut maker = Maker {
         callback_url,
-        pins: if scheme == "https" { vec![pin] } else { Vec::new() },
+        identity: (scheme == "https").then_some(identity),
         recorders,
         metrics: Arc::clone(&metrics),
         access_log,

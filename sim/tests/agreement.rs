@@ -107,7 +107,7 @@ async fn play(plan: Plan, schedule: Vec<(Time, Input)>) -> Steps {
         name: "default".to_owned(),
         function: "f".to_owned(),
         callback_url: "http://router:1".to_owned(),
-        pins: Vec::new(),
+        identity: None,
         seed: plan.seed,
         chance: Chance::Seeded(dispatch_model::Prng::new(1)),
     };

@@ -100,7 +100,7 @@ pub enum Ending {
     Undelivered,
     /// It failed before a response head, and the app may have seen it.
     Unknown {
-        /// Whether it is safe to repeat: an idempotent method and no body byte taken.
+        /// Whether it is safe to repeat: a safe method (`GET`, `HEAD`, `OPTIONS`) and no body.
         repeatable: bool,
     },
 }

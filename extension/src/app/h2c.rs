@@ -14,7 +14,7 @@ use http::{HeaderMap, Request, Response, Version, header, request};
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use io_tokio::net::Connector;
-use io_tokio::session::is_undelivered;
+use io_tokio::session::undelivered;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
 
@@ -71,7 +71,7 @@ impl<C: Connector> H2c<C> {
                 Some(_) => return Err(AppError::Unprocessed(failed.into_error())),
                 None => {
                     let error = failed.into_error();
-                    let is_unseen = h2_error(&error).is_some_and(is_undelivered);
+                    let is_unseen = h2_error(&error).and_then(undelivered).is_some();
                     return Err(if is_unseen {
                         AppError::Unprocessed(error)
                     } else {

@@ -6,16 +6,14 @@
 //! lost.
 //!
 //! The race remains for closes that come earlier. A request on a *reused* connection that fails
-//! before any byte of an answer is sent again on a fresh one if that is certain to be safe: if not
-//! a byte of it was written, or its method is idempotent and it has no body. Never otherwise, and
-//! never twice.
+//! before a byte of it was written is sent on a fresh one. Never otherwise, whatever its method: an
+//! app that closed may have done what it was asked, and does nothing twice.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use dispatch_model::time::Time;
 use http::{Request, Response, StatusCode, request};
-use http_body::Body;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use io_tokio::clock::Clock;
@@ -47,29 +45,19 @@ impl<C: Connector> Http1<C> {
         body: RequestBody,
         interim: mpsc::Sender<Response<()>>,
     ) -> Result<Response<ResponseBody>, AppError> {
-        let repeatable = body.is_end_stream() && head.method.is_idempotent();
-        let Some(reused) = self.idle.take() else {
-            let fresh = self.connect().await.map_err(AppError::Unreachable)?;
-            let request = hearing(Request::from_parts(head, body), &interim);
-            return self.exchange(fresh, request).await.map_err(|failed| failed.error);
-        };
-        let copy = repeatable.then(|| head.clone());
-        let request = hearing(Request::from_parts(head, body), &interim);
-        let failed = match self.exchange(reused, request).await {
-            Ok(response) => return Ok(response),
-            Err(failed) => failed,
-        };
-        let (request, unreachable): (_, fn(std::io::Error) -> AppError) =
-            match (failed.unsent, copy) {
-                (Some(request), _) => (request, AppError::Unreachable),
-                (None, Some(head)) => {
-                    (Request::from_parts(head, RequestBody::Empty), AppError::Gone)
-                }
-                (None, None) => return Err(failed.error),
-            };
-        let fresh = self.connect().await.map_err(unreachable)?;
-        let request = hearing(request, &interim);
-        self.exchange(fresh, request).await.map_err(|failed| failed.error)
+        let mut request = hearing(Request::from_parts(head, body), &interim);
+        if let Some(reused) = self.idle.take() {
+            match self.exchange(reused, request).await {
+                Ok(response) => return Ok(response),
+                Err(Failed { unsent: Some(unsent), .. }) => request = unsent,
+                Err(Failed { unsent: None, error }) => return Err(AppError::Broken(error)),
+            }
+        }
+        let fresh = self.connect().await.map_err(AppError::Unreachable)?;
+        self.exchange(fresh, request).await.map_err(|Failed { unsent, error }| match unsent {
+            Some(_) => AppError::Unreachable(std::io::Error::other(error)),
+            None => AppError::Broken(error),
+        })
     }
 
     async fn exchange(
@@ -90,7 +78,7 @@ impl<C: Connector> Http1<C> {
             }
             Err(mut error) => {
                 let unsent = error.take_message();
-                Err(Failed { unsent, error: AppError::Broken(error.into_error()) })
+                Err(Failed { unsent, error: error.into_error() })
             }
         }
     }
@@ -126,8 +114,9 @@ fn hearing(
 }
 
 struct Failed {
+    /// The request, if not a byte of it was written.
     unsent: Option<Request<RequestBody>>,
-    error: AppError,
+    error: hyper::Error,
 }
 
 /// A connection that a response comes on.

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use io_tokio::attach::Refusal;
+use io_tokio::clock::Clock;
 use io_tokio::tls::RouterIdentity;
 
 use crate::app::{App, full};
 use crate::router::Router;
-use crate::stage::{Stage, soon};
+use crate::stage::{Stage, eventually, soon};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -59,6 +60,8 @@ async fn invokes_that_are_not_to_be_served_return_without_dialling() {
     init_only.init_only = true;
     let mut expired = stage.router.payload();
     expired.v2.as_mut().unwrap().expires_at_ms = 1_000;
+    let mut lasting = stage.router.payload();
+    lasting.v2.as_mut().unwrap().expires_at_ms += 600_000;
     let mut originals = stage.router.payload();
     originals.v2 = None;
     let mut plaintext = stage.router.payload();
@@ -66,6 +69,7 @@ async fn invokes_that_are_not_to_be_served_return_without_dialling() {
     for (event, reason) in [
         (init_only.to_json(), "SelfInitOnly"),
         (expired.to_json(), "SelfStaleRequest"),
+        (lasting.to_json(), "SelfStaleRequest"),
         (originals.to_json(), "RouterLambdaInvokeInvalid"),
         (plaintext.to_json(), "RouterLambdaInvokeInvalid"),
         (b"{\"Records\":[]}".to_vec(), "RouterLambdaInvokeInvalid"),
@@ -86,6 +90,25 @@ async fn a_router_with_another_certificate_is_not_told_the_token() {
     stage.lambda.invoke(payload.to_json(), MINUTE).await;
     stage.router.count_handshakes_that_fail(4).await;
     assert_eq!(stage.lambda.answer().await.reason(), "RouterUnreachable");
+}
+
+#[tokio::test]
+async fn a_certificate_that_takes_its_turn_is_known_and_drops_nobody() {
+    let app = App::hello().await;
+    let mut stage = Stage::with(&app).await;
+    let lifetime = Duration::from_secs(10);
+    stage.router.identity = RouterIdentity::generate_for(lifetime, Clock::start()).unwrap();
+    let payload = stage.router.payload();
+    let named = payload.v2.as_ref().unwrap().pins.clone();
+    let identity = stage.router.identity.clone();
+    eventually("the next certificate takes over", || identity.pins()[0] == named[1]).await;
+    // Whoever was invoked before dials after, and a turn later is still there.
+    stage.lambda.invoke(payload.to_json(), MINUTE).await;
+    let mut link = stage.router.accept().await;
+    eventually("another takes over", || !named.contains(&identity.pins()[0])).await;
+    assert_eq!(link.text("/").await, (200, "hello /".to_owned()));
+    link.close().await;
+    assert_eq!(stage.lambda.answer().await.reason(), "RouterGoAway");
 }
 
 #[tokio::test]
@@ -119,10 +142,18 @@ async fn an_unreachable_router_is_given_up_on() {
 async fn an_address_outside_the_allowed_networks_is_not_dialled() {
     let app = App::hello().await;
     let mut stage = Stage::with(&app).await;
-    let mut payload = stage.router.payload();
-    payload.v2.as_mut().unwrap().url = "https://169.254.169.254:80".to_owned();
-    stage.lambda.invoke(payload.to_json(), MINUTE).await;
-    assert_eq!(stage.lambda.answer().await.reason(), "RouterUnreachable");
+    for url in [
+        "https://169.254.169.254:80",
+        "https://[::ffff:169.254.169.254]:80",
+        "https://[fe80::1]:80",
+        "https://[fd00:ec2::254]:80",
+        "https://8.8.8.8:443",
+    ] {
+        let mut payload = stage.router.payload();
+        payload.v2.as_mut().unwrap().url = url.to_owned();
+        stage.lambda.invoke(payload.to_json(), MINUTE).await;
+        assert_eq!(stage.lambda.answer().await.reason(), "RouterUnreachable", "{url}");
+    }
 }
 
 #[tokio::test]
@@ -190,7 +221,7 @@ async fn a_shutdown_lets_a_running_request_finish_and_answers_the_invoke() {
     let mut stage = Stage::with(&app).await;
     let mut link = stage.attach().await;
     let response = link.send(http::Request::get("https://a/").body("").unwrap()).await;
-    crate::stage::eventually("the request has arrived", || app.accepted() == 2).await;
+    eventually("the request has arrived", || app.accepted() == 2).await;
     stage.lambda.shut_down();
     let response = soon("an answer comes", response).await.unwrap();
     assert_eq!(crate::router::text(response.into_body()).await.unwrap(), "done");

@@ -59,7 +59,7 @@ impl Router {
         let offer = AttachOffer {
             url: format!("{scheme}://{}", self.address()),
             token: self.token.clone(),
-            pins: vec![self.identity.pin()],
+            pins: self.identity.pins(),
             expires_at_ms: u64::try_from(expires_at_ms).unwrap(),
         };
         InvokePayload::serve("default", format!("i-{}", self.count), 10, offer, now)

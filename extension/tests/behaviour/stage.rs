@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use io_tokio::clock::Clock;
-use io_tokio::networks::Networks;
 use lambda_dispatch_extension::network::Network;
 use lambda_dispatch_extension::settings::Settings;
 use lambda_dispatch_extension::{RunError, run};
@@ -46,8 +45,9 @@ impl Stage {
             let own = own.iter().find(|(key, _)| *key == name).map(|(_, value)| value.clone());
             more.map(|(_, value)| (*value).to_owned()).or(own)
         });
-        let network = Network::tcp(Networks::private().and_loopback());
-        let running = run(settings.unwrap(), network, Clock::start(), std::future::pending());
+        let settings = settings.unwrap();
+        let network = Network::tcp(settings.router_networks.clone().and_loopback());
+        let running = run(settings, network, Clock::start(), std::future::pending());
         let extension = tokio::spawn(running);
         Self { lambda, router, extension }
     }

@@ -66,7 +66,7 @@ async fn router() -> (Running, SocketAddr, mpsc::UnboundedReceiver<Vec<u8>>) {
                 name: "default".into(),
                 function: "f".into(),
                 callback_url: format!("https://{control}"),
-                pins: vec![identity.pin()],
+                identity: Some(identity.clone()),
                 seed: 1,
                 chance: Chance::System,
             },

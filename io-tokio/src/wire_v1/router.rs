@@ -11,7 +11,7 @@ use dispatch_model::InstanceId;
 use h2::RecvStream;
 use h2::server::SendResponse;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
-use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -22,6 +22,7 @@ use crate::net::Io;
 use crate::networks::Networks;
 use crate::pool::Pool;
 use crate::session::Session;
+use crate::strangers::Place;
 
 /// Accepts instances on the original's wire. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -57,7 +58,7 @@ impl V1 {
 
     /// Serves a connection until it ends. `place` is given back once an instance came on it; a
     /// connection on which none does is closed after some seconds.
-    pub(crate) async fn serve<S: Io>(self, io: S, place: OwnedSemaphorePermit) {
+    pub(crate) async fn serve<S: Io>(self, io: S, place: Place) {
         let handshake = h2::server::Builder::new()
             .initial_window_size(STREAM_WINDOW)
             .max_concurrent_streams(STREAMS_MAX)

@@ -219,7 +219,7 @@ fn parts(
             name: (*name).to_owned(),
             function: name.split('-').next().unwrap_or_default().to_owned(),
             callback_url: callback_url.to_owned(),
-            pins: Vec::new(),
+            identity: None,
             seed: 1,
             chance: Chance::System,
         },

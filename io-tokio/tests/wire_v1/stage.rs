@@ -152,7 +152,7 @@ impl Stage {
                     name: "default".into(),
                     function: "f".into(),
                     callback_url: format!("{scheme}://{control}"),
-                    pins: identity.iter().map(RouterIdentity::pin).collect(),
+                    identity: identity.clone(),
                     seed: 1,
                     chance: Chance::System,
                 },

@@ -194,6 +194,7 @@ pub(super) mod tests {
             instance: Some(InstanceId::new(3, 0)),
             cold_exposed: false,
             attempts: 1,
+            proofs: Vec::new(),
             request_id: "abc-1".to_owned(),
             user_agent: Some("curl/8".to_owned()),
         }

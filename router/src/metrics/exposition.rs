@@ -78,9 +78,17 @@ fn queue(page: &mut Page<'_>) -> Result<(), Error> {
     page.counter("dispatched", "Requests given to an instance, repeats included", |pool| {
         &pool.totals.dispatched
     })?;
-    page.counter("redispatch", "Requests put back since no app had seen them", |pool| {
-        &pool.totals.returned
-    })?;
+    page.counters(
+        "redispatch",
+        "Requests given to another instance, by what shows that no app had seen them",
+        "proof",
+        |pool| pool.redispatched.iter().collect(),
+    )?;
+    page.counter(
+        "unknown_outcome",
+        "Requests whose instance failed when an app may have seen them",
+        |pool| &pool.unknown_outcome,
+    )?;
     page.counter(
         "cold_exposed",
         "Dispatches of requests that had waited as long as a cold start",

@@ -22,7 +22,8 @@ fn access(status: u16, reason: &'static str) -> Access {
         total: Duration::from_millis(700),
         instance: None,
         cold_exposed: false,
-        attempts: 1,
+        attempts: 2,
+        proofs: vec![Proof::Refused],
         request_id: String::new(),
         user_agent: None,
     }
@@ -71,13 +72,14 @@ fn a_page_without_traffic_is_complete_and_well_formed() {
         "instance_seconds",
         "breaker_open",
         "stale_inputs",
+        "unknown_outcome",
     ] {
         let described =
             page.lines().filter(|l| l.starts_with(&format!("# TYPE dispatch_{family} ")));
         assert_eq!(described.count(), 1, "{family} in\n{page}");
     }
     let described = page.lines().filter(|line| line.starts_with("# TYPE ")).count();
-    assert_eq!(described, 28, "{page}");
+    assert_eq!(described, 29, "{page}");
 }
 
 #[test]
@@ -98,6 +100,8 @@ fn exchanges_are_counted_by_status_and_reason() {
             "dispatch_requests_total{pool=\"web\",status=\"200\",reason=\"truncated\"} 1",
             "dispatch_requests_total{pool=\"web\",status=\"503\",reason=\"queue_length\"} 1",
             "dispatch_requests_total{pool=\"web\",status=\"599\",reason=\"other\"} 1",
+            "dispatch_redispatch_total{pool=\"web\",proof=\"refused\"} 5",
+            "dispatch_redispatch_total{pool=\"web\",proof=\"goaway\"} 0",
             "dispatch_request_body_bytes_total{pool=\"web\"} 50",
             "dispatch_response_body_bytes_total{pool=\"web\"} 100",
             "dispatch_first_byte_seconds_count{pool=\"web\"} 5",
@@ -125,6 +129,8 @@ fn the_models_orders_and_facts_are_counted() {
     let waited = Duration::from_secs(3);
     watch.output(Time::ZERO, &Output::Dispatch { request, instance, waited, cold_exposed: true });
     watch.output(Time::ZERO, &Output::GoAway { instance, reason: GoAwayReason::Surplus });
+    let ending = Ending::Unknown { repeatable: false };
+    watch.input(Time::ZERO, &Input::RequestEnded { request, ending });
     let reason = RefuseReason::QueueTimeout;
     watch.output(Time::ZERO, &Output::Refuse { request, reason, retry_after_s: 1 });
     assert_lines(
@@ -138,6 +144,7 @@ fn the_models_orders_and_facts_are_counted() {
             "dispatch_queue_wait_seconds_bucket{le=\"3.0\",pool=\"web\"} 1",
             "dispatch_goaways_total{pool=\"web\",reason=\"surplus\"} 1",
             "dispatch_refused_total{pool=\"web\",reason=\"queue_timeout\"} 1",
+            "dispatch_unknown_outcome_total{pool=\"web\"} 1",
         ],
     );
 }
@@ -148,7 +155,6 @@ fn a_turn_shows_how_the_model_stands() {
     let stats = Stats {
         arrived: 7,
         cold_exposed: 2,
-        returned: 1,
         invokes: 5,
         attached: 4,
         attached_cold: 3,
@@ -176,7 +182,6 @@ fn a_turn_shows_how_the_model_stands() {
         &[
             "dispatch_arrived_total{pool=\"web\"} 7",
             "dispatch_cold_exposed_total{pool=\"web\"} 2",
-            "dispatch_redispatch_total{pool=\"web\"} 1",
             "dispatch_invokes_total{pool=\"web\"} 5",
             "dispatch_attached_total{pool=\"web\",start=\"cold\"} 3",
             "dispatch_attached_total{pool=\"web\",start=\"warm\"} 1",

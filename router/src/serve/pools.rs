@@ -8,6 +8,7 @@ use io_tokio::driver::PoolSettings;
 use io_tokio::invoker::Invoker;
 use io_tokio::observe::AccessLog;
 use io_tokio::running::{Change, PoolParts};
+use io_tokio::tls::RouterIdentity;
 
 use crate::access_log::{AccessWriter, Fanout};
 use crate::aws::LambdaInvoker;
@@ -22,8 +23,8 @@ pub(super) type PoolObserver = (Watch, Recording);
 pub(super) struct Maker {
     /// Where instances dial back to.
     pub(super) callback_url: String,
-    /// The certificates that they shall accept.
-    pub(super) pins: Vec<String>,
+    /// Whose certificates they shall accept; none for plaintext.
+    pub(super) identity: Option<RouterIdentity>,
     pub(super) recorders: Recorders,
     pub(super) metrics: Arc<Metrics>,
     pub(super) access_log: Option<Arc<AccessWriter>>,
@@ -47,7 +48,7 @@ impl Maker {
                 name: plan.name.clone(),
                 function: plan.function.as_str().to_owned(),
                 callback_url: self.callback_url.clone(),
-                pins: self.pins.clone(),
+                identity: self.identity.clone(),
                 seed: rand::random(),
                 chance: Chance::System,
             },

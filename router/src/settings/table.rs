@@ -253,7 +253,7 @@ pub const SETTINGS: &[Setting] = &[
         "pool.retry_repeatable",
         Kind::Flag,
         "false",
-        "repeat an idempotent request once when its instance failed before a response",
+        "repeat a GET, HEAD or OPTIONS once when its instance failed before a response",
     ),
     plain(
         "pool.placement_margin",

@@ -15,6 +15,7 @@ mod protocols;
 mod raw_app;
 mod recorder;
 mod reload;
+mod secrets;
 mod semantics;
 mod shutdown;
 mod stage;

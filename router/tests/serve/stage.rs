@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 
 use crate::client::{Answer, Client};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_lambda-dispatch");
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_lambda-dispatch");
 
 /// Both, and how to look at them. Dropping it kills every process.
 pub(crate) struct Stage {
@@ -137,7 +137,7 @@ pub(crate) struct Router {
 
 impl Router {
     /// Starts it and waits until it is ready. A setting that begins with `--` is a flag.
-    async fn start(lambda: &str, settings: &[&str]) -> Self {
+    pub(crate) async fn start(lambda: &str, settings: &[&str]) -> Self {
         // A port that is free when it is chosen may be taken when it is used; then others are.
         for _ in 0..10 {
             let [http, https, control, admin] = free_addresses();

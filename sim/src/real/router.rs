@@ -48,7 +48,7 @@ pub(super) async fn run(world: Arc<World>) -> turmoil::Result {
                 name: DEFAULT_POOL.to_owned(),
                 function: "simulated".to_owned(),
                 callback_url: format!("http://{ROUTER}:{}", super::INSTANCES_PORT),
-                pins: Vec::new(),
+                identity: None,
                 seed,
                 chance: Chance::Seeded(Prng::new(seed ^ NAMES)),
             },
