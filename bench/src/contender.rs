@@ -4,6 +4,7 @@
 mod haproxy;
 mod nginx;
 mod ours;
+mod v1;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -39,6 +40,8 @@ pub(crate) enum Contender {
     OursHundred,
     /// `Ours` over the original's wire.
     OursV1,
+    /// Up to 20 instances of 10 slots, started by need.
+    OursFromZero,
     /// `Ours` of another commit.
     OursBase,
 }
@@ -56,6 +59,7 @@ impl Contender {
             Self::OursTen => "ours, 10 instances",
             Self::OursHundred => "ours, 100 instances",
             Self::OursV1 => "ours, wire v1",
+            Self::OursFromZero => "ours, from zero",
             Self::OursBase => "ours before",
         }
     }
@@ -81,6 +85,9 @@ impl Contender {
             Self::OursTwoWorkers => Ours { workers: 2, ..one }.start(app, folder).await,
             Self::OursTen => Ours { instances: 10, slots: 10, ..one }.start(app, folder).await,
             Self::OursHundred => Ours { instances: 100, slots: 1, ..one }.start(app, folder).await,
+            Self::OursFromZero => {
+                Ours { instances: 20, slots: 10, by_need: true, ..one }.start(app, folder).await
+            }
             Self::OursV1 => Ours { wire_v1: true, ..one }.start(app, folder).await,
             Self::OursBase => Ours { programs: base, ..one }.start(app, folder).await,
         }
@@ -112,6 +119,7 @@ pub(crate) struct Running {
     pub(crate) first_poll_ms: Option<f64>,
     children: Vec<Child>,
     emulator: Option<Emulator>,
+    filter: Option<v1::Filter>,
 }
 
 /// A program that a request passes.
@@ -130,6 +138,7 @@ impl Running {
             first_poll_ms: None,
             children: Vec::new(),
             emulator: None,
+            filter: None,
         }
     }
 
@@ -139,6 +148,7 @@ impl Running {
             // It may have ended by itself.
             child.kill().await.ok();
         }
+        drop(self.filter.take());
         if let Some(emulator) = self.emulator.take() {
             emulator.shutdown().await;
         }

@@ -102,7 +102,7 @@ pub(crate) async fn lambda() -> anyhow::Result<()> {
         let Ok((stream, _)) = listener.accept().await else { continue };
         tokio::spawn(async move {
             if let Err(error) = invoked(stream).await {
-                writeln!(std::io::stderr(), "an instance ended: {error}").ok();
+                crate::say(&format!("an instance ended: {error}"));
             }
         });
     }

@@ -24,6 +24,7 @@ mod generator;
 mod http1;
 mod idle;
 mod load;
+mod long;
 mod machine;
 mod plan;
 mod processes;
@@ -59,7 +60,7 @@ enum Command {
     /// Measure this tree's programs beside the others
     Run {
         depth: Depth,
-        /// Only the loads whose name has this in it
+        /// Only what has this in its name: a load's, or parked, idle, burst, soak
         #[arg(long)]
         only: Option<String>,
         /// How often each contender faces a load
@@ -159,12 +160,19 @@ async fn measure(
             rounds.load(load).await?;
         }
     }
-    if only.is_none_or(|only| "parked".contains(only)) {
-        rounds.parked().await?;
+    let wanted = |name: &str| only.is_none_or(|only| name.contains(only));
+    if wanted("parked") {
+        long::parked(rounds, folder).await?;
     }
-    if only.is_none_or(|only| "idle".contains(only)) {
+    if wanted("idle") {
         let facts: Vec<Fact> = idle::measure(&folder.join("idle")).await?;
         rounds.results.facts.extend(facts);
+    }
+    if depth == Depth::Full && wanted("burst") {
+        long::burst(rounds, folder).await?;
+    }
+    if depth == Depth::Full && wanted("soak") {
+        long::soak(rounds, folder).await?;
     }
     Ok(())
 }
@@ -193,10 +201,15 @@ fn finish(results: &Results, text: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A line to whoever waits, if anybody does.
+fn say(line: &str) {
+    writeln!(std::io::stderr(), "{line}").ok();
+}
+
 const PAGE_HEAD: &str = "# Results
 
 What `bench/run` last wrote; [NOTES](NOTES.md) say how to read it. Cells are medians of the rounds,
 with min–max. CPU is of all that stands between client and app, by the kernel's accounting; ratios
-are taken within a round. Latencies are those at saturation as the load generator tells them, but for
-the fixed rate, where they count from the moment at which a request was due.
+are taken within a round. Latencies are those at saturation as the load generator tells them, but
+for the fixed rate, where they count from the moment at which a request was due.
 ";

@@ -151,7 +151,7 @@ pub(crate) const PAIR: Load = Load {
 
 /// The load by which most is decided.
 pub(crate) const SMALL_100: &str = "small, 100 connections";
-const MAIN: Generator = Generator::Wrk { connections: 100, path: "/" };
+pub(crate) const MAIN: Generator = Generator::Wrk { connections: 100, path: "/" };
 const ALL: &[Contender] = &[Direct, Nginx, NginxTwice, Haproxy, Ours, OursTls];
 const ALL_H2: &[Contender] = &[Nginx, NginxTwice, Haproxy, Ours, OursTls];
 const WITH_WORKERS: &[Contender] =

@@ -160,8 +160,13 @@ fn facts(text: &mut String, results: &Results) {
         return;
     }
     line(text, "\n## Single figures\n");
+    let mut told = Vec::new();
     for fact in &results.facts {
-        line(text, &format!("- {}: {:.2} {}", fact.name, fact.value, fact.unit));
+        if !told.contains(&fact.name) {
+            told.push(fact.name);
+            let value = shown(results.fact(fact.name), 2);
+            line(text, &format!("- {}: {value} {}", fact.name, fact.unit));
+        }
     }
 }
 

@@ -1,7 +1,6 @@
 //! A run: the contenders face each load in turn, A B C A B C, after a warm-up.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,7 +15,7 @@ use crate::machine::{self, Machine};
 use crate::plan::Load;
 use crate::processes::{Side, command, free_addresses, pid, spawn};
 use crate::results::{Fact, PartSample, Results, Sample, Skipped};
-use crate::targets::{EXTENSION_RSS, FIRST_POLL, PARKED_CPU};
+use crate::targets::FIRST_POLL;
 
 /// The app, who is in front of it, and what was measured so far.
 pub(crate) struct Rounds {
@@ -72,7 +71,7 @@ impl Rounds {
         for round in 0..self.rounds {
             for &contender in load.contenders {
                 let Some(sample) = self.sample(load, contender, round).await? else { continue };
-                say(&sample);
+                show(&sample);
                 self.results.samples.push(sample);
             }
         }
@@ -96,14 +95,14 @@ impl Rounds {
             let folder = self.folder.join(contender.name().replace([' ', ','], "-"));
             match contender.start(self.app.0, &folder, self.base.as_deref()).await {
                 Ok(running) => {
-                    if let (Some(ms), Contender::Ours) = (running.first_poll_ms, contender) {
-                        self.fact(FIRST_POLL, ms, "ms");
-                    }
+                    let ms = running.first_poll_ms;
+                    let fact = ms.map(|value| Fact { name: FIRST_POLL, value, unit: "ms" });
+                    self.results.facts.extend(fact);
                     self.running.insert(contender, running);
                 }
                 Err(error) => {
                     let why = format!("{error:#}");
-                    writeln!(std::io::stderr(), "{contender} is skipped: {why}").ok();
+                    crate::say(&format!("{contender} is skipped: {why}"));
                     self.results.skipped.push(Skipped { contender, why });
                 }
             }
@@ -155,27 +154,15 @@ impl Rounds {
         Ok(all.map(|pid| Usage::of(pid).cpu_ns).sum::<u64>() + ended_children_ns()?)
     }
 
-    /// What an extension costs that has served and has nothing to do.
-    pub(crate) async fn parked(&mut self) -> anyhow::Result<()> {
-        self.have(&[Contender::Ours]).await;
-        let Some(running) = self.running.get(&Contender::Ours) else { return Ok(()) };
-        let Some(part) = running.parts.iter().find(|part| part.name == "extension") else {
-            return Ok(());
-        };
-        let pids = part.pids.clone();
-        tokio::time::sleep(CALMING).await;
-        let (before, start) = (Usage::of_all(&pids), self.clock.now());
-        tokio::time::sleep(PARKED).await;
-        let used = Usage::of_all(&pids) - before;
-        let seconds = self.clock.now().saturating_since(start).as_secs_f64();
-        self.fact(PARKED_CPU, used.cpu_ns as f64 / 1e6 / seconds, "ms");
-        let rss = pids.iter().map(|&pid| rss_kib(pid)).max().unwrap_or(0);
-        self.fact(EXTENSION_RSS, rss as f64 / 1024.0, "MiB");
-        Ok(())
+    /// Sees to it that this one runs and no other.
+    pub(crate) async fn only(&mut self, contender: Contender) -> anyhow::Result<&Running> {
+        self.have(&[contender]).await;
+        self.running.get(&contender).with_context(|| format!("{contender} does not run"))
     }
 
-    pub(crate) fn fact(&mut self, name: &'static str, value: f64, unit: &'static str) {
-        self.results.facts.push(Fact { name, value, unit });
+    /// Where the app is.
+    pub(crate) const fn app(&self) -> SocketAddr {
+        self.app.0
     }
 
     /// Ends all processes.
@@ -208,18 +195,16 @@ async fn until_it_listens(address: SocketAddr, app: &mut Child, log: &Path) -> a
 }
 
 /// A line to whoever waits.
-fn say(sample: &Sample) {
+fn show(sample: &Sample) {
     let rate = sample.per_second().unwrap_or(0.0);
     let cpu = sample.cpu_us().map_or_else(String::new, |us| format!("{us:.1} µs CPU"));
     let (load, who, round) = (sample.load, sample.contender, sample.round + 1);
     let others = sample.others * 100.0;
     let line =
         format!("{load:<38} {who:<20} {round}  {rate:>9.0}/s  {cpu:<16} others {others:.0} %");
-    writeln!(std::io::stderr(), "{line}").ok();
+    crate::say(&line);
 }
 
 const WARM_UP: Duration = Duration::from_secs(1);
-const CALMING: Duration = Duration::from_secs(2);
-const PARKED: Duration = Duration::from_secs(20);
 const ATTEMPTS: u32 = 200;
 const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(50);

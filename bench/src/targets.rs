@@ -122,6 +122,9 @@ pub(crate) const TARGETS: &[Target] = &[
         it.fact(PER_SLOT)
     }),
     at_most("router with these: MiB resident", [250.0, 100.0], |it| it.fact(IDLE_RSS)),
+    at_most("router: MiB more after ten minutes under load than after two", [0.5, 0.0], |it| {
+        it.fact(GROWTH)
+    }),
     at_most("decision in the model, 10 slots: ns", [250.0, 120.0], |it| it.fact(DECISION_10)),
     at_most("decision in the model, 100,000 slots: ns", [250.0, 120.0], |it| {
         it.fact(DECISION_100_000)
@@ -165,6 +168,7 @@ pub(crate) const EXTENSION_RSS: &str = "extension after load with 100 slots: res
 pub(crate) const FIRST_POLL: &str = "extension: exec to first poll";
 pub(crate) const PER_SLOT: &str = "router: memory per idle slot";
 pub(crate) const IDLE_RSS: &str = "router with 1,000 instances x 10 slots: resident";
+pub(crate) const GROWTH: &str = "router: growth from 2 to 10 minutes under load";
 pub(crate) const DECISION_10: &str = "decision in the model, 10 slots";
 pub(crate) const DECISION_100_000: &str = "decision in the model, 100,000 slots";
 

@@ -4,7 +4,6 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use anyhow::{Context, bail};
 use emulator::{Config, Emulator, Event, Function, Program, model};
 use tokio::process::Command;
 
-use super::{Part, Running};
+use super::{Part, Running, v1};
 use crate::processes::{self, Side, command, free_addresses, ours, pid, spawn, wrapper};
 
 /// How it is set up.
@@ -22,10 +21,12 @@ pub(super) struct Ours<'a> {
     pub(super) tls: bool,
     /// Threads that serve in the router. One, as the others have.
     pub(super) workers: u32,
-    /// Instances that run.
+    /// Instances that run, or with `by_need` may run.
     pub(super) instances: u32,
     /// Slots of each.
     pub(super) slots: u32,
+    /// Whether there is no instance before it is needed.
+    pub(super) by_need: bool,
     /// Whether the link speaks the original's protocol.
     pub(super) wire_v1: bool,
     /// Where its programs are, if not beside this one.
@@ -34,8 +35,15 @@ pub(super) struct Ours<'a> {
 
 impl Default for Ours<'_> {
     fn default() -> Self {
-        let (tls, wire_v1) = (false, false);
-        Self { tls, workers: 1, instances: 1, slots: 100, wire_v1, programs: None }
+        Self {
+            tls: false,
+            workers: 1,
+            instances: 1,
+            slots: 100,
+            by_need: false,
+            wire_v1: false,
+            programs: None,
+        }
     }
 }
 
@@ -43,10 +51,18 @@ impl Ours<'_> {
     pub(super) async fn start(self, app: SocketAddr, folder: &Path) -> anyhow::Result<Running> {
         let router = ours(self.programs, "lambda-dispatch")?;
         if self.wire_v1 {
-            knows_wire_v1(&router).await?;
+            v1::known_to(&router).await?;
         }
         let first_poll = Arc::new(Mutex::new(None));
         let emulator = self.emulator(app, Arc::clone(&first_poll)).await?;
+        let filter = if self.wire_v1 {
+            let lambda = emulator.endpoint();
+            let lambda = lambda.trim_start_matches("http://").parse()?;
+            Some(v1::Filter::before(lambda).await?)
+        } else {
+            None
+        };
+        let endpoint = filter.as_ref().map_or_else(|| emulator.endpoint(), v1::Filter::endpoint);
         let [http, control, plaintext, admin] = free_addresses()?;
         let log = folder.join("router.log");
         let mut command = command(Side::Hops, &router)?;
@@ -57,9 +73,9 @@ impl Ours<'_> {
             format!("listen.admin={admin}"),
             format!("log.access={}", folder.join("access.log").display()),
             format!("recorder.dump={}", folder.join("recording").display()),
-            format!("aws.endpoint={}", emulator.endpoint()),
+            format!("aws.endpoint={endpoint}"),
             format!("pool.slots={}", self.slots),
-            format!("pool.instances_min={}", self.instances),
+            format!("pool.instances_min={}", if self.by_need { 0 } else { self.instances }),
             format!("pool.instances_max={}", self.instances),
             format!("pool.starts_unproven_max={}", self.instances),
             format!("workers={}", self.workers),
@@ -73,18 +89,26 @@ impl Ours<'_> {
         for setting in settings.iter().chain(plain) {
             command.args(["--set", setting]);
         }
+        if self.wire_v1 {
+            command.args(["--set", v1::ROUTER]);
+        }
         alone(&mut command);
         let mut child = spawn(&mut command, &log)?;
-        let ready = processes::until_it_answers(http, "/health", &mut child, &log).await;
+        let (at, path) = if self.by_need { (admin, "/readyz") } else { (http, "/") };
+        let ready = processes::until_it_answers(at, path, &mut child, &log).await;
         ready.context("the router does not get ready")?;
         let mut running = Running::direct(http);
         running.h2 = Some(http);
         running.parts.push(Part { name: "router", pids: vec![pid(&child)?] });
         running.children.push(child);
-        running.parts.push(Part { name: "extension", pids: self.instances(&emulator).await? });
+        if !self.by_need {
+            let pids = self.instances(&emulator).await?;
+            running.parts.push(Part { name: "extension", pids });
+        }
         let init: Option<Duration> = *first_poll.lock().expect("nobody panics with it");
         running.first_poll_ms = init.map(|init| init.as_secs_f64() * 1e3);
         running.emulator = Some(emulator);
+        running.filter = filter;
         Ok(running)
     }
 
@@ -101,6 +125,9 @@ impl Ours<'_> {
         set("LAMBDA_DISPATCH_ROUTER_CIDRS", "127.0.0.0/8");
         set("LAMBDA_DISPATCH_ALLOW_INSECURE", if self.tls { "false" } else { "true" });
         set("LAMBDA_DISPATCH_LOG", "warn");
+        if self.wire_v1 {
+            set(v1::EXTENSION.0, v1::EXTENSION.1);
+        }
         let observer = Arc::new(move |event: &Event| {
             if let Event::InitDone { init, .. } = event
                 && let Ok(mut first) = first_poll.lock()
@@ -138,17 +165,6 @@ pub(crate) fn alone(command: &mut Command) {
         .env("AWS_ACCESS_KEY_ID", "bench")
         .env("AWS_SECRET_ACCESS_KEY", "bench")
         .env("LAMBDA_DISPATCH_CALLBACK_HOST", "127.0.0.1");
-}
-
-async fn knows_wire_v1(router: &Path) -> anyhow::Result<()> {
-    let mut command = Command::new(router);
-    command.args(["check", "--function", "web", "--set", "listen.wire_v1=127.0.0.0/8"]);
-    alone(&mut command);
-    let output = command.stdin(Stdio::null()).output().await?;
-    if !output.status.success() {
-        bail!("this router has no setting listen.wire_v1");
-    }
-    bail!("nothing here makes our extension prefer the original's wire yet")
 }
 
 /// Longer than any run, and shorter than the day that a lease may last.
