@@ -44,7 +44,7 @@ impl Machine {
             date: io_tokio::rfc3339::format(Clock::start().wall()),
             command: format!(
                 "bench/run {}",
-                std::env::args().skip(1).collect::<Vec<_>>().join(" ")
+                std::env::args().skip(2).collect::<Vec<_>>().join(" ")
             ),
         }
     }

@@ -113,7 +113,8 @@ pub(crate) const LOADS: &[Load] = &[
         name: "10 MiB echo, 4 connections",
         depth: Depth::Full,
         by: Generator::Closed { connections: 4, path: "/echo", body: 10 << 20 },
-        contenders: ALL,
+        // nginx 1.22 stands still when an answer comes before the request has ended.
+        contenders: &[Direct, Haproxy, Ours, OursTls],
     },
     Load {
         name: "events, 100 connections",

@@ -106,7 +106,9 @@ impl Ours<'_> {
             running.parts.push(Part { name: "extension", pids });
         }
         let init: Option<Duration> = *first_poll.lock().expect("nobody panics with it");
-        running.first_poll_ms = init.map(|init| init.as_secs_f64() * 1e3);
+        // Many that start at once wait for each other.
+        let alone = init.filter(|_| self.instances == 1);
+        running.first_poll_ms = alone.map(|init| init.as_secs_f64() * 1e3);
         running.emulator = Some(emulator);
         running.filter = filter;
         Ok(running)
