@@ -1,0 +1,81 @@
+//! What shows only over time, or only once: an extension that is parked, a burst that finds nobody,
+//! and memory after a long load.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context;
+
+use crate::accounting::{Usage, rss_kib};
+use crate::contender::{Contender, Running};
+use crate::plan::{Generator, MAIN};
+use crate::results::Fact;
+use crate::rounds::Rounds;
+use crate::targets::{EXTENSION_RSS, GROWTH, PARKED_CPU};
+
+/// What an extension costs that has served with 100 slots and has nothing to do.
+pub(crate) async fn parked(rounds: &mut Rounds, folder: &Path) -> anyhow::Result<()> {
+    let running = rounds.only(Contender::Ours).await?;
+    MAIN.run(running, LOADED, folder).await?;
+    let pids = pids(running, "extension")?;
+    tokio::time::sleep(CALMING).await;
+    let before = Usage::of_all(&pids);
+    tokio::time::sleep(PARKED).await;
+    let used = Usage::of_all(&pids) - before;
+    let each_second = used.cpu_ns as f64 / 1e6 / PARKED.as_secs_f64();
+    rounds.results.facts.extend([
+        Fact { name: PARKED_CPU, value: each_second, unit: "ms" },
+        Fact { name: EXTENSION_RSS, value: mib(&pids), unit: "MiB" },
+    ]);
+    Ok(())
+}
+
+/// How much memory a router takes more after ten minutes under load than after two.
+pub(crate) async fn soak(rounds: &mut Rounds, folder: &Path) -> anyhow::Result<()> {
+    let running = rounds.only(Contender::Ours).await?;
+    let pids = pids(running, "router")?;
+    MAIN.run(running, SOAK_BEFORE, folder).await?;
+    let before = mib(&pids);
+    MAIN.run(running, SOAK, folder).await?;
+    let value = mib(&pids) - before;
+    rounds.results.facts.push(Fact { name: GROWTH, value, unit: "MiB" });
+    Ok(())
+}
+
+/// 200 clients at once, and no instance: up to 20 of 10 slots are started. Nothing else is
+/// comparable with this; it is here so that it cannot get worse unseen.
+pub(crate) async fn burst(rounds: &mut Rounds, folder: &Path) -> anyhow::Result<()> {
+    for time in 0..BURSTS {
+        let app: SocketAddr = rounds.app();
+        let folder = folder.join(format!("burst-{time}"));
+        let running = Contender::OursFromZero.start(app, &folder, None).await?;
+        let crowd = Generator::Closed { connections: 200, path: "/", body: 0 };
+        let measured = crowd.run(&running, INSTANT, &folder).await;
+        running.stop().await;
+        let measured = measured?.context("it speaks HTTP/1.1")?;
+        anyhow::ensure!(measured.errors == 0, "requests of a burst failed: {measured:?}");
+        let value = measured.max_us.context("there are latencies")? / 1e3;
+        rounds.results.facts.push(Fact { name: BURST, value, unit: "ms" });
+    }
+    Ok(())
+}
+
+fn pids(running: &Running, part: &str) -> anyhow::Result<Vec<u32>> {
+    let part = running.parts.iter().find(|it| it.name == part);
+    Ok(part.with_context(|| "a part of ours is missing")?.pids.clone())
+}
+
+fn mib(pids: &[u32]) -> f64 {
+    pids.iter().map(|&pid| rss_kib(pid)).max().unwrap_or(0) as f64 / 1024.0
+}
+
+const BURST: &str = "burst of 200 clients that finds no instance: last answer after";
+const BURSTS: u32 = 3;
+/// One request a client.
+const INSTANT: Duration = Duration::from_millis(1);
+const LOADED: Duration = Duration::from_secs(2);
+const CALMING: Duration = Duration::from_secs(2);
+const PARKED: Duration = Duration::from_secs(20);
+const SOAK_BEFORE: Duration = Duration::from_secs(120);
+const SOAK: Duration = Duration::from_secs(480);
