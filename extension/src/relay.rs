@@ -350,8 +350,8 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// How long an app may take to say whether it wants a body; RFC 9110, 10.1.1: nobody should wait for
-/// ever.
+/// How long an app may take to say whether it wants a body; RFC 9110, 10.1.1: nobody should wait
+/// for ever.
 const CONTINUE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Marks answers that are ours and not the app's, for the router, which removes it.

@@ -27,8 +27,9 @@ pub fn strip_hop_by_hop(headers: &HeaderMap) -> HeaderMap {
     kept
 }
 
-/// The trailers of a message as they may be passed on: without what frames or routes a message, says
-/// who sent it, or speaks of one connection, which nobody may say after the fact (RFC 9110, 6.5.1).
+/// The trailers of a message as they may be passed on: without what frames or routes a message,
+/// says who sent it, or speaks of one connection, which nobody may say after the fact (RFC 9110,
+/// 6.5.1).
 #[must_use]
 pub fn passable_trailers(trailers: &HeaderMap) -> HeaderMap {
     let mut kept = HeaderMap::with_capacity(trailers.len());

@@ -3,8 +3,9 @@
 //! A connection is *idle* until the first byte of a request, then its head is *coming*, then it is
 //! *busy* until the response has been handed over. Idle and coming each have their limit; a busy
 //! one is in the care of the exchange, but for one thing: a client that does not read, whatever it
-//! is sent, for as long as a response may be silent, loses its connection. hyper has a single timer for both, which would either cut
-//! idle connections under a load balancer's feet or let heads trickle in for minutes.
+//! is sent, for as long as a response may be silent, loses its connection. hyper has a single
+//! timer for both, which would either cut idle connections under a load balancer's feet or let
+//! heads trickle in for minutes.
 //!
 //! HTTP/2 connections are idle or busy: their heads come in frames that HTTP/2 itself bounds.
 

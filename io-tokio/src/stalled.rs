@@ -1,9 +1,9 @@
 //! HTTP/2 clients that do not take what they asked for.
 //!
 //! A client that leaves a stream's window shut reads and writes on its connection as if all were
-//! well, so nothing about the connection tells. But hyper, which has a piece of the body and nowhere
-//! to put it, does not ask for the next one. A stream on which that lasts too long is reset, which
-//! frees the slot behind it.
+//! well, so nothing about the connection tells. But hyper, which has a piece of the body and
+//! nowhere to put it, does not ask for the next one. A stream on which that lasts too long is
+//! reset, which frees the slot behind it.
 //!
 //! HTTP/1 needs none of this: there the socket itself is blocked, which `patience` sees.
 

@@ -5,12 +5,12 @@
 //! returns needs no further checks: the limits of each pool are already a [`Config`]. [`explain`]
 //! tells the operator what it means.
 //!
-//! `[pool]` is the pool called `default`, and what `[pools.NAME]` inherits but for the function. Each
-//! of those, and each `[[route]]`, may have a `timeouts` section of its own.
+//! `[pool]` is the pool called `default`, and what `[pools.NAME]` inherits but for the function.
+//! Each of those, and each `[[route]]`, may have a `timeouts` section of its own.
 //!
 //! A name that the file or a flag gets wrong is an error, with the nearest right one. A variable
-//! `LAMBDA_DISPATCH_*` that means nothing is only a warning, for Kubernetes makes such variables of
-//! its own. Every variable of the original's router is understood, in any case, with or without
+//! `LAMBDA_DISPATCH_*` that means nothing is only a warning, for Kubernetes makes such variables
+//! of its own. Every variable of the original's router is understood, in any case, with or without
 //! underscores.
 
 mod error;
@@ -52,8 +52,8 @@ pub use value::parse_span;
 pub struct Settings {
     /// Where to listen.
     pub listen: Listen,
-    /// The functions whose instances serve; at least one. The pool `default`, if it is one of them,
-    /// comes first.
+    /// The functions whose instances serve; at least one. The pool `default`, if it is one of
+    /// them, comes first.
     pub pools: Vec<PoolPlan>,
     /// Which of them serves what.
     pub routes: Routes<RoutePlan>,
@@ -141,7 +141,8 @@ pub struct Listen {
     pub admin: Option<SocketAddr>,
     /// Whose word about earlier hops is taken. Default private networks and loopback.
     pub trusted_proxies: Networks,
-    /// Where instances on the original's wire may come from; `None` does not speak it, the default.
+    /// Where instances on the original's wire may come from; `None` does not speak it, the
+    /// default.
     pub wire_v1: Option<Networks>,
 }
 

@@ -2,6 +2,8 @@
 //! before its lease ends so that nobody waits for a start, and that costs no more invokes than the
 //! time-out makes necessary.
 
+#![expect(clippy::unwrap_used, reason = "in a test a panic is a failure, which is what is wanted")]
+
 use std::time::Duration;
 
 use sim::plan::{Lambda, Plan, Pool};

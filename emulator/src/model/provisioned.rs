@@ -47,7 +47,7 @@ impl Model {
             Some(Stage::Idle) => self.stop(id),
             Some(Stage::Stored) => self.kill(id),
             Some(Stage::Creating | Stage::Initialising | Stage::Invoking | Stage::Restoring) => {
-                self.retire(id)
+                self.retire(id);
             }
             Some(Stage::Killed | Stage::Stopping) | None => {}
         }

@@ -66,7 +66,7 @@ async fn router() -> (Running, SocketAddr, mpsc::UnboundedReceiver<Vec<u8>>) {
                 name: "default".into(),
                 function: "f".into(),
                 callback_url: format!("https://{control}"),
-                identity: Some(identity.clone()),
+                identity: Some(identity),
                 seed: 1,
                 chance: Chance::System,
             },

@@ -280,7 +280,6 @@ fn steps_read_like_a_story() {
 }
 
 /// One of each.
-#[expect(clippy::too_many_lines, reason = "every variant, side by side")]
 fn all_steps() -> Vec<Step> {
     let (request, instance) = (RequestId::new(300, 2), InstanceId::new(4, 1));
     let (lease, drain) = (Duration::from_millis(59_500), Duration::from_secs(110));

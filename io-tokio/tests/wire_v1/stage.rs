@@ -152,7 +152,7 @@ impl Stage {
                     name: "default".into(),
                     function: "f".into(),
                     callback_url: format!("{scheme}://{control}"),
-                    identity: identity.clone(),
+                    identity,
                     seed: 1,
                     chance: Chance::System,
                 },

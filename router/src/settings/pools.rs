@@ -1,10 +1,10 @@
 //! The pools: `[pool]` for the one called `default`, `[pools.NAME]` for others, and the share of
 //! each in what all may have together.
 //!
-//! Shares are fixed: a total is divided by weight when the settings are read, and what comes out is
-//! an upper bound like any other. A pool can lose nothing of it to another, whatever that one does;
-//! the price is that it cannot borrow either. What a queue holds cannot be called back, so borrowing
-//! would break the promise at the moment when it is needed.
+//! Shares are fixed: a total is divided by weight when the settings are read, and what comes out
+//! is an upper bound like any other. A pool can lose nothing of it to another, whatever that one
+//! does; the price is that it cannot borrow either. What a queue holds cannot be called back, so
+//! borrowing would break the promise at the moment when it is needed.
 
 use dispatch_model::{Budget, Config, Limits, Matching, Scaling};
 use io_tokio::pool::DEFAULT_POOL;
@@ -200,7 +200,8 @@ impl Reader {
         });
     }
 
-    /// Divides the total called `name`, if there is one; `cap` says which settings it made smaller.
+    /// Divides the total called `name`, if there is one; `cap` says which settings it made
+    /// smaller.
     fn share(
         &mut self,
         pools: &mut [Draft],

@@ -116,6 +116,7 @@ impl Http2 {
         let mut writing = std::pin::pin!(writing);
         let mut reading = std::pin::pin!(reading);
         let said = tokio::select! {
+            biased;
             said = &mut reading => said,
             taken = &mut writing => match timeout(GRACE, reading).await {
                 Ok(said) => said,

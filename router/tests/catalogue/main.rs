@@ -9,7 +9,7 @@
 
 mod answer_rows;
 #[path = "../serve/client.rs"]
-#[allow(dead_code, reason = "shared with the tests of `serve`")]
+#[expect(dead_code, reason = "shared with the tests of `serve`")]
 mod client;
 mod conformance;
 mod floods;
@@ -19,12 +19,11 @@ mod head_rows;
 mod http2;
 mod play;
 #[path = "../serve/raw_app.rs"]
-#[allow(dead_code, reason = "shared with the tests of `serve`")]
 mod raw_app;
 mod row;
 mod slow;
 #[path = "../serve/stage.rs"]
-#[allow(dead_code, reason = "shared with the tests of `serve`")]
+#[expect(dead_code, reason = "shared with the tests of `serve`")]
 mod stage;
 
 use crate::play::play;

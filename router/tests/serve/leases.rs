@@ -29,6 +29,7 @@ async fn a_function_with_a_time_out_of_five_seconds_serves_over_many_leases() {
 }
 
 /// Each event with what it is about, as far as snapshots are concerned.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the other events are of no interest")]
 fn diary() -> (emulator::Observer, Arc<Mutex<Vec<String>>>) {
     let lines = Arc::new(Mutex::new(Vec::new()));
     let written = Arc::clone(&lines);

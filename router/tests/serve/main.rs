@@ -11,7 +11,7 @@ mod interim;
 mod leases;
 mod messages;
 mod protocols;
-#[allow(dead_code, reason = "shared with the catalogue's tests")]
+#[expect(dead_code, reason = "shared with the catalogue's tests")]
 mod raw_app;
 mod recorder;
 mod reload;

@@ -353,6 +353,7 @@ async fn silent_websocket_is_cut_and_one_that_talks_is_not() {
         }
     };
     tokio::select! {
+        biased;
         () = until_cut => {}
         cut = timeout(PATIENCE, silent.next()) => {
             assert!(cut.unwrap().is_none_or(|it| it.is_err()));
