@@ -60,7 +60,8 @@ pub struct Edge {
 pub struct EdgeSettings {
     /// Tells the ids of this router's requests from those of others. Default the process's id.
     pub boot: u32,
-    /// How long a request may take.
+    /// How long a request may take where no route says otherwise. Its `idle` is also how long a
+    /// client may leave unread what waits for it, whatever the route.
     pub patience: Patience,
     /// Longest time from the first byte of a request's head to its last. Default 10 s.
     pub head: Duration,

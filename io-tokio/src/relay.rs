@@ -69,6 +69,8 @@ pub(crate) struct Relayed {
     idle: Option<(Pin<Box<Sleep>>, u64)>,
     /// Runs until the exchange has had all of its time.
     total: Option<Pin<Box<Sleep>>>,
+    /// Why the response is cut, once that is known.
+    cut: Option<Cut>,
 }
 
 /// How long a response may take.
@@ -106,7 +108,8 @@ impl Relayed {
     ) -> Self {
         let total = limits.total.map(|total| Box::pin(tokio::time::sleep(entry.left(total))));
         let ticket = Some(ticket);
-        let mut relayed = Self { body, ticket, entry, sending, limits, idle: None, total };
+        let mut relayed =
+            Self { body, ticket, entry, sending, limits, idle: None, total, cut: None };
         // Nobody polls a body that is known to be empty.
         if relayed.body.is_end_stream() {
             relayed.finish("served");
@@ -122,7 +125,23 @@ impl Relayed {
         }
     }
 
+    /// The next frame. hyper throws away what it has not written yet when it hears of an error, the
+    /// response's head included, and writes it when it is told to wait; so it is told that first.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        if let Some(cut) = self.cut.take() {
+            return Poll::Ready(Some(Err(cut)));
+        }
+        match self.poll_source(cx) {
+            Poll::Ready(Some(Err(cut))) => {
+                self.cut = Some(cut);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            polled => polled,
+        }
+    }
+
+    fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         if let Poll::Ready(cut) = self.poll_total(cx) {
             return Poll::Ready(Some(Err(cut)));
         }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use io_tokio::clock::Clock;
-use io_tokio::exchange::EdgeSettings;
+use io_tokio::exchange::{EdgeSettings, Patience};
 use io_tokio::running::{Parts, Running};
 use io_tokio::tls::{self, RouterIdentity};
 use tokio::net::TcpListener;
@@ -197,6 +197,7 @@ async fn start(
         edge: EdgeSettings {
             head: settings.timeouts.head,
             keep_alive: settings.timeouts.keep_alive,
+            patience: Patience { idle: settings.timeouts.unread, ..Patience::default() },
             connections_max: settings.limits.connections,
             connections_per_client_max: settings.limits.connections_per_client,
             h2_streams_max: settings.limits.streams,

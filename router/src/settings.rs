@@ -164,6 +164,8 @@ pub struct Timeouts {
     pub head: Duration,
     /// An idle client connection is kept. Default 75 s.
     pub keep_alive: Duration,
+    /// A client may leave unread what waits for it: `timeouts.idle`. Default 60 s.
+    pub unread: Duration,
     /// From SIGTERM to the end of the last request. Default 110 s.
     pub drain: Duration,
     /// From SIGTERM until no connection is accepted any more; at most `drain`. Default 10 s.

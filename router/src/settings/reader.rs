@@ -175,6 +175,7 @@ impl Reader {
         let timeouts = Timeouts {
             head: self.span("timeouts.head"),
             keep_alive: self.span("timeouts.keep_alive"),
+            unread: self.span("timeouts.idle"),
             drain: self.span("timeouts.drain"),
             drain_delay: self.span("timeouts.drain_delay"),
         };

@@ -310,7 +310,7 @@ pub const SETTINGS: &[Setting] = &[
         "timeouts.idle",
         span(3_600),
         "60s",
-        "longest silence in the middle of a request or a response",
+        "longest silence in the middle of a request or a response; longest time a client reads nothing",
     ),
     plain(
         "timeouts.stream_idle",
