@@ -226,8 +226,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
                     this.judge();
                     continue;
                 }
+                // hyper asks again when the connection wakes it, which has nothing more to say.
+                this.activity.wake_when_done(cx);
                 if this.held.len() >= READ_BYTES {
-                    // It is asked again when the answer is through.
                     return Poll::Pending;
                 }
             }

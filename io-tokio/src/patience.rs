@@ -11,9 +11,9 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::task::{Context, Poll, ready};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -32,22 +32,42 @@ pub(crate) struct Limits {
 
 /// Counts the requests of a connection that are not done, and all that there ever were.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Activity(Arc<(AtomicU32, AtomicU32)>);
+pub(crate) struct Activity(Arc<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    busy: AtomicU32,
+    begun: AtomicU32,
+    /// Who wants to know when a request is done.
+    waiting: Mutex<Option<Waker>>,
+}
 
 impl Activity {
     /// A request has begun; it is done when what this returns is dropped.
     pub(crate) fn begin(&self) -> Busy {
-        self.0.0.fetch_add(1, Ordering::Relaxed);
-        self.0.1.fetch_add(1, Ordering::Relaxed);
+        self.0.busy.fetch_add(1, Ordering::Relaxed);
+        self.0.begun.fetch_add(1, Ordering::Relaxed);
         Busy(self.clone())
     }
 
     pub(crate) fn is_busy(&self) -> bool {
-        self.0.0.load(Ordering::Relaxed) > 0
+        self.0.busy.load(Ordering::Relaxed) > 0
     }
 
     pub(crate) fn begun(&self) -> u32 {
-        self.0.1.load(Ordering::Relaxed)
+        self.0.begun.load(Ordering::Relaxed)
+    }
+
+    /// Has `cx` woken when the next request is done.
+    pub(crate) fn wake_when_done(&self, cx: &Context<'_>) {
+        *self.0.waiting() = Some(cx.waker().clone());
+    }
+}
+
+impl Counts {
+    /// Nothing panics while it is held.
+    fn waiting(&self) -> MutexGuard<'_, Option<Waker>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -57,7 +77,11 @@ pub(crate) struct Busy(Activity);
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.0.0.fetch_sub(1, Ordering::Relaxed);
+        let counts = &self.0.0;
+        counts.busy.fetch_sub(1, Ordering::Relaxed);
+        if let Some(waker) = counts.waiting().take() {
+            waker.wake();
+        }
     }
 }
 
