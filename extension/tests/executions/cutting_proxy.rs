@@ -3,8 +3,10 @@
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
-use tokio::net::{TcpListener, TcpStream};
+
+use crate::listen;
 
 /// When to cut, and how. Only once: what connects later is left alone.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +50,7 @@ struct Passing {
 impl CuttingProxy {
     /// Stands between whoever connects and what listens on `target`.
     pub(crate) async fn start(target: u16, cut: Option<Cut>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = listen().await;
         let port = listener.local_addr().unwrap().port();
         let passing = Arc::new(Mutex::new(Passing { cut, ..Passing::default() }));
         let shared = Arc::clone(&passing);

@@ -20,10 +20,10 @@ use io_tokio::networks::Networks;
 use lambda_dispatch_extension::network::Network;
 use lambda_dispatch_extension::run;
 use lambda_dispatch_extension::settings::Settings;
-use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use crate::app::Counts;
+use crate::listen;
 
 /// Makes environments.
 pub(crate) struct Environments {
@@ -73,7 +73,7 @@ impl Invoker for Environments {
 
 /// Lambda's API for one environment and one invoke; gives its port.
 async fn start_api(event: Vec<u8>, answers: mpsc::Sender<InvokeOutcome>) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = listen().await;
     let port = listener.local_addr().unwrap().port();
     let event = Arc::new(Mutex::new(Some(Bytes::from(event))));
     tokio::spawn(async move {

@@ -17,3 +17,26 @@ mod cutting_proxy;
 mod environment;
 mod sweep;
 mod world;
+
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use tokio::net::TcpListener;
+
+/// A listener on a port below those that outgoing connections get. There are tens of thousands of
+/// these in a minute, each of which holds its port for that long after its end.
+async fn listen() -> TcpListener {
+    static TAKEN: AtomicU16 = AtomicU16::new(0);
+    let first = u16::try_from(std::process::id() * 97 % u32::from(PORTS)).unwrap();
+    for _ in 0..PORTS {
+        let next = (u32::from(first) + u32::from(TAKEN.fetch_add(1, Ordering::Relaxed)))
+            % u32::from(PORTS);
+        let port = FIRST_PORT + u16::try_from(next).unwrap();
+        if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)).await {
+            return listener;
+        }
+    }
+    panic!("no port is free from {FIRST_PORT} to {}", FIRST_PORT + PORTS);
+}
+
+const FIRST_PORT: u16 = 10_000;
+const PORTS: u16 = 20_000;

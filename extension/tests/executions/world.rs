@@ -15,11 +15,12 @@ use io_tokio::routes::Routes;
 use io_tokio::running::{Parts, PoolParts, Running, Share};
 use io_tokio::split::Split;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 
 use crate::app::{self, Counts};
 use crate::cutting_proxy::{Bytes, Cut, CuttingProxy};
 use crate::environment::Environments;
+use crate::listen;
 
 /// What clients do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,10 +90,10 @@ pub(crate) async fn play(story: Story, place: Place, cut: Option<Cut>) -> Shown 
     let counts = Arc::<Counts>::default();
     let cut_at = |here| cut.filter(|_| place == here);
     let app = CuttingProxy::start(app::start(Arc::clone(&counts)).await, cut_at(Place::App)).await;
-    let instances = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let instances = listen().await;
     let port = instances.local_addr().unwrap().port();
     let link = CuttingProxy::start(port, cut_at(Place::Link)).await;
-    let clients = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let clients = listen().await;
     let router = clients.local_addr().unwrap().port();
     let log = Arc::new(Log::default());
     let limits = Limits { instances_max: 3, slots: 2, ..Limits::default() };
