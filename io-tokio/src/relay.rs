@@ -131,14 +131,13 @@ impl Relayed {
         if let Some(cut) = self.cut.take() {
             return Poll::Ready(Some(Err(cut)));
         }
-        match self.poll_source(cx) {
-            Poll::Ready(Some(Err(cut))) => {
-                self.cut = Some(cut);
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }
-            polled => polled,
+        let polled = self.poll_source(cx);
+        if let Poll::Ready(Some(Err(cut))) = polled {
+            self.cut = Some(cut);
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
         }
+        polled
     }
 
     fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
