@@ -3,7 +3,7 @@
 //!
 //! A request keeps its [`Destination`] until it is in line. So a pool that is in no table any more
 //! has seen its last request once the last destination of the old table is gone, which the
-//! [`Departure`] of that table tells.
+//! `Departure` of that table tells.
 
 use std::convert::Infallible;
 use std::sync::{Arc, PoisonError, RwLock};
