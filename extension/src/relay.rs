@@ -31,7 +31,7 @@ use http::uri::{PathAndQuery, Uri};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http::{header, request, response};
 use http_body::Body;
-use io_tokio::headers::strip_hop_by_hop;
+use io_tokio::headers::{HopByHop, strip_hop_by_hop, those_that_pass};
 use io_tokio::interim::INTERIM_MAX;
 use io_tokio::lifecycle_driver::Inputs;
 use io_tokio::net::Connector;
@@ -198,7 +198,8 @@ pub(crate) fn continues() -> Response<()> {
 }
 
 fn pass_on_interim(mut head: Response<()>, respond: &mut SendResponse<Bytes>) {
-    *head.headers_mut() = router_headers(head.headers());
+    let headers = std::mem::take(head.headers_mut());
+    *head.headers_mut() = router_headers(headers);
     if let Err(error) = respond.send_informational(head) {
         tracing::debug!(%error, "an interim answer cannot be passed on");
     }
@@ -211,7 +212,7 @@ async fn pass_on(
 ) -> Ending {
     let (mut head, body) = response.into_parts();
     let plan = Plan::new(wish, head.status, &head.headers, body.size_hint().exact());
-    head.headers = plan.headers(router_headers(&head.headers));
+    head.headers = plan.headers(router_headers(head.headers));
     let ends = body.is_end_stream();
     let stream = match respond.send_response(router_response(head), ends) {
         Ok(stream) => stream,
@@ -251,18 +252,16 @@ fn app_head(head: request::Parts) -> Option<request::Parts> {
     }
     let target = head.uri.path_and_query().cloned();
     let target = target.unwrap_or_else(|| PathAndQuery::from_static("/"));
-    let stripped = strip_hop_by_hop(&head.headers);
-    let mut headers = HeaderMap::with_capacity(stripped.len() + 1);
-    if !stripped.contains_key(header::HOST) {
+    let mut headers = strip_hop_by_hop(head.headers);
+    if !headers.contains_key(header::HOST) {
         let authority = head.uri.authority().map_or("localhost", |authority| authority.as_str());
+        let rest = std::mem::take(&mut headers);
         headers.insert(header::HOST, HeaderValue::from_str(authority).ok()?);
+        headers.extend(rest);
     }
-    for (name, value) in &stripped {
-        if name != header::COOKIE {
-            headers.append(name, value.clone());
-        } else if !headers.contains_key(header::COOKIE) {
-            headers.append(name, joined_cookies(&stripped, value));
-        }
+    if headers.get_all(header::COOKIE).iter().nth(1).is_some() {
+        let joined = joined_cookies(&headers)?;
+        headers.insert(header::COOKIE, joined);
     }
     let mut parts = Request::new(()).into_parts().0;
     parts.method = head.method;
@@ -273,10 +272,10 @@ fn app_head(head: request::Parts) -> Option<request::Parts> {
 }
 
 /// HTTP/2 splits cookies into crumbs, HTTP/1.1 knows only one line (RFC 9113, 8.2.3).
-fn joined_cookies(headers: &HeaderMap, first: &HeaderValue) -> HeaderValue {
+fn joined_cookies(headers: &HeaderMap) -> Option<HeaderValue> {
     let crumbs: Vec<_> =
         headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
-    HeaderValue::from_bytes(&crumbs.join(&b"; "[..])).unwrap_or_else(|_| first.clone())
+    HeaderValue::from_bytes(&crumbs.join(&b"; "[..])).ok()
 }
 
 fn content_length(headers: &HeaderMap) -> Option<u64> {
@@ -284,15 +283,11 @@ fn content_length(headers: &HeaderMap) -> Option<u64> {
 }
 
 /// The app's headers as the router is to see them.
-pub(crate) fn router_headers(headers: &HeaderMap) -> HeaderMap {
-    let stripped = strip_hop_by_hop(headers);
-    // Such names are ours to say; a new map, because removing would change the order.
+pub(crate) fn router_headers(headers: HeaderMap) -> HeaderMap {
+    let hop_by_hop = HopByHop::of(&headers);
+    // Such names are ours to say.
     let is_ours = |name: &HeaderName| name.as_str().starts_with("lambda-dispatch-");
-    if !stripped.keys().any(is_ours) {
-        return stripped;
-    }
-    let kept = stripped.iter().filter(|(name, _)| !is_ours(name));
-    kept.map(|(name, value)| (name.clone(), value.clone())).collect()
+    those_that_pass(headers, |name, value| !hop_by_hop.is(name, value) && !is_ours(name))
 }
 
 fn router_response(head: response::Parts) -> Response<()> {
@@ -398,7 +393,7 @@ mod tests {
         for (name, value) in [("a", "1"), error, switched, wait, ("b", "2"), ("c", "3")] {
             headers.append(name, value.parse().unwrap());
         }
-        let kept = router_headers(&headers);
+        let kept = router_headers(headers);
         let names: Vec<_> = kept.keys().map(HeaderName::as_str).collect();
         assert_eq!(names, ["a", "b", "c"]);
     }

@@ -235,7 +235,10 @@ impl<C: Connector> Serving<C> {
         let (app, compress) = (Arc::clone(&self.app), self.compress);
         let inputs = self.inputs.clone();
         // Not within the loop that accepts: h2 would flush each answer by itself.
-        self.relays.spawn(async move { relay(request, respond, &app, compress, &inputs).await });
+        // Boxed, since a task is moved several times before it runs, and this one is large.
+        let relayed =
+            Box::pin(async move { relay(request, respond, &app, compress, &inputs).await });
+        self.relays.spawn(relayed);
     }
 
     async fn ended(&mut self, ending: Option<Ending>) {

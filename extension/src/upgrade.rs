@@ -92,7 +92,7 @@ impl Upgrade {
         if !is(switched, self.protocol.as_bytes()) {
             return None;
         }
-        let mut kept = router_headers(headers);
+        let mut kept = router_headers(headers.clone());
         kept.remove(header::CONTENT_LENGTH);
         if let Some(proof) = &self.proof {
             let given = kept.remove(header::SEC_WEBSOCKET_ACCEPT)?;

@@ -20,7 +20,7 @@ pub fn headers(bytes: &[u8]) {
     let Some(head) = head(how, lines) else { return };
     let peer = if how & 1 == 0 { Ipv4Addr::new(203, 0, 113, 9) } else { Ipv4Addr::LOCALHOST };
     let origin = Origin { peer: IpAddr::V4(peer), is_tls: how & 2 == 0 };
-    nothing_of_ours_or_of_one_hop(&head.headers, &response_headers(&head.headers), None);
+    nothing_of_ours_or_of_one_hop(&head.headers, &response_headers(head.headers.clone()), None);
     match forward(&head, origin, &EdgeSettings::default()) {
         Ok(sent) => {
             nothing_of_ours_or_of_one_hop(&head.headers, sent.headers(), Some(peer));

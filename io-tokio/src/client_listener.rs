@@ -194,8 +194,11 @@ fn builder(edge: &Edge) -> auto::Builder<Streams> {
         .timer(TokioTimer::new())
         // Patient keeps the time.
         .header_read_timeout(None)
-        .max_buf_size(settings.head_bytes_max)
-        .max_headers(settings.headers_max);
+        .max_buf_size(settings.head_bytes_max);
+    // Named only where needed, since hyper then prepares for them anew with each head.
+    if settings.headers_max > HYPERS_HEADERS_MAX {
+        builder.http1().max_headers(settings.headers_max);
+    }
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -210,6 +213,8 @@ fn builder(edge: &Edge) -> auto::Builder<Streams> {
     builder
 }
 
+/// How many header lines hyper takes if it is not told.
+const HYPERS_HEADERS_MAX: usize = 100;
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

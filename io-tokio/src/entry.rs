@@ -32,7 +32,10 @@ impl Entry {
     ) -> Self {
         let text = |name| {
             let value = request.headers.get(name)?;
-            Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
+            Some(match value.to_str() {
+                Ok(text) => text.to_owned(),
+                Err(_) => String::from_utf8_lossy(value.as_bytes()).into_owned(),
+            })
         };
         let host = request.uri.authority().map(|authority| authority.to_string());
         let access = Access {

@@ -521,7 +521,7 @@ impl Exchange {
                 );
             }
         }
-        let (parts, stream) = response.into_parts();
+        let (mut parts, stream) = response.into_parts();
         if parts.status == StatusCode::SWITCHING_PROTOCOLS {
             // Nobody asked for it: Upgrade is not passed on.
             drop(ticket);
@@ -538,7 +538,7 @@ impl Exchange {
             Relayed::new(body, ticket, entry, sending, Limits::new(patience, &parts.headers));
         let mut relayed = Response::new(Source::Relayed(Box::new(body)).into());
         *relayed.status_mut() = parts.status;
-        *relayed.headers_mut() = response_headers(&parts.headers);
+        *relayed.headers_mut() = response_headers(std::mem::take(&mut parts.headers));
         if upload.is_some() && request.version < Version::HTTP_2 {
             // Nobody knows whether the client sends its body all the same.
             relayed.headers_mut().insert(header::CONNECTION, CLOSE);

@@ -1,30 +1,71 @@
 //! Hop-by-hop headers: those that speak of one connection and not of the message (RFC 9110, 7.6.1).
 
 use http::HeaderMap;
-use http::header::{self, HeaderName};
+use http::header::{self, HeaderName, HeaderValue};
 
-/// The headers of a message as they may be passed on: everything but the hop-by-hop ones, in the
-/// same order and with all repeats.
-///
-/// Dropped are `Connection` and whatever it names, `Keep-Alive`, `Proxy-Connection`, `TE` unless it
-/// is exactly `trailers`, `Transfer-Encoding` and `Upgrade`. Headers that frame or address the
-/// message (`Content-Length`, `Host`) stay even if `Connection` names them: a client must not be
-/// able to change the framing that way.
+/// Those of `headers` that pass, in the same order and with all repeats. Where all do, which is
+/// most often, nothing is copied.
 #[must_use]
-pub fn strip_hop_by_hop(headers: &HeaderMap) -> HeaderMap {
-    let mut kept = HeaderMap::with_capacity(headers.len());
+pub fn those_that_pass(
+    headers: HeaderMap,
+    mut passes: impl FnMut(&HeaderName, &HeaderValue) -> bool,
+) -> HeaderMap {
+    if headers.iter().all(|(name, value)| passes(name, value)) {
+        return headers;
+    }
     // A new map, because `HeaderMap::remove` moves the last header into the gap.
-    for (name, value) in headers {
-        let passes = if name == header::TE {
-            value.as_bytes().eq_ignore_ascii_case(b"trailers")
-        } else {
-            !is_hop_by_hop(name) && !is_nominated(headers, name)
-        };
-        if passes {
+    let mut kept = HeaderMap::with_capacity(headers.len());
+    for (name, value) in &headers {
+        if passes(name, value) {
             kept.append(name, value.clone());
         }
     }
     kept
+}
+
+/// The headers of a message as they may be passed on: everything but the hop-by-hop ones, in the
+/// same order and with all repeats; see [`HopByHop`].
+#[must_use]
+pub fn strip_hop_by_hop(headers: HeaderMap) -> HeaderMap {
+    let hop_by_hop = HopByHop::of(&headers);
+    those_that_pass(headers, |name, value| !hop_by_hop.is(name, value))
+}
+
+/// Which headers of a message are hop-by-hop.
+///
+/// They are `Connection` and whatever it names, `Keep-Alive`, `Proxy-Connection`, `TE` unless it
+/// is exactly `trailers`, `Transfer-Encoding` and `Upgrade`. Headers that frame or address the
+/// message (`Content-Length`, `Host`) stay even if `Connection` names them: a client must not be
+/// able to change the framing that way.
+#[derive(Debug)]
+pub struct HopByHop {
+    /// What `Connection` says; most often nothing.
+    connection: Vec<HeaderValue>,
+}
+
+impl HopByHop {
+    /// Those of a message with `headers`.
+    #[must_use]
+    pub fn of(headers: &HeaderMap) -> Self {
+        Self { connection: headers.get_all(header::CONNECTION).iter().cloned().collect() }
+    }
+
+    /// Whether this one is.
+    #[must_use]
+    pub fn is(&self, name: &HeaderName, value: &HeaderValue) -> bool {
+        if name == header::TE {
+            return !value.as_bytes().eq_ignore_ascii_case(b"trailers");
+        }
+        is_hop_by_hop(name) || self.names(name)
+    }
+
+    fn names(&self, name: &HeaderName) -> bool {
+        if self.connection.is_empty() || name == header::CONTENT_LENGTH || name == header::HOST {
+            return false;
+        }
+        let mut named = self.connection.iter().flat_map(|it| it.as_bytes().split(|it| *it == b','));
+        named.any(|token| token.trim_ascii().eq_ignore_ascii_case(name.as_str().as_bytes()))
+    }
 }
 
 /// The trailers of a message as they may be passed on: without what frames or routes a message,
@@ -65,23 +106,10 @@ const NEVER_IN_TRAILERS: [HeaderName; 18] = [
 ];
 
 fn is_hop_by_hop(name: &HeaderName) -> bool {
-    name == header::CONNECTION
-        || name == header::TRANSFER_ENCODING
-        || name == header::UPGRADE
-        || name == "keep-alive"
-        || name == "proxy-connection"
-}
-
-fn is_nominated(headers: &HeaderMap, name: &HeaderName) -> bool {
-    if name == header::CONTENT_LENGTH || name == header::HOST {
-        return false;
-    }
-    headers.get_all(header::CONNECTION).iter().any(|value| {
-        value
-            .as_bytes()
-            .split(|byte| *byte == b',')
-            .any(|token| token.trim_ascii().eq_ignore_ascii_case(name.as_str().as_bytes()))
-    })
+    matches!(
+        name.as_str(),
+        "connection" | "keep-alive" | "proxy-connection" | "transfer-encoding" | "upgrade"
+    )
 }
 
 #[cfg(test)]
@@ -122,15 +150,15 @@ mod tests {
         ]);
         let expected: Vec<(&str, &[u8])> =
             vec![("a", b"1"), ("b", b"2"), ("c", b"caf\xe9"), ("c", b"again"), ("d", b"")];
-        assert_eq!(lines(&strip_hop_by_hop(&before)), expected);
+        assert_eq!(lines(&strip_hop_by_hop(before)), expected);
     }
 
     #[test]
     fn te_passes_only_as_trailers() {
-        assert_eq!(strip_hop_by_hop(&map(&[("te", b"Trailers")])).len(), 1);
-        assert_eq!(strip_hop_by_hop(&map(&[("te", b"gzip, trailers")])).len(), 0);
+        assert_eq!(strip_hop_by_hop(map(&[("te", b"Trailers")])).len(), 1);
+        assert_eq!(strip_hop_by_hop(map(&[("te", b"gzip, trailers")])).len(), 0);
         let also_named = map(&[("connection", b"TE"), ("te", b"trailers")]);
-        assert_eq!(lines(&strip_hop_by_hop(&also_named)), [("te", &b"trailers"[..])]);
+        assert_eq!(lines(&strip_hop_by_hop(also_named)), [("te", &b"trailers"[..])]);
     }
 
     #[test]
@@ -159,6 +187,6 @@ mod tests {
             ("content-length", b"3"),
             ("host", b"a"),
         ]);
-        assert_eq!(strip_hop_by_hop(&before).len(), 2);
+        assert_eq!(strip_hop_by_hop(before).len(), 2);
     }
 }

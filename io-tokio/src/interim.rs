@@ -77,7 +77,7 @@ impl Hints {
         let reason = status.canonical_reason().unwrap_or("Interim");
         let line = format!("HTTP/1.1 {} {reason}\r\n", status.as_u16());
         state.hints.extend_from_slice(line.as_bytes());
-        for (name, value) in &response_headers(response.headers()) {
+        for (name, value) in &response_headers(response.headers().clone()) {
             state.hints.extend_from_slice(name.as_str().as_bytes());
             state.hints.extend_from_slice(b": ");
             state.hints.extend_from_slice(value.as_bytes());

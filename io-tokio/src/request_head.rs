@@ -4,14 +4,16 @@
 //! values. What belongs to one hop stays behind, names that only we may use are dropped, and where
 //! the request came from is added.
 
+use std::io::Write;
 use std::net::IpAddr;
 
+use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Method, StatusCode, Uri, Version};
 
 use crate::exchange::EdgeSettings;
-use crate::headers::strip_hop_by_hop;
+use crate::headers::{HopByHop, those_that_pass};
 
 /// The connection that a request came in on.
 #[derive(Clone, Copy, Debug)]
@@ -77,22 +79,21 @@ pub fn forward(
         let is_endless_trace = is_trace(name) && value.len() > TRACE_BYTES_MAX;
         !is_reserved(name) && !is_look_alike(name) && !is_hop_claim && !is_endless_trace
     };
-    let mut headers = strip_hop_by_hop(&head.headers);
-    if !headers.iter().all(|(name, value)| passes(name, value)) {
-        headers = headers.iter().filter(|(name, value)| passes(name, value)).fold(
-            HeaderMap::with_capacity(headers.len()),
-            |mut kept, (name, value)| {
-                kept.append(name, value.clone());
-                kept
-            },
-        );
-    }
-    add_origin(&mut headers, head, origin, trusts, &authority);
+    let hop_by_hop = HopByHop::of(&head.headers);
+    let mut headers = those_that_pass(head.headers.clone(), |name, value| {
+        !hop_by_hop.is(name, value) && passes(name, value)
+    });
     // The app sees the authority as Host; a Host that differs from an absolute target loses.
-    headers.insert(
-        header::HOST,
-        HeaderValue::from_str(authority.as_str()).map_err(|_| bad("Host is illegal"))?,
-    );
+    let host = match headers.get(header::HOST) {
+        Some(host) if host.as_bytes() == authority.as_str().as_bytes() => host.clone(),
+        _ => {
+            let host = HeaderValue::from_str(authority.as_str());
+            let host = host.map_err(|_| bad("Host is illegal"))?;
+            headers.insert(header::HOST, host.clone());
+            host
+        }
+    };
+    add_origin(&mut headers, head, origin, trusts, host);
 
     let mut uri = http::uri::Parts::default();
     uri.scheme = Some(scheme);
@@ -142,27 +143,26 @@ fn add_origin(
     head: &http::request::Parts,
     origin: Origin,
     trusts: bool,
-    authority: &Authority,
+    host: HeaderValue,
 ) {
-    let mut chain = Vec::new();
+    let mut chain = Vec::with_capacity(ADDRESS_BYTES_MAX);
     if trusts {
         for value in head.headers.get_all(&FORWARDED_FOR) {
             chain.extend_from_slice(value.as_bytes());
             chain.extend_from_slice(b", ");
         }
     }
-    chain.extend_from_slice(origin.peer.to_canonical().to_string().as_bytes());
-    // Bytes of header values and an address are a header value.
-    if let Ok(chain) = HeaderValue::from_bytes(&chain) {
+    // Nothing fails that writes into memory; and bytes of header values and an address are one.
+    if write!(chain, "{}", origin.peer.to_canonical()).is_ok()
+        && let Ok(chain) = HeaderValue::from_maybe_shared(Bytes::from(chain))
+    {
         headers.insert(FORWARDED_FOR, chain);
     }
     let proto = HeaderValue::from_static(if origin.is_tls { "https" } else { "http" });
     if !(trusts && headers.contains_key(&FORWARDED_PROTO)) {
         headers.insert(FORWARDED_PROTO, proto);
     }
-    if !(trusts && headers.contains_key(&FORWARDED_HOST))
-        && let Ok(host) = HeaderValue::from_str(authority.as_str())
-    {
+    if !(trusts && headers.contains_key(&FORWARDED_HOST)) {
         headers.insert(FORWARDED_HOST, host);
     }
 }
@@ -201,18 +201,14 @@ fn is_trace(name: &HeaderName) -> bool {
 }
 
 /// A response's headers as the client may see them.
-pub fn response_headers(headers: &HeaderMap) -> HeaderMap {
-    let kept = strip_hop_by_hop(headers);
-    if !kept.keys().any(is_reserved) {
-        return kept;
-    }
-    let mut clean = HeaderMap::with_capacity(kept.len());
-    for (name, value) in kept.iter().filter(|(name, _)| !is_reserved(name)) {
-        clean.append(name, value.clone());
-    }
-    clean
+#[must_use]
+pub fn response_headers(headers: HeaderMap) -> HeaderMap {
+    let hop_by_hop = HopByHop::of(&headers);
+    those_that_pass(headers, |name, value| !hop_by_hop.is(name, value) && !is_reserved(name))
 }
 
+/// Of an address as text.
+const ADDRESS_BYTES_MAX: usize = 45;
 /// A trace's name that is longer is none.
 const TRACE_BYTES_MAX: usize = 512;
 
@@ -299,7 +295,7 @@ mod tests {
         let mut response = HeaderMap::new();
         response.insert("lambda-dispatch-error", HeaderValue::from_static("app"));
         response.insert("etag", HeaderValue::from_static("\"1\""));
-        assert_eq!(response_headers(&response).len(), 1);
+        assert_eq!(response_headers(response).len(), 1);
     }
 
     #[test]

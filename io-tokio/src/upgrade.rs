@@ -107,7 +107,7 @@ impl Upgrade {
         let (parts, from) = response.into_parts();
         let (kept, busy) = oneshot::channel();
         let mut switched = Response::new(ResponseBody::from(Source::Switched(Some(kept))));
-        *switched.headers_mut() = response_headers(&parts.headers);
+        *switched.headers_mut() = response_headers(parts.headers.clone());
         if !self.is_h2 {
             *switched.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
             let headers = switched.headers_mut();

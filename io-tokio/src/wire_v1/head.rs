@@ -19,7 +19,7 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version, request, response};
 use thiserror::Error;
 
-use crate::headers::strip_hop_by_hop;
+use crate::headers::{HopByHop, those_that_pass};
 
 /// Collects the bytes of a head until it is whole.
 #[derive(Debug)]
@@ -156,7 +156,7 @@ pub fn write_request(head: &request::Parts, has_body: bool) -> Result<Bytes, Uns
     if target.starts_with(RESERVED_PREFIX) {
         return Err(Unsayable::Reserved);
     }
-    let headers = passing(&head.headers);
+    let headers = passing(head.headers.clone());
     let mut text = Vec::with_capacity(512);
     text.extend_from_slice(head.method.as_str().as_bytes());
     text.push(b' ');
@@ -209,7 +209,7 @@ pub fn write_response(head: &response::Parts) -> Result<Bytes, Unsayable> {
         text.extend_from_slice(reason.as_bytes());
     }
     text.extend_from_slice(b"\r\n");
-    for (name, value) in &passing(&head.headers) {
+    for (name, value) in &passing(head.headers.clone()) {
         write_line(&mut text, name.as_str().as_bytes(), value.as_bytes());
     }
     text.extend_from_slice(b"\r\n");
@@ -305,20 +305,13 @@ fn read_headers(lines: &[httparse::Header<'_>]) -> Result<HeaderMap, BadHead> {
             return Err(BadHead::Length);
         }
     }
-    Ok(passing(&headers))
+    Ok(passing(headers))
 }
 
 /// The headers that are a message's and not the wire's.
-fn passing(headers: &HeaderMap) -> HeaderMap {
-    let kept = strip_hop_by_hop(headers);
-    if !kept.keys().any(is_the_wires) {
-        return kept;
-    }
-    let mut clean = HeaderMap::with_capacity(kept.len());
-    for (name, value) in kept.iter().filter(|(name, _)| !is_the_wires(name)) {
-        clean.append(name, value.clone());
-    }
-    clean
+fn passing(headers: HeaderMap) -> HeaderMap {
+    let hop_by_hop = HopByHop::of(&headers);
+    those_that_pass(headers, |name, value| !hop_by_hop.is(name, value) && !is_the_wires(name))
 }
 
 fn is_the_wires(name: &HeaderName) -> bool {

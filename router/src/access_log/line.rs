@@ -2,8 +2,9 @@
 //! behind it.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
-use std::time::Duration;
+use std::cell::RefCell;
+use std::fmt::{self, Display, Formatter, Write as _};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use io_tokio::observe::Access;
 use io_tokio::rfc3339;
@@ -73,14 +74,15 @@ fn json(access: &Access) -> String {
 fn text(access: &Access) -> String {
     let mut line = String::with_capacity(320);
     let agent = access.user_agent.as_deref().unwrap_or_default();
-    let instance = access.instance.map_or_else(|| "-".to_owned(), |instance| instance.to_string());
-    let first_byte = access.first_byte.map_or_else(|| "-".to_owned(), seconds);
+    let instance = access.instance.as_ref().map_or(&"-" as &dyn Display, |it| it);
+    let first_byte = access.first_byte.map(Seconds);
+    let first_byte = first_byte.as_ref().map_or(&"-" as &dyn Display, |it| it);
     let written = writeln!(
         line,
         "{} - - [{}] \"{} {} {}\" {} {} \"-\" \"{}\" host={} reason={} pool={} queue={} first_byte={} \
          total={} in={} instance={} cold_exposed={} attempts={} id={}",
         access.peer,
-        common_log_time(&rfc3339::format(access.started)),
+        CommonLogTime(access.started),
         clean(access.method.as_str(), NAME_MAX),
         clean(&access.target, PATH_MAX),
         version(access.version),
@@ -90,9 +92,9 @@ fn text(access: &Access) -> String {
         dash(&access.host),
         access.reason,
         access.pool.as_deref().unwrap_or("-"),
-        seconds(access.queue),
+        Seconds(access.queue),
         first_byte,
-        seconds(access.total),
+        Seconds(access.total),
         access.bytes_in,
         instance,
         u8::from(access.cold_exposed),
@@ -107,7 +109,7 @@ fn text(access: &Access) -> String {
 /// or could end a field, as `\xHH` (a byte) or `\u{…}`.
 fn clean(text: &str, len_max: usize) -> Cow<'_, str> {
     let harmless = |c: char| c.is_ascii_graphic() && c != '"' && c != '\\' || c == ' ';
-    if text.len() <= len_max && text.chars().all(harmless) {
+    if text.len() <= len_max && text.bytes().all(|byte| harmless(char::from(byte))) {
         return Cow::Borrowed(text);
     }
     let mut cleaned = String::with_capacity(text.len().min(len_max));
@@ -145,6 +147,24 @@ fn common_log_time(rfc3339: &str) -> String {
     format!("{}/{month}/{}:{} +0000", part(8..10), part(0..4), part(11..19))
 }
 
+/// A moment as [`common_log_time`] has it, which is written anew only once a second.
+struct CommonLogTime(SystemTime);
+
+impl Display for CommonLogTime {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        thread_local! {
+            static LATEST: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
+        }
+        let second = self.0.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        LATEST.with_borrow_mut(|(at, text)| {
+            if *at != second || text.is_empty() {
+                (*at, *text) = (second, common_log_time(&rfc3339::format(self.0)));
+            }
+            f.write_str(text)
+        })
+    }
+}
+
 const fn version(version: http::Version) -> &'static str {
     match version {
         http::Version::HTTP_10 => "HTTP/1.0",
@@ -159,8 +179,19 @@ fn millis(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e6).round() / 1e3
 }
 
-fn seconds(time: Duration) -> String {
-    format!("{}.{:06}", time.as_secs(), time.subsec_micros())
+/// In seconds with six digits behind the point.
+struct Seconds(Duration);
+
+impl Display for Seconds {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let mut digits = *b".000000";
+        let mut left = self.0.subsec_micros();
+        for digit in digits[1..].iter_mut().rev() {
+            *digit += (left % 10) as u8;
+            left /= 10;
+        }
+        write!(f, "{}{}", self.0.as_secs(), std::str::from_utf8(&digits).unwrap_or_default())
+    }
 }
 
 /// Most bytes of a path.

@@ -5,6 +5,7 @@ use std::io::{self, BufWriter, Stdout, Write};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, TryRecvError};
+use std::time::Duration;
 
 /// What the thread is told.
 #[derive(Debug)]
@@ -51,11 +52,12 @@ impl Sink {
     }
 }
 
-/// Writes until nobody can send any more. Lines are gathered while more are waiting and written out
-/// as soon as none is.
+/// Writes until nobody can send any more. Lines are gathered for a moment, and while more are
+/// waiting: a thread that were woken for each of them would cost more than the lines.
 pub(super) fn write(queue: &Receiver<Entry>, mut sink: Sink, dropped: &AtomicU64) {
     let mut faults = Faults::default();
     while let Ok(first) = queue.recv() {
+        std::thread::sleep(GATHERED_FOR);
         let mut next = Ok(first);
         while let Ok(entry) = next {
             let done = match entry {
@@ -107,3 +109,5 @@ fn open(path: &PathBuf) -> io::Result<BufWriter<File>> {
 }
 
 const BUFFER_BYTES: usize = 64 << 10;
+/// Short beside what a reader notices, long beside the time between two requests of a busy router.
+const GATHERED_FOR: Duration = Duration::from_millis(10);
