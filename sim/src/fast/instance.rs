@@ -290,7 +290,8 @@ impl World<'_> {
 
     pub(super) fn freeze(&mut self, id: EnvironmentId, until: Time) {
         if let Some(there) = self.environment(id) {
-            there.frozen_until = until;
+            // A shorter one within a longer one must not let later messages overtake earlier ones.
+            there.frozen_until = there.frozen_until.max(until);
         }
     }
 
