@@ -90,7 +90,8 @@ async fn slots(admin: SocketAddr) -> anyhow::Result<f64> {
     stream.write_all(request.as_bytes()).await?;
     let mut page = String::new();
     stream.read_to_string(&mut page).await?;
-    let value = page.lines().find_map(|line| line.strip_prefix("dispatch_slots "));
+    let lines = page.lines().filter(|line| line.starts_with("dispatch_slots{"));
+    let value = lines.filter_map(|line| line.rsplit(' ').next()).next();
     Ok(value.context("the router tells no dispatch_slots")?.trim().parse()?)
 }
 

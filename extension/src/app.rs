@@ -78,7 +78,7 @@ impl<C: Connector> App<C> {
         &self,
         head: request::Parts,
         body: RequestBody,
-        interim: mpsc::Sender<Response<()>>,
+        interim: mpsc::Sender<Box<Response<()>>>,
     ) -> Result<Response<ResponseBody>, AppError> {
         match self {
             Self::H2c(app) => app.send(head, body, interim).await,

@@ -78,7 +78,8 @@ pub(crate) async fn relay<C: Connector>(
         }
         None => (RequestBody::new(stream, content_length(&head.headers)), None),
     };
-    let (interim, mut interims) = mpsc::channel(INTERIM_MAX);
+    // Boxed, since a channel has room for dozens, and few requests have any.
+    let (interim, mut interims) = mpsc::channel::<Box<Response<()>>>(INTERIM_MAX);
     let mut before = Before { expectation: Expectation::of(&head), left: INTERIM_MAX };
     let mut sending = pin!(app.send(head, body, interim));
     let answered = loop {
@@ -88,13 +89,13 @@ pub(crate) async fn relay<C: Connector>(
             reset = poll_fn(|cx| respond.poll_reset(cx)) => {
                 return if reset.is_ok() { Ending::Own } else { Ending::LinkLost };
             }
-            Some(head) = interims.recv() => before.pass_on(head, &mut respond),
+            Some(head) = interims.recv() => before.pass_on(*head, &mut respond),
             () = before.expectation.over() => pass_on_interim(continues(), &mut respond),
             answered = &mut sending => break answered,
         }
     };
     while let Ok(head) = interims.try_recv() {
-        before.pass_on(head, &mut respond);
+        before.pass_on(*head, &mut respond);
     }
     match answered {
         Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {

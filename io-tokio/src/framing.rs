@@ -18,6 +18,7 @@
 mod chunks;
 
 use http::StatusCode;
+use memchr::memchr;
 
 use crate::request_head::BadHead;
 use chunks::{Behind, Chunks};
@@ -172,7 +173,7 @@ impl Head {
     ) -> Result<Option<(usize, State)>, BadHead> {
         loop {
             let unsearched = bytes.get(self.searched..).unwrap_or_default();
-            let Some(found) = unsearched.iter().position(|byte| *byte == b'\n') else {
+            let Some(found) = memchr(b'\n', unsearched) else {
                 self.searched = bytes.len();
                 self.check_beginning(bytes, limits)?;
                 return Ok(None);
@@ -240,7 +241,7 @@ impl Head {
         if target.len() > limits.target {
             return Err(TARGET_TOO_LONG);
         }
-        if target.is_empty() || target.iter().any(|byte| *byte <= b' ' || *byte == DELETE) {
+        if target.is_empty() || has_any(target, |byte| byte <= b' ' || byte == DELETE) {
             return Err(bad("the target is illegal"));
         }
         self.is_http11 = match version {
@@ -270,7 +271,7 @@ impl Head {
             return Err(bad("a header's name is illegal"));
         }
         let value = value.get(1..).unwrap_or_default();
-        if value.iter().any(|byte| (*byte < b' ' && *byte != b'\t') || *byte == DELETE) {
+        if has_any(value, |byte| (byte < b' ' && byte != b'\t') || byte == DELETE) {
             return Err(bad("a header's value is illegal"));
         }
         let value = trim(value);
@@ -347,7 +348,27 @@ impl Head {
     }
 }
 
-const fn is_token(byte: u8) -> bool {
+/// Whether one of `bytes` is such. All of them are looked at, many at a time.
+fn has_any(bytes: &[u8], is_such: impl Fn(u8) -> bool) -> bool {
+    bytes.iter().fold(false, |found, byte| found | is_such(*byte))
+}
+
+fn is_token(byte: u8) -> bool {
+    TOKEN.get(usize::from(byte)).copied().unwrap_or_default()
+}
+
+/// RFC 9110, 5.6.2.
+const TOKEN: [bool; 256] = {
+    let mut all = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 0x7f {
+        all[byte as usize] = is_of_token(byte);
+        byte += 1;
+    }
+    all
+};
+
+const fn is_of_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(
             byte,
@@ -368,7 +389,7 @@ const fn is_token(byte: u8) -> bool {
         )
 }
 
-const fn is_token_ref(byte: &u8) -> bool {
+fn is_token_ref(byte: &u8) -> bool {
     is_token(*byte)
 }
 

@@ -48,11 +48,11 @@ impl<C: Connector> H2c<C> {
         &self,
         head: request::Parts,
         body: RequestBody,
-        interim: mpsc::Sender<Response<()>>,
+        interim: mpsc::Sender<Box<Response<()>>>,
     ) -> Result<Response<ResponseBody>, AppError> {
         // hyper keeps to itself what comes before an answer, so that nobody would hear the app say
         // that a body may come.
-        interim.try_send(continues()).ok();
+        interim.try_send(Box::new(continues())).ok();
         let mut request = Request::from_parts(h2_head(head), body);
         loop {
             let (mut sender, is_fresh) = self.sender().await.map_err(AppError::Unreachable)?;

@@ -43,7 +43,7 @@ impl<C: Connector> Http1<C> {
         &self,
         head: request::Parts,
         body: RequestBody,
-        interim: mpsc::Sender<Response<()>>,
+        interim: mpsc::Sender<Box<Response<()>>>,
     ) -> Result<Response<ResponseBody>, AppError> {
         let mut request = hearing(Request::from_parts(head, body), &interim);
         if let Some(reused) = self.idle.take() {
@@ -100,7 +100,7 @@ impl<C: Connector> Http1<C> {
 /// A request whose interim answers are heard.
 fn hearing(
     mut request: Request<RequestBody>,
-    interim: &mpsc::Sender<Response<()>>,
+    interim: &mpsc::Sender<Box<Response<()>>>,
 ) -> Request<RequestBody> {
     let interim = interim.clone();
     hyper::ext::on_informational(&mut request, move |answer| {
@@ -108,7 +108,7 @@ fn hearing(
         *head.status_mut() = answer.status();
         *head.headers_mut() = answer.headers().clone();
         // A flood has no room.
-        interim.try_send(head).ok();
+        interim.try_send(Box::new(head)).ok();
     });
     request
 }
