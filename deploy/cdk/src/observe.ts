@@ -1,0 +1,232 @@
+import * as cdk from 'aws-cdk-lib';
+import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
+import * as actions from 'aws-cdk-lib/aws-cloudwatch-actions';
+import * as lambda from 'aws-cdk-lib/aws-lambda';
+import * as logs from 'aws-cdk-lib/aws-logs';
+import * as sns from 'aws-cdk-lib/aws-sns';
+import { Construct } from 'constructs';
+import { EcsConstruct } from './ecs';
+
+/** What an `ObserveConstruct` watches, and from where on it calls. */
+export interface ObserveConstructProps {
+  /** The router. */
+  readonly router: EcsConstruct;
+
+  /** Who is told of alarms. @default - nobody; alarms are seen in the console */
+  readonly topic?: sns.ITopic;
+
+  /**
+   * Invokes a minute, from where on something is wrong: instances that leave as soon as they came
+   * are the commonest way to a high bill.
+   *
+   * @default 600
+   */
+  readonly invokesPerMinute?: number;
+
+  /** Requests in a hundred that fail, over five minutes. @default 1 */
+  readonly errorPercent?: number;
+
+  /** The time in which 99 of 100 requests must be answered, over five minutes. @default Duration.seconds(5) */
+  readonly responseTime?: cdk.Duration;
+
+  /**
+   * Dollars that the function may cost in an hour, by what Lambda reports when invokes end.
+   *
+   * @default - no alarm
+   */
+  readonly budgetPerHour?: number;
+
+  /**
+   * The wait in the router's queue that 99 of 100 requests must not exceed; with `accessLog`.
+   *
+   * @default Duration.seconds(1)
+   */
+  readonly queueTime?: cdk.Duration;
+
+  /** Requests in five minutes that may wait for a cold start; with `accessLog`. @default 10 */
+  readonly coldExposed?: number;
+
+  /** Memory of the function in MB, for `budgetPerHour`. @default 192 */
+  readonly memorySize?: number;
+
+  /** Dollars for a GB-second, for `budgetPerHour`. @default 0.0000133334, that of ARM64 in us-east-1 */
+  readonly pricePerGbSecond?: number;
+
+  /** Make a dashboard. @default true */
+  readonly dashboard?: boolean;
+}
+
+/**
+ * Alarms and a dashboard, from what Lambda, ECS and the load balancer measure themselves and, where
+ * the router writes its `accessLog`, from what it says of each request.
+ */
+export class ObserveConstruct extends Construct {
+  /** The alarms. */
+  public readonly alarms: cloudwatch.Alarm[] = [];
+  /** The dashboard, if there is one. */
+  public readonly dashboard?: cloudwatch.Dashboard;
+
+  constructor(scope: Construct, id: string, props: ObserveConstructProps) {
+    super(scope, id);
+    const { router } = props;
+    const fn = bare(router.lambdaFunction);
+    const minute = { period: cdk.Duration.minutes(1) };
+
+    const invokes = fn.metricInvocations({ ...minute, statistic: 'Sum', label: 'invokes' });
+    const throttles = fn.metricThrottles({ ...minute, statistic: 'Sum', label: 'throttled' });
+    const failures = fn.metricErrors({ ...minute, statistic: 'Sum', label: 'failed' });
+    const instances = fn.metric('ConcurrentExecutions', { ...minute, statistic: 'Maximum', label: 'instances' });
+    const cpu = router.service.metricCpuUtilization({ ...minute, label: 'CPU' });
+    const memory = router.service.metricMemoryUtilization({ ...minute, label: 'memory' });
+
+    this.alarm(props, 'InvokeRate', {
+      metric: invokes,
+      threshold: props.invokesPerMinute ?? 600,
+      evaluationPeriods: 3,
+      alarmDescription: 'More invokes than instances can need: do they end at once? See the function\'s log.',
+    });
+    this.alarm(props, 'Throttles', {
+      metric: throttles,
+      threshold: 1,
+      evaluationPeriods: 3,
+      alarmDescription: 'Lambda refuses instances: the concurrency limit of the account or the function is reached.',
+    });
+    this.alarm(props, 'FailedInvokes', {
+      metric: failures,
+      threshold: 1,
+      evaluationPeriods: 3,
+      alarmDescription: 'Instances crash or run into their time-out. See the function\'s log.',
+    });
+    this.alarm(props, 'RouterCpu', {
+      metric: cpu,
+      threshold: 85,
+      evaluationPeriods: 5,
+      alarmDescription: 'Tasks are busy though the service scales at 50 %: is maxCapacity reached?',
+    });
+    if (props.budgetPerHour !== undefined) {
+      const hour = { period: cdk.Duration.hours(1) };
+      const gigabytes = (props.memorySize ?? 192) / 1024;
+      const price = props.pricePerGbSecond ?? 0.0000133334;
+      this.alarm(props, 'Budget', {
+        metric: new cloudwatch.MathExpression({
+          ...hour,
+          label: 'dollars an hour',
+          expression: `duration / 1000 * ${gigabytes} * ${price} + invokes * ${PRICE_PER_INVOKE}`,
+          usingMetrics: {
+            duration: fn.metricDuration({ ...hour, statistic: 'Sum' }),
+            invokes: fn.metricInvocations({ ...hour, statistic: 'Sum' }),
+          },
+        }),
+        threshold: props.budgetPerHour,
+        evaluationPeriods: 1,
+        alarmDescription: 'The function costs more in an hour than it may. `pool.budget_per_hour` makes the router keep to it.',
+      });
+    }
+
+    const widgets: cloudwatch.IWidget[] = [
+      new cloudwatch.GraphWidget({ title: 'Instances', left: [instances] }),
+      new cloudwatch.GraphWidget({ title: 'Invokes a minute', left: [invokes, failures, throttles] }),
+      new cloudwatch.GraphWidget({ title: 'Router', left: [cpu, memory], leftYAxis: { min: 0, max: 100 } }),
+    ];
+    if (this.isBehindLoadBalancer(router)) {
+      const group = router.targetGroupRouter.metrics;
+      const requests = group.requestCount({ ...minute, label: 'requests' });
+      const failed = group.httpCodeTarget(
+        cdk.aws_elasticloadbalancingv2.HttpCodeTarget.TARGET_5XX_COUNT, { ...minute, label: '5xx' });
+      const slow = group.targetResponseTime({ ...minute, statistic: 'p99', label: 'p99' });
+      this.alarm(props, 'Errors', {
+        metric: new cloudwatch.MathExpression({
+          expression: 'IF(requests > 0, 100 * failed / requests, 0)',
+          label: '% failed',
+          period: cdk.Duration.minutes(5),
+          usingMetrics: {
+            requests: requests.with({ period: cdk.Duration.minutes(5) }),
+            failed: failed.with({ period: cdk.Duration.minutes(5) }),
+          },
+        }),
+        threshold: props.errorPercent ?? 1,
+        evaluationPeriods: 2,
+        alarmDescription: 'Requests fail. The access log gives each one\'s reason.',
+      });
+      this.alarm(props, 'ResponseTime', {
+        metric: slow.with({ period: cdk.Duration.minutes(5) }),
+        threshold: (props.responseTime ?? cdk.Duration.seconds(5)).toSeconds(),
+        evaluationPeriods: 2,
+        alarmDescription: 'Requests are slow, or wait: compare queue and app in the access log.',
+      });
+      widgets.push(
+        new cloudwatch.GraphWidget({ title: 'Requests a minute', left: [requests, failed] }),
+        new cloudwatch.GraphWidget({
+          title: 'Time to answer, in seconds',
+          left: ['p50', 'p90', 'p99'].map((statistic) => slow.with({ statistic, label: statistic })),
+        }),
+      );
+    }
+    if (router.accessLog) {
+      const period = cdk.Duration.minutes(5);
+      const of = (name: string, pattern: logs.IFilterPattern, value: string, unit: cloudwatch.Unit) =>
+        new logs.MetricFilter(this, `${name}Filter`, {
+          logGroup: router.logGroup,
+          // One name for each router, as a filter's metrics have no dimension that tells them apart.
+          metricNamespace: `LambdaDispatch/${cdk.Names.uniqueResourceName(router, { maxLength: 200 })}`,
+          metricName: name,
+          filterPattern: pattern,
+          metricValue: value,
+          unit,
+        });
+      const queue = of('QueueTime', logs.FilterPattern.numberValue('$.queue_ms', '>=', 0), '$.queue_ms', cloudwatch.Unit.MILLISECONDS)
+        .metric({ statistic: 'p99', label: 'p99 in the queue, ms', period });
+      const cold = of('ColdExposed', logs.FilterPattern.booleanValue('$.cold_exposed', true), '1', cloudwatch.Unit.COUNT)
+        .metric({ statistic: 'Sum', label: 'waited for a cold start', period });
+      this.alarm(props, 'QueueTimeAlarm', {
+        metric: queue,
+        threshold: (props.queueTime ?? cdk.Duration.seconds(1)).toMilliseconds(),
+        evaluationPeriods: 2,
+        alarmDescription: 'Requests wait for a slot: is instancesMax reached, or does Lambda refuse instances?',
+      });
+      this.alarm(props, 'ColdExposedAlarm', {
+        metric: cold,
+        threshold: props.coldExposed ?? 10,
+        evaluationPeriods: 1,
+        alarmDescription: 'Requests waited for a cold start. A floor (pool.instances_min) or more slots may be cheaper than they are.',
+      });
+      widgets.push(new cloudwatch.GraphWidget({ title: 'Queue', left: [queue], right: [cold] }));
+    }
+    if (props.dashboard ?? true) {
+      this.dashboard = new cloudwatch.Dashboard(this, 'Dashboard', { widgets: [widgets] });
+      this.dashboard.addWidgets(new cloudwatch.AlarmStatusWidget({ title: 'Alarms', alarms: this.alarms, width: 24 }));
+    }
+  }
+
+  private alarm(
+    props: ObserveConstructProps,
+    id: string,
+    of: Omit<cloudwatch.AlarmProps, 'comparisonOperator' | 'treatMissingData'>,
+  ) {
+    const alarm = new cloudwatch.Alarm(this, id, {
+      ...of,
+      comparisonOperator: cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+      treatMissingData: cloudwatch.TreatMissingData.NOT_BREACHING,
+    });
+    if (props.topic) alarm.addAlarmAction(new actions.SnsAction(props.topic));
+    this.alarms.push(alarm);
+  }
+
+  /** A target group without a load balancer has no metrics. */
+  private isBehindLoadBalancer(router: EcsConstruct): boolean {
+    try {
+      return router.targetGroupRouter.firstLoadBalancerFullName.length > 0;
+    } catch {
+      return false;
+    }
+  }
+}
+
+/** The function behind a version or an alias: what Lambda measures is summed there. */
+function bare(fn: lambda.IFunction): lambda.IFunction {
+  if (fn instanceof lambda.Alias) return fn.version.lambda;
+  return fn instanceof lambda.Version ? fn.lambda : fn;
+}
+
+/** In us-east-1, and nearly everywhere. */
+const PRICE_PER_INVOKE = '0.0000002';

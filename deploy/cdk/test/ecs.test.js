@@ -1,0 +1,183 @@
+const assert = require('node:assert/strict');
+const test = require('node:test');
+const cdk = require('aws-cdk-lib');
+const ecs = require('aws-cdk-lib/aws-ecs');
+const lambda = require('aws-cdk-lib/aws-lambda');
+const ec2 = require('aws-cdk-lib/aws-ec2');
+const { EcsConstruct } = require('..');
+const { stage, pair, listener, template, only, environment, ingress } = require('./stage');
+
+const behind = (stack, vpc) => ({ httpsListener: listener(stack, vpc) });
+const containers = (of) => only(of, 'AWS::ECS::TaskDefinition').ContainerDefinitions;
+const image = (name) => ecs.ContainerImage.fromRegistry(name);
+
+test('the defaults are those of the original', () => {
+  const of = template(pair().stack);
+  const task = only(of, 'AWS::ECS::TaskDefinition');
+  assert.deepEqual([task.Cpu, task.Memory], ['1024', '2048']);
+  assert.equal(task.RuntimePlatform.CpuArchitecture, 'ARM64');
+  const scaling = only(of, 'AWS::ApplicationAutoScaling::ScalableTarget');
+  assert.deepEqual([scaling.MinCapacity, scaling.MaxCapacity], [1, 10]);
+  const policy = only(of, 'AWS::ApplicationAutoScaling::ScalingPolicy').TargetTrackingScalingPolicyConfiguration;
+  assert.deepEqual(
+    [policy.TargetValue, policy.PredefinedMetricSpecification.PredefinedMetricType],
+    [50, 'ECSServiceAverageCPUUtilization']);
+  assert.equal(environment(of).LAMBDA_DISPATCH_POOL_SLOTS, '10');
+});
+
+test('no demo app is deployed unless asked for', () => {
+  assert.deepEqual(containers(template(pair(behind).stack)).map((it) => it.Name), ['LambdaDispatchRouter']);
+  const { stack, service } = pair({ demoAppImage: image('demo') });
+  assert.deepEqual(containers(template(stack)).map((it) => it.Name), ['LambdaDispatchRouter', 'DemoApp']);
+  assert.ok(service.targetGroupDemoApp);
+});
+
+test('instances reach the router over TLS alone', () => {
+  const of = template(pair(behind).stack);
+  assert.deepEqual(containers(of)[0].PortMappings.map((it) => it.ContainerPort), [5001, 5004, 5005]);
+  assert.doesNotMatch(JSON.stringify(of.toJSON()), /5003|INSECURE|PLAINTEXT|WIRE_V1/i);
+});
+
+test('the load balancer and the function may connect to the router, nobody else', () => {
+  const of = template(pair(behind).stack);
+  const rules = ingress(of, 'The router');
+  assert.deepEqual(rules.map(([, port]) => port).sort(), [5001, 5004, 5005]);
+  for (const [who, port] of rules) {
+    assert.match(who, port === 5004 ? /^Instances of the function$/ : /Alb/, `${port} from ${who}`);
+  }
+});
+
+test('a target group that is attached later has its probes let in as well', () => {
+  const { stack, vpc, service } = pair();
+  listener(stack, vpc).addTargetGroups('Mine', { targetGroups: [service.targetGroup] });
+  assert.deepEqual(
+    ingress(template(stack), 'The router').map(([, port]) => port).sort(), [5001, 5004, 5005]);
+});
+
+test('the router reaches the APIs of AWS alone', () => {
+  const groups = Object.values(template(pair(behind).stack).findResources('AWS::EC2::SecurityGroup'));
+  const router = groups.find((it) => it.Properties.GroupDescription.startsWith('The router'));
+  assert.deepEqual(router.Properties.SecurityGroupEgress.map((it) => [it.FromPort, it.ToPort]), [[443, 443]]);
+});
+
+/** What the router's role may do. */
+function statements(of) {
+  const policies = Object.values(of.findResources('AWS::IAM::Policy')).map((it) => it.Properties);
+  return policies
+    .filter((it) => /EcsTaskRole/.test(JSON.stringify(it.Roles)))
+    .flatMap((it) => it.PolicyDocument.Statement);
+}
+
+test('the router may invoke its function, its versions and aliases, and do nothing else', () => {
+  const all = statements(template(pair().stack));
+  assert.equal(all.length, 1);
+  assert.equal(all[0].Action, 'lambda:InvokeFunction');
+  const [bare, qualified] = all[0].Resource;
+  const [id, attribute] = bare['Fn::GetAtt'];
+  assert.match(id, /LambdaFunction/);
+  assert.equal(attribute, 'Arn');
+  assert.deepEqual(qualified, { 'Fn::Join': ['', [bare, ':*']] });
+});
+
+test('of an alias the router may invoke this alias', () => {
+  const of = template(pair({}, { snapStart: true }).stack);
+  const [alias] = Object.keys(of.findResources('AWS::Lambda::Alias'));
+  const [statement] = statements(of);
+  assert.deepEqual(statement.Resource, { Ref: alias });
+  assert.deepEqual(environment(of).LAMBDA_DISPATCH_POOL_FUNCTION, { Ref: alias });
+});
+
+test('a function from elsewhere is served when its group is told', () => {
+  const { stack, vpc } = stage();
+  const arn = 'arn:aws:lambda:eu-west-1:123456789012:function:shop:live';
+  const lambdaFunction = lambda.Function.fromFunctionArn(stack, 'Shop', arn);
+  assert.throws(
+    () => new EcsConstruct(stack, 'Wrong', { vpc, lambdaFunction }),
+    /Wrong: lambdaFunction does not tell its security group.*set functionSecurityGroup/s);
+
+  const { stack: other, vpc: network } = stage();
+  new EcsConstruct(other, 'Router', {
+    vpc: network,
+    lambdaFunction: lambda.Function.fromFunctionArn(other, 'Shop', arn),
+    functionSecurityGroup: ec2.SecurityGroup.fromSecurityGroupId(other, 'Group', 'sg-shop'),
+  });
+  const of = template(other);
+  assert.deepEqual(ingress(of, 'The router'), [['sg-shop', 5004]]);
+  assert.equal(statements(of)[0].Resource, arn);
+});
+
+test('a deployment that does not get healthy is rolled back, and never leaves fewer tasks', () => {
+  const { DeploymentConfiguration: it } = only(template(pair(behind).stack), 'AWS::ECS::Service');
+  assert.deepEqual(it.DeploymentCircuitBreaker, { Enable: true, Rollback: true });
+  assert.deepEqual([it.MinimumHealthyPercent, it.MaximumPercent], [100, 200]);
+});
+
+test('a task is stopped after its drain, not in it', () => {
+  const of = template(pair(behind).stack);
+  const stop = containers(of)[0].StopTimeout;
+  const drain = Number.parseInt(environment(of).LAMBDA_DISPATCH_TIMEOUTS_DRAIN, 10);
+  assert.deepEqual([stop, drain], [120, 110]);
+  assert.throws(() => pair({ drain: cdk.Duration.seconds(116) }), /drain is 116 s, must be at most 115 s/);
+});
+
+test('health is readiness, on the port that clients cannot reach', () => {
+  const group = only(template(pair(behind).stack), 'AWS::ElasticLoadBalancingV2::TargetGroup');
+  assert.deepEqual([group.HealthCheckPath, group.HealthCheckPort, group.Port], ['/readyz', '5005', 5001]);
+  assert.deepEqual(group.TargetGroupAttributes[0], {
+    Key: 'deregistration_delay.timeout_seconds', Value: '60',
+  });
+});
+
+test('spare capacity is had on both processors', () => {
+  for (const cpuArchitecture of [ecs.CpuArchitecture.ARM64, ecs.CpuArchitecture.X86_64]) {
+    const of = template(pair({ useFargateSpot: true, cpuArchitecture }).stack);
+    const service = only(of, 'AWS::ECS::Service');
+    assert.deepEqual(service.CapacityProviderStrategy, [{ CapacityProvider: 'FARGATE_SPOT', Weight: 1 }]);
+    assert.equal(service.PlatformVersion, '1.4.0');
+    const { _cpuArchitecture: name } = cpuArchitecture;
+    assert.equal(only(of, 'AWS::ECS::TaskDefinition').RuntimePlatform.CpuArchitecture, name);
+    assert.deepEqual(
+      only(of, 'AWS::ECS::ClusterCapacityProviderAssociations').CapacityProviders, ['FARGATE', 'FARGATE_SPOT']);
+  }
+});
+
+test('the file system of a task is read-only, unless somebody is to work in it', () => {
+  assert.equal(containers(template(pair().stack))[0].ReadonlyRootFilesystem, true);
+  const of = template(pair({ enableExecuteCommand: true }).stack);
+  assert.equal(containers(of)[0].ReadonlyRootFilesystem, false);
+  assert.equal(only(of, 'AWS::ECS::Service').EnableExecuteCommand, true);
+});
+
+test('what is set by hand wins', () => {
+  const of = template(pair({ environment: { LAMBDA_DISPATCH_LOG_FORMAT: 'text' } }).stack);
+  assert.equal(environment(of).LAMBDA_DISPATCH_LOG_FORMAT, 'text');
+});
+
+test('the originals\' extensions attach while functions move over, from the function\'s group', () => {
+  const of = template(pair({ originalExtensions: true }).stack);
+  assert.equal(environment(of).LAMBDA_DISPATCH_LISTEN_WIRE_V1, 'private');
+  const group = 'Instances of the function';
+  assert.deepEqual(ingress(of, 'The router'), [[group, 5003], [group, 5004]]);
+});
+
+test('a network load balancer is private, and lets in whom its group lets in', () => {
+  const of = template(pair({ createNetworkLoadBalancer: true }).stack);
+  assert.equal(only(of, 'AWS::ElasticLoadBalancingV2::LoadBalancer').Scheme, 'internal');
+  const { Port: port, Protocol: protocol } = only(of, 'AWS::ElasticLoadBalancingV2::Listener');
+  assert.deepEqual([port, protocol], [80, 'TCP']);
+  assert.deepEqual(ingress(of, 'Clients of the network'), []);
+  const balancer = ingress(of, 'The router').filter(([who]) => who.startsWith('Clients of the network'));
+  assert.deepEqual(balancer.map(([, at]) => at), [5001, 5005]);
+});
+
+test('a network load balancer with a certificate ends TLS, for the demo app as well', () => {
+  const of = template(pair((stack) => ({
+    createNetworkLoadBalancer: true,
+    demoAppImage: image('demo'),
+    nlbCertificate: cdk.aws_certificatemanager.Certificate.fromCertificateArn(
+      stack, 'Certificate', 'arn:aws:acm:eu-west-1:123456789012:certificate/c'),
+    nlbPorts: { demoAppPort: 9443 },
+  })).stack);
+  const listeners = Object.values(of.findResources('AWS::ElasticLoadBalancingV2::Listener')).map((it) => it.Properties);
+  assert.deepEqual(listeners.map((it) => [it.Port, it.Protocol]).sort(), [[443, 'TLS'], [9443, 'TLS']]);
+});

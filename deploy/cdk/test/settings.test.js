@@ -1,0 +1,58 @@
+// The router itself reads what the constructs set. It is built by `cargo build`.
+const assert = require('node:assert/strict');
+const { execFileSync } = require('node:child_process');
+const { existsSync } = require('node:fs');
+const path = require('node:path');
+const test = require('node:test');
+const { pair, listener, template, environment } = require('./stage');
+
+const target = path.join(__dirname, '../../../target');
+const program = ['release', 'debug'].map((it) => path.join(target, it, 'lambda-dispatch')).find(existsSync);
+const skip = program ? false : 'build it first: cargo build -p lambda-dispatch';
+const FUNCTION = 'arn:aws:lambda:eu-west-1:123456789012:function:shop:live';
+
+function check(router, ...args) {
+  const variables = environment(template(pair(router).stack));
+  const env = { ...variables, LAMBDA_DISPATCH_POOL_FUNCTION: FUNCTION };
+  return JSON.parse(execFileSync(program, ['check', ...args], { env, encoding: 'utf8' }));
+}
+
+test('the router understands every variable, and takes none from a default', { skip }, () => {
+  const { values } = check((stack, vpc) => ({
+    httpsListener: listener(stack, vpc),
+    slots: 20,
+    accessLog: true,
+  }), '--json');
+  const taken = Object.entries(values)
+    .filter(([, it]) => /environment|LAMBDA_DISPATCH_/.test(it.origin))
+    .map(([name, it]) => [name, it.value]);
+  assert.deepEqual(Object.fromEntries(taken), {
+    'listen.admin': '0.0.0.0:5005',
+    'pool.function': FUNCTION,
+    'pool.slots': '20',
+    'pool.instances_max': '100',
+    'timeouts.drain': '110s',
+    'log.format': 'json',
+    'log.access': '-',
+    'log.access_format': 'json',
+  });
+});
+
+test('the router hears the originals\' extensions when they are allowed', { skip }, () => {
+  const { values } = check({ originalExtensions: true }, '--json');
+  assert.equal(values['listen.wire_v1'].value, 'private');
+  assert.equal(values['listen.allow_plaintext_control'].value, 'true');
+});
+
+test('the ports are the router\'s own', { skip }, () => {
+  const { values } = check({}, '--json');
+  assert.match(values['listen.http'].value, /:5001$/);
+  assert.match(values['listen.control'].value, /:5004$/);
+});
+
+test('the role is what the router says it needs', { skip }, () => {
+  const [statement] = check({}, '--iam').Statement;
+  assert.deepEqual(
+    [statement.Sid, statement.Action], ['InvokeFunctionsOfPools', 'lambda:InvokeFunction']);
+  assert.deepEqual(statement.Resource, [FUNCTION]);
+});
