@@ -44,7 +44,7 @@ class Fargate extends cdk.Stack {
       type: 'Number', default: 900, minValue: 5, maxValue: 900,
     });
     const slots = asked('Slots', 'Requests that an instance serves at once', {
-      type: 'Number', default: 10, minValue: 1, maxValue: 1000,
+      type: 'Number', default: 10, minValue: 1, maxValue: 255,
     });
     const instancesMax = asked('InstancesMax', 'Most instances of each task of the router', {
       type: 'Number', default: 100, minValue: 1, maxValue: 100000,
