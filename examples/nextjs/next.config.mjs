@@ -4,4 +4,6 @@ export default {
   outputFileTracingRoot: import.meta.dirname,
   // The extension compresses.
   compress: false,
+  // Only /tmp can be written to in Lambda: what is cached at run time stays in memory.
+  experimental: { isrFlushToDisk: false },
 };
