@@ -48,6 +48,8 @@ export function addNetworkListeners(
       protocol: tls ? elbv2.Protocol.TLS : elbv2.Protocol.TCP,
       certificates: of.certificate && [of.certificate],
       sslPolicy: tls ? elbv2.SslPolicy.RECOMMENDED_TLS : undefined,
+      // The router takes either on the same port; gRPC needs HTTP/2.
+      alpnPolicy: tls && container === ROUTER ? elbv2.AlpnPolicy.HTTP2_PREFERRED : undefined,
     });
     listener.addTargets(`${id}Targets`, {
       port,
@@ -70,7 +72,7 @@ export function addNetworkListeners(
       of.service.connections.allowFrom(balancer, ec2.Port.tcp(to), 'From the network load balancer');
     }
   };
-  listen('NlbRouter', of.ports?.routerPort ?? (tls ? 443 : 80), 'LambdaDispatchRouter', Port.CLIENTS,
+  listen('NlbRouter', of.ports?.routerPort ?? (tls ? 443 : 80), ROUTER, Port.CLIENTS,
     { path: '/readyz', port: Port.ADMIN });
   if (of.demoApp) {
     listen('NlbDemoApp', of.ports?.demoAppPort ?? (tls ? 8443 : 8080), 'DemoApp', Port.DEMO_APP,
@@ -83,3 +85,6 @@ interface Probe {
   readonly path: string;
   readonly port: number;
 }
+
+/** The router's container. */
+const ROUTER = 'LambdaDispatchRouter';

@@ -179,5 +179,7 @@ test('a network load balancer with a certificate ends TLS, for the demo app as w
     nlbPorts: { demoAppPort: 9443 },
   })).stack);
   const listeners = Object.values(of.findResources('AWS::ElasticLoadBalancingV2::Listener')).map((it) => it.Properties);
-  assert.deepEqual(listeners.map((it) => [it.Port, it.Protocol]).sort(), [[443, 'TLS'], [9443, 'TLS']]);
+  assert.deepEqual(
+    listeners.map((it) => [it.Port, it.Protocol, it.AlpnPolicy]).sort(),
+    [[443, 'TLS', ['HTTP2Preferred']], [9443, 'TLS', undefined]]);
 });

@@ -4,25 +4,28 @@ const { execFileSync } = require('node:child_process');
 const { existsSync } = require('node:fs');
 const path = require('node:path');
 const test = require('node:test');
-const { pair, listener, template, environment } = require('./stage');
+const ec2 = require('aws-cdk-lib/aws-ec2');
+const lambda = require('aws-cdk-lib/aws-lambda');
+const { EcsConstruct } = require('..');
+const { stage, pair, listener, template, environment } = require('./stage');
 
 const target = path.join(__dirname, '../../../target');
 const program = ['release', 'debug'].map((it) => path.join(target, it, 'lambda-dispatch')).find(existsSync);
 const skip = program ? false : 'build it first: cargo build -p lambda-dispatch';
 const FUNCTION = 'arn:aws:lambda:eu-west-1:123456789012:function:shop:live';
 
-function check(router, ...args) {
-  const variables = environment(template(pair(router).stack));
+function ask(variables, form) {
   const env = { ...variables, LAMBDA_DISPATCH_POOL_FUNCTION: FUNCTION };
-  return JSON.parse(execFileSync(program, ['check', ...args], { env, encoding: 'utf8' }));
+  return JSON.parse(execFileSync(program, ['check', form], { env, encoding: 'utf8' }));
 }
+const check = (router) => ask(environment(template(pair(router).stack)), '--json');
 
 test('the router understands every variable, and takes none from a default', { skip }, () => {
   const { values } = check((stack, vpc) => ({
     httpsListener: listener(stack, vpc),
     slots: 20,
     accessLog: true,
-  }), '--json');
+  }));
   const taken = Object.entries(values)
     .filter(([, it]) => /environment|LAMBDA_DISPATCH_/.test(it.origin))
     .map(([name, it]) => [name, it.value]);
@@ -39,20 +42,28 @@ test('the router understands every variable, and takes none from a default', { s
 });
 
 test('the router hears the originals\' extensions when they are allowed', { skip }, () => {
-  const { values } = check({ originalExtensions: true }, '--json');
+  const { values } = check({ originalExtensions: true });
   assert.equal(values['listen.wire_v1'].value, 'private');
   assert.equal(values['listen.allow_plaintext_control'].value, 'true');
 });
 
 test('the ports are the router\'s own', { skip }, () => {
-  const { values } = check({}, '--json');
+  const { values } = check({});
   assert.match(values['listen.http'].value, /:5001$/);
   assert.match(values['listen.control'].value, /:5004$/);
 });
 
 test('the role is what the router says it needs', { skip }, () => {
-  const [statement] = check({}, '--iam').Statement;
-  assert.deepEqual(
-    [statement.Sid, statement.Action], ['InvokeFunctionsOfPools', 'lambda:InvokeFunction']);
-  assert.deepEqual(statement.Resource, [FUNCTION]);
+  const { stack, vpc } = stage();
+  new EcsConstruct(stack, 'Router', {
+    vpc,
+    lambdaFunction: lambda.Function.fromFunctionArn(stack, 'Shop', FUNCTION),
+    functionSecurityGroup: ec2.SecurityGroup.fromSecurityGroupId(stack, 'Group', 'sg-shop'),
+  });
+  const of = template(stack);
+  const policies = Object.values(of.findResources('AWS::IAM::Policy')).map((it) => it.Properties);
+  const given = policies.find((it) => JSON.stringify(it.Roles).includes('EcsTaskRole')).PolicyDocument;
+  const needed = ask(environment(of), '--iam');
+  for (const statement of needed.Statement) statement.Resource = statement.Resource[0];
+  assert.deepEqual(given, needed);
 });
