@@ -1,4 +1,6 @@
 const assert = require('node:assert/strict');
+const { readFileSync } = require('node:fs');
+const path = require('node:path');
 const test = require('node:test');
 const sns = require('aws-cdk-lib/aws-sns');
 const { ObserveConstruct } = require('..');
@@ -24,6 +26,30 @@ test('what Lambda, ECS and the load balancer measure is watched', () => {
     assert.equal(alarm.TreatMissingData, 'notBreaching', name);
   }
   it.of.resourceCountIs('AWS::CloudWatch::Dashboard', 1);
+});
+
+test('each alarm is on what it says', () => {
+  const { made } = alarms({ accessLog: true, invokesPerMinute: 100 });
+  const on = ([name, it]) => {
+    const { Metric, Stat } = it.Metrics?.find((m) => m.MetricStat).MetricStat
+      ?? { Metric: it, Stat: it.Statistic ?? it.ExtendedStatistic };
+    return [name, [Metric.Namespace.replace(/\/Stack.*/, ''), Metric.MetricName, Stat, it.Threshold]];
+  };
+  assert.deepEqual(Object.fromEntries(made.map(on)), {
+    InvokeRate: ['AWS/Lambda', 'Invocations', 'Sum', 100],
+    Throttles: ['AWS/Lambda', 'Throttles', 'Sum', 1],
+    FailedInvokes: ['AWS/Lambda', 'Errors', 'Sum', 1],
+    RouterCpu: ['AWS/ECS', 'CPUUtilization', 'Average', 85],
+    Errors: ['AWS/ApplicationELB', 'RequestCount', 'Sum', 1],
+    ResponseTime: ['AWS/ApplicationELB', 'TargetResponseTime', 'p99', 5],
+    QueueTimeAlarm: ['LambdaDispatch', 'QueueTime', 'p99', 1000],
+    ColdExposedAlarm: ['LambdaDispatch', 'ColdExposed', 'Sum', 10],
+  });
+});
+
+test('the access log has what is made a metric of', () => {
+  const line = readFileSync(path.join(__dirname, '../../../router/src/access_log/line.rs'), 'utf8');
+  for (const field of ['queue_ms: f64,', 'cold_exposed: bool,']) assert.ok(line.includes(field), field);
 });
 
 test('without a load balancer there is nothing to ask it', () => {
