@@ -1,6 +1,7 @@
 // FastAPI behind the router, on AWS.
 //
-//   npx cdk deploy --app 'node stack.js' -c certificate=ARN -c registry=ACCOUNT.dkr.ecr.REGION.amazonaws.com
+//   npx cdk deploy --app 'node stack.js' -c certificate=ARN \
+//       -c registry=ACCOUNT.dkr.ecr.REGION.amazonaws.com
 const cdk = require('aws-cdk-lib');
 const ec2 = require('aws-cdk-lib/aws-ec2');
 const { Platform } = require('aws-cdk-lib/aws-ecr-assets');
@@ -26,14 +27,24 @@ const fn = new LambdaConstruct(stack, 'App', {
 });
 
 const loadBalancer = new elbv2.ApplicationLoadBalancer(stack, 'LoadBalancer', {
-  vpc, internetFacing: true, dropInvalidHeaderFields: true,
+  vpc,
+  internetFacing: true,
+  dropInvalidHeaderFields: true,
 });
 const httpsListener = loadBalancer.addListener('Https', {
   port: 443,
   sslPolicy: elbv2.SslPolicy.RECOMMENDED_TLS,
-  certificates: [elbv2.ListenerCertificate.fromArn(context('certificate',
-    'arn:aws:acm:eu-west-1:123456789012:certificate/00000000-0000-0000-0000-000000000000'))],
+  certificates: [
+    elbv2.ListenerCertificate.fromArn(
+      context(
+        'certificate',
+        'arn:aws:acm:eu-west-1:123456789012:certificate/00000000-0000-0000-0000-000000000000',
+      ),
+    ),
+  ],
 });
 new EcsConstruct(stack, 'Router', {
-  vpc, lambdaFunction: fn.target, httpsListener,
+  vpc,
+  lambdaFunction: fn.target,
+  httpsListener,
 });

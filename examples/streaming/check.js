@@ -6,17 +6,28 @@ const { WebSocket } = require('ws');
 
 const address = process.argv[2];
 const url = `http://${address}`;
-const limit = (what, promise) => Promise.race([
-  promise,
-  new Promise((_, refuse) => setTimeout(() => refuse(new Error(`${what}: nothing for 30 s`)), 30_000).unref()),
-]);
+const limit = (what, promise) =>
+  Promise.race([
+    promise,
+    new Promise((_, refuse) =>
+      setTimeout(() => refuse(new Error(`${what}: nothing for 30 s`)), 30_000).unref(),
+    ),
+  ]);
 
 /** Messages of every kind and size come back as they were, while the socket stays open. */
 async function webSocket() {
   const socket = new WebSocket(`ws://${address}/ws`);
   await new Promise((open, refuse) => socket.once('open', open).once('error', refuse));
-  for (const sent of ['hello', '', Buffer.from([0, 255, 10]), Buffer.alloc(1 << 20, 'y'), 'the end']) {
-    const got = new Promise((done) => socket.once('message', (data, binary) => done(binary ? data : data.toString())));
+  for (const sent of [
+    'hello',
+    '',
+    Buffer.from([0, 255, 10]),
+    Buffer.alloc(1 << 20, 'y'),
+    'the end',
+  ]) {
+    const got = new Promise((done) =>
+      socket.once('message', (data, binary) => done(binary ? data : data.toString())),
+    );
     socket.send(sent);
     assert.deepEqual(await got, sent);
   }
@@ -27,11 +38,14 @@ async function webSocket() {
 
 /** Two events, the second a second later, and then the client goes. */
 async function events() {
-  const response = await new Promise((got, refuse) => http.get(`${url}/events`, got).on('error', refuse));
+  const response = await new Promise((got, refuse) =>
+    http.get(`${url}/events`, got).on('error', refuse),
+  );
   assert.equal(response.headers['content-type'], 'text/event-stream');
   const times = [];
   for await (const chunk of response) {
-    for (const [, time] of chunk.toString().matchAll(/data: (.*)\n\n/g)) times.push(Date.parse(time));
+    for (const [, time] of chunk.toString().matchAll(/data: (.*)\n\n/g))
+      times.push(Date.parse(time));
     if (times.length >= 2) break;
   }
   assert.ok(times[1] - times[0] >= 900, `events are ${times[1] - times[0]} ms apart`);
@@ -43,10 +57,12 @@ async function upload() {
   const count = 100;
   const hash = createHash('sha256');
   const got = await new Promise((done, refuse) => {
-    const request = http.request(`${url}/upload`, { method: 'POST' }, (response) => {
-      let text = '';
-      response.on('data', (part) => (text += part)).on('end', () => done(JSON.parse(text)));
-    }).on('error', refuse);
+    const request = http
+      .request(`${url}/upload`, { method: 'POST' }, (response) => {
+        let text = '';
+        response.on('data', (part) => (text += part)).on('end', () => done(JSON.parse(text)));
+      })
+      .on('error', refuse);
     (async () => {
       for (let i = 0; i < count; i++) {
         hash.update(chunk);
@@ -61,7 +77,9 @@ async function upload() {
 /** And 100 MB down. */
 async function download() {
   const bytes = 100_000_000;
-  const response = await new Promise((got, refuse) => http.get(`${url}/download?bytes=${bytes}`, got).on('error', refuse));
+  const response = await new Promise((got, refuse) =>
+    http.get(`${url}/download?bytes=${bytes}`, got).on('error', refuse),
+  );
   let read = 0;
   for await (const chunk of response) read += chunk.length;
   assert.equal(read, bytes);

@@ -15,17 +15,22 @@ const vpc = new ec2.Vpc(stack, 'Vpc', { maxAzs: 2, natGateways: 1 });
 const shop = new LambdaConstruct(stack, 'Shop', {
   vpc,
   dockerImage: lambda.DockerImageCode.fromEcr(
-    ecr.Repository.fromRepositoryName(stack, 'ShopImages', 'shop'), { tagOrDigest: '2026-11-26' }),
+    ecr.Repository.fromRepositoryName(stack, 'ShopImages', 'shop'),
+    { tagOrDigest: '2026-11-26' },
+  ),
   memorySize: 1769, // one core
   timeout: cdk.Duration.minutes(15),
   snapStart: true,
 });
 
 const loadBalancer = new elbv2.ApplicationLoadBalancer(stack, 'LoadBalancer', {
-  vpc, internetFacing: true, dropInvalidHeaderFields: true,
+  vpc,
+  internetFacing: true,
+  dropInvalidHeaderFields: true,
 });
-const certificate = app.node.tryGetContext('certificate')
-  ?? 'arn:aws:acm:eu-west-1:123456789012:certificate/00000000-0000-0000-0000-000000000000';
+const certificate =
+  app.node.tryGetContext('certificate') ??
+  'arn:aws:acm:eu-west-1:123456789012:certificate/00000000-0000-0000-0000-000000000000';
 const httpsListener = loadBalancer.addListener('Https', {
   port: 443,
   certificates: [elbv2.ListenerCertificate.fromArn(certificate)],

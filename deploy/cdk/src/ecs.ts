@@ -25,20 +25,22 @@ export interface EcsConstructProps {
   readonly vpc: ec2.IVpc;
 
   /**
-   * The function that serves: itself, a version or an alias. The router may invoke this and no other;
-   * of a function without a qualifier, its versions and aliases as well.
+   * The function that serves: itself, a version or an alias. The router may invoke this and no
+   * other; of a function without a qualifier, its versions and aliases as well.
    */
   readonly lambdaFunction: lambda.IFunction;
 
   /**
-   * The security group of the function's instances, where the function does not tell it (an imported one).
+   * The security group of the function's instances, where the function does not tell it, as an
+   * imported one does not.
    *
    * @default - that of the function
    */
   readonly functionSecurityGroup?: ec2.ISecurityGroup;
 
   /**
-   * The cluster that the service runs in. For `useFargateSpot` it needs the Fargate capacity providers.
+   * The cluster that the service runs in. For `useFargateSpot` it needs Fargate's capacity
+   * providers.
    *
    * @default - a new one, with both
    */
@@ -66,7 +68,8 @@ export interface EcsConstructProps {
   readonly listenerPriority?: number;
 
   /**
-   * The load balancer of `httpsListener`, or of one that this stack does not make: it may connect to the tasks.
+   * The load balancer of `httpsListener`, or of one that this stack does not make: it may connect
+   * to the tasks.
    *
    * @default - that of the listener, where it tells
    */
@@ -84,7 +87,11 @@ export interface EcsConstructProps {
   /** Fewest tasks. @default 1 */
   readonly minCapacity?: number;
 
-  /** Run on spare capacity, at two minutes' notice, which the drain fits in. On both processors. @default false */
+  /**
+   * Run on spare capacity, at two minutes' notice, which the drain fits in. On both processors.
+   *
+   * @default false
+   */
   readonly useFargateSpot?: boolean;
 
   /** The processor of the tasks. The images must be built for it. @default CpuArchitecture.ARM64 */
@@ -93,7 +100,7 @@ export interface EcsConstructProps {
   /**
    * The router's image.
    *
-   * @default - `lambda-dispatch-router` of the account's own registry, tagged with the version of this package
+   * @default - `lambda-dispatch-router` of the account's own registry, tagged with this version
    */
   readonly routerImage?: ecs.ContainerImage;
 
@@ -101,7 +108,8 @@ export interface EcsConstructProps {
   readonly containerImage?: ecs.ContainerImage;
 
   /**
-   * A web app to run beside the router, without Lambda, to compare with; it has its own target group.
+   * A web app to run beside the router, without Lambda, to compare with; it has its own target
+   * group.
    *
    * @default - none
    */
@@ -134,7 +142,11 @@ export interface EcsConstructProps {
   /** Most instances of each task. @default 100 */
   readonly instancesMax?: number;
 
-  /** From SIGTERM to the end of the last request; at most 115 s, as ECS kills after 120 s. @default Duration.seconds(110) */
+  /**
+   * From SIGTERM to the end of the last request; at most 115 s, as ECS kills after 120 s.
+   *
+   * @default Duration.seconds(110)
+   */
   readonly drain?: cdk.Duration;
 
   /**
@@ -153,8 +165,8 @@ export interface EcsConstructProps {
   readonly originalExtensions?: boolean;
 
   /**
-   * Write a line of JSON for each request to the log, of which `ObserveConstruct` makes metrics: the
-   * time in the queue, and who waited for a cold start. CloudWatch charges for each.
+   * Write a line of JSON for each request to the log, of which `ObserveConstruct` makes metrics:
+   * the time in the queue, and who waited for a cold start. CloudWatch charges for each.
    *
    * @default false
    */
@@ -195,24 +207,28 @@ export class EcsConstruct extends Construct {
     this.accessLog = props.accessLog ?? false;
     const drain = this.drain(props.drain);
 
-    this.cluster = props.cluster ?? new ecs.Cluster(this, 'Cluster', {
-      vpc: props.vpc,
-      enableFargateCapacityProviders: true,
-      containerInsightsV2: ecs.ContainerInsights.ENABLED,
-    });
+    this.cluster =
+      props.cluster ??
+      new ecs.Cluster(this, 'Cluster', {
+        vpc: props.vpc,
+        enableFargateCapacityProviders: true,
+        containerInsightsV2: ecs.ContainerInsights.ENABLED,
+      });
 
     this.taskRole = new iam.Role(this, 'EcsTaskRole', {
       assumedBy: new iam.ServicePrincipal('ecs-tasks.amazonaws.com'),
     });
-    // Not by `grantInvoke`, which is silent about imported functions and grants aliases by their
-    // function's name: what `lambda-dispatch check --iam` prints, with the qualifiers of a bare name.
+    // What `lambda-dispatch check --iam` prints, and the qualifiers of a bare name. Not by
+    // `grantInvoke`, which would give imported functions a resource policy as well.
     const arns = [props.lambdaFunction.functionArn];
     if (!isQualified(props.lambdaFunction)) arns.push(`${props.lambdaFunction.functionArn}:*`);
-    this.taskRole.addToPolicy(new iam.PolicyStatement({
-      sid: 'InvokeFunctionsOfPools',
-      actions: ['lambda:InvokeFunction'],
-      resources: arns,
-    }));
+    this.taskRole.addToPolicy(
+      new iam.PolicyStatement({
+        sid: 'InvokeFunctionsOfPools',
+        actions: ['lambda:InvokeFunction'],
+        resources: arns,
+      }),
+    );
 
     const taskDefinition = new ecs.FargateTaskDefinition(this, 'TaskDefinition', {
       memoryLimitMiB: props.memoryLimitMiB ?? 2048,
@@ -230,7 +246,8 @@ export class EcsConstruct extends Construct {
     const ports = [Port.CLIENTS, Port.CONTROL, Port.ADMIN];
     if (props.originalExtensions) ports.push(Port.CONTROL_PLAINTEXT);
     taskDefinition.addContainer('LambdaDispatchRouter', {
-      image: props.routerImage ?? props.containerImage ?? this.ownRegistry('lambda-dispatch-router'),
+      image:
+        props.routerImage ?? props.containerImage ?? this.ownRegistry('lambda-dispatch-router'),
       logging: ecs.LogDriver.awsLogs({ logGroup: this.logGroup, streamPrefix: 'ecs' }),
       stopTimeout: cdk.Duration.seconds(STOP_SECONDS),
       readonlyRootFilesystem: !props.enableExecuteCommand,
@@ -261,14 +278,25 @@ export class EcsConstruct extends Construct {
       description: 'The router: clients from the load balancer, instances from the function',
     });
     this.securityGroup.addEgressRule(
-      ec2.Peer.anyIpv4(), ec2.Port.tcp(443), 'The APIs of AWS: Lambda, logs, images');
-    const instances = props.functionSecurityGroup ? [props.functionSecurityGroup] : this.groupsOf(props);
+      ec2.Peer.anyIpv4(),
+      ec2.Port.tcp(443),
+      'The APIs of AWS: Lambda, logs, images',
+    );
+    const instances = props.functionSecurityGroup
+      ? [props.functionSecurityGroup]
+      : this.groupsOf(props);
     for (const group of instances) {
       this.securityGroup.connections.allowFrom(
-        group, ec2.Port.tcp(Port.CONTROL), 'Instances dial back over TLS');
+        group,
+        ec2.Port.tcp(Port.CONTROL),
+        'Instances dial back over TLS',
+      );
       if (props.originalExtensions) {
         this.securityGroup.connections.allowFrom(
-          group, ec2.Port.tcp(Port.CONTROL_PLAINTEXT), 'Instances of the original dial back');
+          group,
+          ec2.Port.tcp(Port.CONTROL_PLAINTEXT),
+          'Instances of the original dial back',
+        );
       }
     }
 
@@ -293,7 +321,10 @@ export class EcsConstruct extends Construct {
       enableExecuteCommand: props.enableExecuteCommand,
     });
     this.service
-      .autoScaleTaskCount({ minCapacity: props.minCapacity ?? 1, maxCapacity: props.maxCapacity ?? 10 })
+      .autoScaleTaskCount({
+        minCapacity: props.minCapacity ?? 1,
+        maxCapacity: props.maxCapacity ?? 10,
+      })
       .scaleOnCpuUtilization('CpuScaling', {
         targetUtilizationPercent: 50,
         scaleInCooldown: cdk.Duration.seconds(60),
@@ -326,7 +357,10 @@ export class EcsConstruct extends Construct {
     if (props.loadBalancer) {
       for (const port of [Port.CLIENTS, Port.ADMIN]) {
         this.service.connections.allowFrom(
-          props.loadBalancer, ec2.Port.tcp(port), 'From the load balancer');
+          props.loadBalancer,
+          ec2.Port.tcp(port),
+          'From the load balancer',
+        );
       }
     }
     if (props.createNetworkLoadBalancer || props.networkLoadBalancer) {
@@ -356,9 +390,12 @@ export class EcsConstruct extends Construct {
   /** The groups that instances are in. */
   private groupsOf(props: EcsConstructProps): ec2.ISecurityGroup[] {
     const fn = props.lambdaFunction;
-    const bare = fn instanceof lambda.Alias ? fn.version.lambda
-      : fn instanceof lambda.Version ? fn.lambda
-        : fn;
+    const bare =
+      fn instanceof lambda.Alias
+        ? fn.version.lambda
+        : fn instanceof lambda.Version
+          ? fn.lambda
+          : fn;
     if (!bare.isBoundToVpc) {
       throw new Error(
         `${this.node.path}: lambdaFunction does not tell its security group. Put the function into ` +
@@ -370,7 +407,9 @@ export class EcsConstruct extends Construct {
 
   private ownRegistry(name: string): ecs.ContainerImage {
     return ecs.ContainerImage.fromEcrRepository(
-      ecr.Repository.fromRepositoryName(this, 'Images', name), VERSION);
+      ecr.Repository.fromRepositoryName(this, 'Images', name),
+      VERSION,
+    );
   }
 
   private addDemoApp(taskDefinition: ecs.FargateTaskDefinition, props: EcsConstructProps) {
@@ -399,9 +438,12 @@ export class EcsConstruct extends Construct {
         unhealthyThresholdCount: 2,
       },
     });
-    group.addTarget(this.service.loadBalancerTarget({
-      containerName: of.container, containerPort: of.port,
-    }));
+    group.addTarget(
+      this.service.loadBalancerTarget({
+        containerName: of.container,
+        containerPort: of.port,
+      }),
+    );
     // Probes come to another port, of which the target group tells its load balancers nothing.
     if (of.healthPort !== of.port) {
       group.registerConnectable(this.service, ec2.Port.tcp(of.healthPort));

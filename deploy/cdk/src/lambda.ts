@@ -8,7 +8,7 @@ import { Port } from './ports';
 
 /** What a `LambdaConstruct` is made of. */
 export interface LambdaConstructProps {
-  /** The network of the function. Its instances dial the router's tasks in it, by private address. */
+  /** The network of the function, in which its instances dial the router's tasks. */
   readonly vpc: ec2.IVpc;
 
   /**
@@ -115,7 +115,7 @@ export class LambdaConstruct extends Construct {
     if (!props.dockerImage) {
       throw new Error(
         `${this.node.path}: dockerImage is not set. Give the image that holds your app and the ` +
-          "extension, such as DockerImageCode.fromImageAsset('.') or DockerImageCode.fromEcr(repository)",
+          "extension, such as DockerImageCode.fromImageAsset('.')",
       );
     }
     const timeout = props.timeout ?? cdk.Duration.seconds(60);

@@ -30,18 +30,28 @@ export function addNetworkListeners(
   scope: Construct,
   of: NetworkListeners,
 ): elbv2.INetworkLoadBalancer {
-  const balancer = of.existing ?? new elbv2.NetworkLoadBalancer(scope, 'NetworkLoadBalancer', {
-    vpc: of.vpc,
-    internetFacing: false,
-    crossZoneEnabled: true,
-    securityGroups: [new ec2.SecurityGroup(scope, 'NlbSecurityGroup', {
+  const balancer =
+    of.existing ??
+    new elbv2.NetworkLoadBalancer(scope, 'NetworkLoadBalancer', {
       vpc: of.vpc,
-      allowAllOutbound: false,
-      description: 'Clients of the network load balancer; allow them here',
-    })],
-  });
+      internetFacing: false,
+      crossZoneEnabled: true,
+      securityGroups: [
+        new ec2.SecurityGroup(scope, 'NlbSecurityGroup', {
+          vpc: of.vpc,
+          allowAllOutbound: false,
+          description: 'Clients of the network load balancer; allow them here',
+        }),
+      ],
+    });
   const tls = of.certificate !== undefined;
-  const listen = (id: string, listenerPort: number, container: string, port: number, health: Probe) => {
+  const listen = (
+    id: string,
+    listenerPort: number,
+    container: string,
+    port: number,
+    health: Probe,
+  ) => {
     const listener = new elbv2.NetworkListener(scope, `${id}Listener`, {
       loadBalancer: balancer,
       port: listenerPort,
@@ -69,14 +79,22 @@ export function addNetworkListeners(
       },
     });
     for (const to of new Set([port, health.port])) {
-      of.service.connections.allowFrom(balancer, ec2.Port.tcp(to), 'From the network load balancer');
+      of.service.connections.allowFrom(
+        balancer,
+        ec2.Port.tcp(to),
+        'From the network load balancer',
+      );
     }
   };
-  listen('NlbRouter', of.ports?.routerPort ?? (tls ? 443 : 80), ROUTER, Port.CLIENTS,
-    { path: '/readyz', port: Port.ADMIN });
+  listen('NlbRouter', of.ports?.routerPort ?? (tls ? 443 : 80), ROUTER, Port.CLIENTS, {
+    path: '/readyz',
+    port: Port.ADMIN,
+  });
   if (of.demoApp) {
-    listen('NlbDemoApp', of.ports?.demoAppPort ?? (tls ? 8443 : 8080), 'DemoApp', Port.DEMO_APP,
-      { path: '/health', port: Port.DEMO_APP });
+    listen('NlbDemoApp', of.ports?.demoAppPort ?? (tls ? 8443 : 8080), 'DemoApp', Port.DEMO_APP, {
+      path: '/health',
+      port: Port.DEMO_APP,
+    });
   }
   return balancer;
 }

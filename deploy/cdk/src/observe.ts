@@ -26,7 +26,11 @@ export interface ObserveConstructProps {
   /** Requests in a hundred that fail, over five minutes. @default 1 */
   readonly errorPercent?: number;
 
-  /** The time in which 99 of 100 requests must be answered, over five minutes. @default Duration.seconds(5) */
+  /**
+   * The time in which 99 of 100 requests must be answered, over five minutes.
+   *
+   * @default Duration.seconds(5)
+   */
   readonly responseTime?: cdk.Duration;
 
   /**
@@ -49,7 +53,11 @@ export interface ObserveConstructProps {
   /** Memory of the function in MB, for `budgetPerHour`. @default 192 */
   readonly memorySize?: number;
 
-  /** Dollars for a GB-second, for `budgetPerHour`. @default 0.0000133334, that of ARM64 in us-east-1 */
+  /**
+   * Dollars for a GB-second, for `budgetPerHour`.
+   *
+   * @default 0.0000133334, that of ARM64 in us-east-1
+   */
   readonly pricePerGbSecond?: number;
 
   /** Make a dashboard. @default true */
@@ -75,7 +83,11 @@ export class ObserveConstruct extends Construct {
     const invokes = fn.metricInvocations({ ...minute, statistic: 'Sum', label: 'invokes' });
     const throttles = fn.metricThrottles({ ...minute, statistic: 'Sum', label: 'throttled' });
     const failures = fn.metricErrors({ ...minute, statistic: 'Sum', label: 'failed' });
-    const instances = fn.metric('ConcurrentExecutions', { ...minute, statistic: 'Maximum', label: 'instances' });
+    const instances = fn.metric('ConcurrentExecutions', {
+      ...minute,
+      statistic: 'Maximum',
+      label: 'instances',
+    });
     const cpu = router.service.metricCpuUtilization({ ...minute, label: 'CPU' });
     const memory = router.service.metricMemoryUtilization({ ...minute, label: 'memory' });
 
@@ -83,19 +95,20 @@ export class ObserveConstruct extends Construct {
       metric: invokes,
       threshold: props.invokesPerMinute ?? 600,
       evaluationPeriods: 3,
-      alarmDescription: 'More invokes than instances can need: do they end at once? See the function\'s log.',
+      alarmDescription: "Invokes do not last: do they end at once? See the function's log.",
     });
     this.alarm(props, 'Throttles', {
       metric: throttles,
       threshold: 1,
       evaluationPeriods: 3,
-      alarmDescription: 'Lambda refuses instances: the concurrency limit of the account or the function is reached.',
+      alarmDescription:
+        'Lambda refuses instances: a limit of the account or the function is reached.',
     });
     this.alarm(props, 'FailedInvokes', {
       metric: failures,
       threshold: 1,
       evaluationPeriods: 3,
-      alarmDescription: 'Instances crash or run into their time-out. See the function\'s log.',
+      alarmDescription: "Instances crash or run into their time-out. See the function's log.",
     });
     this.alarm(props, 'RouterCpu', {
       metric: cpu,
@@ -119,20 +132,30 @@ export class ObserveConstruct extends Construct {
         }),
         threshold: props.budgetPerHour,
         evaluationPeriods: 1,
-        alarmDescription: 'The function costs more in an hour than it may. `pool.budget_per_hour` makes the router keep to it.',
+        alarmDescription:
+          'The function is too dear. `pool.budget_per_hour` makes the router keep to a budget.',
       });
     }
 
     const widgets: cloudwatch.IWidget[] = [
       new cloudwatch.GraphWidget({ title: 'Instances', left: [instances] }),
-      new cloudwatch.GraphWidget({ title: 'Invokes a minute', left: [invokes, failures, throttles] }),
-      new cloudwatch.GraphWidget({ title: 'Router', left: [cpu, memory], leftYAxis: { min: 0, max: 100 } }),
+      new cloudwatch.GraphWidget({
+        title: 'Invokes a minute',
+        left: [invokes, failures, throttles],
+      }),
+      new cloudwatch.GraphWidget({
+        title: 'Router',
+        left: [cpu, memory],
+        leftYAxis: { min: 0, max: 100 },
+      }),
     ];
     if (this.isBehindLoadBalancer(router)) {
       const group = router.targetGroupRouter.metrics;
       const requests = group.requestCount({ ...minute, label: 'requests' });
       const failed = group.httpCodeTarget(
-        cdk.aws_elasticloadbalancingv2.HttpCodeTarget.TARGET_5XX_COUNT, { ...minute, label: '5xx' });
+        cdk.aws_elasticloadbalancingv2.HttpCodeTarget.TARGET_5XX_COUNT,
+        { ...minute, label: '5xx' },
+      );
       const slow = group.targetResponseTime({ ...minute, statistic: 'p99', label: 'p99' });
       this.alarm(props, 'Errors', {
         metric: new cloudwatch.MathExpression({
@@ -146,7 +169,7 @@ export class ObserveConstruct extends Construct {
         }),
         threshold: props.errorPercent ?? 1,
         evaluationPeriods: 2,
-        alarmDescription: 'Requests fail. The access log gives each one\'s reason.',
+        alarmDescription: "Requests fail. The access log gives each one's reason.",
       });
       this.alarm(props, 'ResponseTime', {
         metric: slow.with({ period: cdk.Duration.minutes(5) }),
@@ -158,43 +181,62 @@ export class ObserveConstruct extends Construct {
         new cloudwatch.GraphWidget({ title: 'Requests a minute', left: [requests, failed] }),
         new cloudwatch.GraphWidget({
           title: 'Time to answer, in seconds',
-          left: ['p50', 'p90', 'p99'].map((statistic) => slow.with({ statistic, label: statistic })),
+          left: ['p50', 'p90', 'p99'].map((statistic) =>
+            slow.with({ statistic, label: statistic }),
+          ),
         }),
       );
     }
     if (router.accessLog) {
       const period = cdk.Duration.minutes(5);
-      const of = (name: string, pattern: logs.IFilterPattern, value: string, unit: cloudwatch.Unit) =>
+      const of = (
+        name: string,
+        pattern: logs.IFilterPattern,
+        value: string,
+        unit: cloudwatch.Unit,
+      ) =>
         new logs.MetricFilter(this, `${name}Filter`, {
           logGroup: router.logGroup,
-          // One name for each router, as a filter's metrics have no dimension that tells them apart.
+          // One for each router, as a filter's metrics have no dimension to tell them apart.
           metricNamespace: `LambdaDispatch/${cdk.Names.uniqueResourceName(router, { maxLength: 200 })}`,
           metricName: name,
           filterPattern: pattern,
           metricValue: value,
           unit,
         });
-      const queue = of('QueueTime', logs.FilterPattern.numberValue('$.queue_ms', '>=', 0), '$.queue_ms', cloudwatch.Unit.MILLISECONDS)
-        .metric({ statistic: 'p99', label: 'p99 in the queue, ms', period });
-      const cold = of('ColdExposed', logs.FilterPattern.booleanValue('$.cold_exposed', true), '1', cloudwatch.Unit.COUNT)
-        .metric({ statistic: 'Sum', label: 'waited for a cold start', period });
+      const queue = of(
+        'QueueTime',
+        logs.FilterPattern.numberValue('$.queue_ms', '>=', 0),
+        '$.queue_ms',
+        cloudwatch.Unit.MILLISECONDS,
+      ).metric({ statistic: 'p99', label: 'p99 in the queue, ms', period });
+      const cold = of(
+        'ColdExposed',
+        logs.FilterPattern.booleanValue('$.cold_exposed', true),
+        '1',
+        cloudwatch.Unit.COUNT,
+      ).metric({ statistic: 'Sum', label: 'waited for a cold start', period });
       this.alarm(props, 'QueueTimeAlarm', {
         metric: queue,
         threshold: (props.queueTime ?? cdk.Duration.seconds(1)).toMilliseconds(),
         evaluationPeriods: 2,
-        alarmDescription: 'Requests wait for a slot: is instancesMax reached, or does Lambda refuse instances?',
+        alarmDescription:
+          'Requests wait for a slot: is instancesMax reached, or is Lambda throttling?',
       });
       this.alarm(props, 'ColdExposedAlarm', {
         metric: cold,
         threshold: props.coldExposed ?? 10,
         evaluationPeriods: 1,
-        alarmDescription: 'Requests waited for a cold start. A floor (pool.instances_min) or more slots may be cheaper than they are.',
+        alarmDescription:
+          'Requests waited for a cold start. See pool.instances_min and pool.slots.',
       });
       widgets.push(new cloudwatch.GraphWidget({ title: 'Queue', left: [queue], right: [cold] }));
     }
     if (props.dashboard ?? true) {
       this.dashboard = new cloudwatch.Dashboard(this, 'Dashboard', { widgets: [widgets] });
-      this.dashboard.addWidgets(new cloudwatch.AlarmStatusWidget({ title: 'Alarms', alarms: this.alarms, width: 24 }));
+      this.dashboard.addWidgets(
+        new cloudwatch.AlarmStatusWidget({ title: 'Alarms', alarms: this.alarms, width: 24 }),
+      );
     }
   }
 

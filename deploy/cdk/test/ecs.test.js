@@ -18,23 +18,36 @@ test('the defaults are those of the original', () => {
   assert.equal(task.RuntimePlatform.CpuArchitecture, 'ARM64');
   const scaling = only(of, 'AWS::ApplicationAutoScaling::ScalableTarget');
   assert.deepEqual([scaling.MinCapacity, scaling.MaxCapacity], [1, 10]);
-  const policy = only(of, 'AWS::ApplicationAutoScaling::ScalingPolicy').TargetTrackingScalingPolicyConfiguration;
+  const policy = only(
+    of,
+    'AWS::ApplicationAutoScaling::ScalingPolicy',
+  ).TargetTrackingScalingPolicyConfiguration;
   assert.deepEqual(
     [policy.TargetValue, policy.PredefinedMetricSpecification.PredefinedMetricType],
-    [50, 'ECSServiceAverageCPUUtilization']);
+    [50, 'ECSServiceAverageCPUUtilization'],
+  );
   assert.equal(environment(of).LAMBDA_DISPATCH_POOL_SLOTS, '10');
 });
 
 test('no demo app is deployed unless asked for', () => {
-  assert.deepEqual(containers(template(pair(behind).stack)).map((it) => it.Name), ['LambdaDispatchRouter']);
+  assert.deepEqual(
+    containers(template(pair(behind).stack)).map((it) => it.Name),
+    ['LambdaDispatchRouter'],
+  );
   const { stack, service } = pair({ demoAppImage: image('demo') });
-  assert.deepEqual(containers(template(stack)).map((it) => it.Name), ['LambdaDispatchRouter', 'DemoApp']);
+  assert.deepEqual(
+    containers(template(stack)).map((it) => it.Name),
+    ['LambdaDispatchRouter', 'DemoApp'],
+  );
   assert.ok(service.targetGroupDemoApp);
 });
 
 test('instances reach the router over TLS alone', () => {
   const of = template(pair(behind).stack);
-  assert.deepEqual(containers(of)[0].PortMappings.map((it) => it.ContainerPort), [5001, 5004, 5005]);
+  assert.deepEqual(
+    containers(of)[0].PortMappings.map((it) => it.ContainerPort),
+    [5001, 5004, 5005],
+  );
   assert.doesNotMatch(JSON.stringify(of.toJSON()), /5003|INSECURE|PLAINTEXT|WIRE_V1/i);
 });
 
@@ -51,13 +64,22 @@ test('a target group that is attached later has its probes let in as well', () =
   const { stack, vpc, service } = pair();
   listener(stack, vpc).addTargetGroups('Mine', { targetGroups: [service.targetGroup] });
   assert.deepEqual(
-    ingress(template(stack), 'The router').map(([, port]) => port).sort(), [5001, 5004, 5005]);
+    ingress(template(stack), 'The router')
+      .map(([, port]) => port)
+      .sort(),
+    [5001, 5004, 5005],
+  );
 });
 
 test('the router reaches the APIs of AWS alone', () => {
-  const groups = Object.values(template(pair(behind).stack).findResources('AWS::EC2::SecurityGroup'));
+  const groups = Object.values(
+    template(pair(behind).stack).findResources('AWS::EC2::SecurityGroup'),
+  );
   const router = groups.find((it) => it.Properties.GroupDescription.startsWith('The router'));
-  assert.deepEqual(router.Properties.SecurityGroupEgress.map((it) => [it.FromPort, it.ToPort]), [[443, 443]]);
+  assert.deepEqual(
+    router.Properties.SecurityGroupEgress.map((it) => [it.FromPort, it.ToPort]),
+    [[443, 443]],
+  );
 });
 
 /** What the router's role may do. */
@@ -93,7 +115,8 @@ test('a function from elsewhere is served when its group is told', () => {
   const lambdaFunction = lambda.Function.fromFunctionArn(stack, 'Shop', arn);
   assert.throws(
     () => new EcsConstruct(stack, 'Wrong', { vpc, lambdaFunction }),
-    /Wrong: lambdaFunction does not tell its security group.*set functionSecurityGroup/s);
+    /Wrong: lambdaFunction does not tell its security group.*set functionSecurityGroup/s,
+  );
 
   const { stack: other, vpc: network } = stage();
   new EcsConstruct(other, 'Router', {
@@ -117,14 +140,21 @@ test('a task is stopped after its drain, not in it', () => {
   const stop = containers(of)[0].StopTimeout;
   const drain = Number.parseInt(environment(of).LAMBDA_DISPATCH_TIMEOUTS_DRAIN, 10);
   assert.deepEqual([stop, drain], [120, 110]);
-  assert.throws(() => pair({ drain: cdk.Duration.seconds(116) }), /drain is 116 s, must be at most 115 s/);
+  assert.throws(
+    () => pair({ drain: cdk.Duration.seconds(116) }),
+    /drain is 116 s, must be at most 115 s/,
+  );
 });
 
 test('health is readiness, on the port that clients cannot reach', () => {
   const group = only(template(pair(behind).stack), 'AWS::ElasticLoadBalancingV2::TargetGroup');
-  assert.deepEqual([group.HealthCheckPath, group.HealthCheckPort, group.Port], ['/readyz', '5005', 5001]);
+  assert.deepEqual(
+    [group.HealthCheckPath, group.HealthCheckPort, group.Port],
+    ['/readyz', '5005', 5001],
+  );
   assert.deepEqual(group.TargetGroupAttributes[0], {
-    Key: 'deregistration_delay.timeout_seconds', Value: '60',
+    Key: 'deregistration_delay.timeout_seconds',
+    Value: '60',
   });
 });
 
@@ -132,12 +162,16 @@ test('spare capacity is had on both processors', () => {
   for (const cpuArchitecture of [ecs.CpuArchitecture.ARM64, ecs.CpuArchitecture.X86_64]) {
     const of = template(pair({ useFargateSpot: true, cpuArchitecture }).stack);
     const service = only(of, 'AWS::ECS::Service');
-    assert.deepEqual(service.CapacityProviderStrategy, [{ CapacityProvider: 'FARGATE_SPOT', Weight: 1 }]);
+    assert.deepEqual(service.CapacityProviderStrategy, [
+      { CapacityProvider: 'FARGATE_SPOT', Weight: 1 },
+    ]);
     assert.equal(service.PlatformVersion, '1.4.0');
     const { _cpuArchitecture: name } = cpuArchitecture;
     assert.equal(only(of, 'AWS::ECS::TaskDefinition').RuntimePlatform.CpuArchitecture, name);
-    assert.deepEqual(
-      only(of, 'AWS::ECS::ClusterCapacityProviderAssociations').CapacityProviders, ['FARGATE', 'FARGATE_SPOT']);
+    assert.deepEqual(only(of, 'AWS::ECS::ClusterCapacityProviderAssociations').CapacityProviders, [
+      'FARGATE',
+      'FARGATE_SPOT',
+    ]);
   }
 });
 
@@ -153,11 +187,14 @@ test('what is set by hand wins', () => {
   assert.equal(environment(of).LAMBDA_DISPATCH_LOG_FORMAT, 'text');
 });
 
-test('the originals\' extensions attach while functions move over, from the function\'s group', () => {
+test("the originals' extensions attach while functions move over, from the function's group", () => {
   const of = template(pair({ originalExtensions: true }).stack);
   assert.equal(environment(of).LAMBDA_DISPATCH_LISTEN_WIRE_V1, 'private');
   const group = 'Instances of the function';
-  assert.deepEqual(ingress(of, 'The router'), [[group, 5003], [group, 5004]]);
+  assert.deepEqual(ingress(of, 'The router'), [
+    [group, 5003],
+    [group, 5004],
+  ]);
 });
 
 test('a network load balancer is private, and lets in whom its group lets in', () => {
@@ -166,20 +203,33 @@ test('a network load balancer is private, and lets in whom its group lets in', (
   const { Port: port, Protocol: protocol } = only(of, 'AWS::ElasticLoadBalancingV2::Listener');
   assert.deepEqual([port, protocol], [80, 'TCP']);
   assert.deepEqual(ingress(of, 'Clients of the network'), []);
-  const balancer = ingress(of, 'The router').filter(([who]) => who.startsWith('Clients of the network'));
-  assert.deepEqual(balancer.map(([, at]) => at), [5001, 5005]);
+  const balancer = ingress(of, 'The router').filter(([who]) =>
+    who.startsWith('Clients of the network'),
+  );
+  assert.deepEqual(
+    balancer.map(([, at]) => at),
+    [5001, 5005],
+  );
 });
 
 test('a network load balancer with a certificate ends TLS, for the demo app as well', () => {
-  const of = template(pair((stack) => ({
-    createNetworkLoadBalancer: true,
-    demoAppImage: image('demo'),
-    nlbCertificate: cdk.aws_certificatemanager.Certificate.fromCertificateArn(
-      stack, 'Certificate', 'arn:aws:acm:eu-west-1:123456789012:certificate/c'),
-    nlbPorts: { demoAppPort: 9443 },
-  })).stack);
-  const listeners = Object.values(of.findResources('AWS::ElasticLoadBalancingV2::Listener')).map((it) => it.Properties);
-  assert.deepEqual(
-    listeners.map((it) => [it.Port, it.Protocol, it.AlpnPolicy]).sort(),
-    [[443, 'TLS', ['HTTP2Preferred']], [9443, 'TLS', undefined]]);
+  const of = template(
+    pair((stack) => ({
+      createNetworkLoadBalancer: true,
+      demoAppImage: image('demo'),
+      nlbCertificate: cdk.aws_certificatemanager.Certificate.fromCertificateArn(
+        stack,
+        'Certificate',
+        'arn:aws:acm:eu-west-1:123456789012:certificate/c',
+      ),
+      nlbPorts: { demoAppPort: 9443 },
+    })).stack,
+  );
+  const listeners = Object.values(of.findResources('AWS::ElasticLoadBalancingV2::Listener')).map(
+    (it) => it.Properties,
+  );
+  assert.deepEqual(listeners.map((it) => [it.Port, it.Protocol, it.AlpnPolicy]).sort(), [
+    [443, 'TLS', ['HTTP2Preferred']],
+    [9443, 'TLS', undefined],
+  ]);
 });

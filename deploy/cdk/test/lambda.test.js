@@ -32,18 +32,26 @@ test('what is given is taken', () => {
   const fn = only(of, 'AWS::Lambda::Function');
   assert.deepEqual(
     [fn.MemorySize, fn.Timeout, fn.Architectures, fn.ReservedConcurrentExecutions],
-    [1024, 900, ['x86_64'], 50]);
+    [1024, 900, ['x86_64'], 50],
+  );
   assert.deepEqual(fn.Environment.Variables, {
-    LAMBDA_DISPATCH_RUNTIME: 'current_thread', LAMBDA_DISPATCH_PORT: '3000',
+    LAMBDA_DISPATCH_RUNTIME: 'current_thread',
+    LAMBDA_DISPATCH_PORT: '3000',
   });
 });
 
 test('a function without an image is refused, with what to give', () => {
-  assert.throws(() => one({ dockerImage: undefined }), /App: dockerImage is not set.*fromImageAsset/s);
+  assert.throws(
+    () => one({ dockerImage: undefined }),
+    /App: dockerImage is not set.*fromImageAsset/s,
+  );
 });
 
 test('a time-out that no instance can serve with is refused', () => {
-  assert.throws(() => one({ timeout: cdk.Duration.seconds(3) }), /timeout is 3 s, must be 5 s to 900 s/);
+  assert.throws(
+    () => one({ timeout: cdk.Duration.seconds(3) }),
+    /timeout is 3 s, must be 5 s to 900 s/,
+  );
   assert.throws(() => one({ timeout: cdk.Duration.minutes(16) }), /timeout is 960 s/);
 });
 
@@ -53,14 +61,19 @@ test('nobody may connect to the function', () => {
 
 test('a function without a way out reaches the router, and that alone', () => {
   const of = template(pair({}, { allowAllOutbound: false }).stack);
-  const out = Object.values(of.findResources('AWS::EC2::SecurityGroupEgress')).map((it) => it.Properties.FromPort);
+  const out = Object.values(of.findResources('AWS::EC2::SecurityGroupEgress')).map(
+    (it) => it.Properties.FromPort,
+  );
   assert.deepEqual(out, [5004]);
 });
 
 test('the role may run in a network and do nothing else', () => {
   const { of } = one();
   assert.deepEqual(Object.keys(of.findResources('AWS::IAM::Policy')), []);
-  assert.match(JSON.stringify(only(of, 'AWS::IAM::Role').ManagedPolicyArns), /AWSLambdaVPCAccessExecutionRole/);
+  assert.match(
+    JSON.stringify(only(of, 'AWS::IAM::Role').ManagedPolicyArns),
+    /AWSLambdaVPCAccessExecutionRole/,
+  );
 });
 
 test('SnapStart serves published versions through an alias', () => {

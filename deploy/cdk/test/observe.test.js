@@ -8,19 +8,31 @@ const { pair, listener, template } = require('./stage');
 
 function alarms({ accessLog = false, attached = true, ...props } = {}) {
   const { stack, service } = pair((stack, vpc) => ({
-    accessLog, httpsListener: attached ? listener(stack, vpc) : undefined,
+    accessLog,
+    httpsListener: attached ? listener(stack, vpc) : undefined,
   }));
   const topic = new sns.Topic(stack, 'Pager');
   const observe = new ObserveConstruct(stack, 'Observe', { router: service, topic, ...props });
   const of = template(stack);
   const made = Object.entries(of.findResources('AWS::CloudWatch::Alarm'));
-  return { of, observe, made: made.map(([id, it]) => [id.replace(/^Observe|[0-9A-F]{8}$/g, ''), it.Properties]) };
+  return {
+    of,
+    observe,
+    made: made.map(([id, it]) => [id.replace(/^Observe|[0-9A-F]{8}$/g, ''), it.Properties]),
+  };
 }
 const names = ({ made }) => made.map(([name]) => name).sort();
 
 test('what Lambda, ECS and the load balancer measure is watched', () => {
   const it = alarms();
-  assert.deepEqual(names(it), ['Errors', 'FailedInvokes', 'InvokeRate', 'ResponseTime', 'RouterCpu', 'Throttles']);
+  assert.deepEqual(names(it), [
+    'Errors',
+    'FailedInvokes',
+    'InvokeRate',
+    'ResponseTime',
+    'RouterCpu',
+    'Throttles',
+  ]);
   for (const [name, alarm] of it.made) {
     assert.equal(alarm.AlarmActions.length, 1, name);
     assert.equal(alarm.TreatMissingData, 'notBreaching', name);
@@ -31,9 +43,14 @@ test('what Lambda, ECS and the load balancer measure is watched', () => {
 test('each alarm is on what it says', () => {
   const { made } = alarms({ accessLog: true, invokesPerMinute: 100 });
   const on = ([name, it]) => {
-    const { Metric, Stat } = it.Metrics?.find((m) => m.MetricStat).MetricStat
-      ?? { Metric: it, Stat: it.Statistic ?? it.ExtendedStatistic };
-    return [name, [Metric.Namespace.replace(/\/Stack.*/, ''), Metric.MetricName, Stat, it.Threshold]];
+    const { Metric, Stat } = it.Metrics?.find((m) => m.MetricStat).MetricStat ?? {
+      Metric: it,
+      Stat: it.Statistic ?? it.ExtendedStatistic,
+    };
+    return [
+      name,
+      [Metric.Namespace.replace(/\/Stack.*/, ''), Metric.MetricName, Stat, it.Threshold],
+    ];
   };
   assert.deepEqual(Object.fromEntries(made.map(on)), {
     InvokeRate: ['AWS/Lambda', 'Invocations', 'Sum', 100],
@@ -49,24 +66,41 @@ test('each alarm is on what it says', () => {
 
 test('the access log has what is made a metric of', () => {
   const line = readFileSync(path.join(__dirname, '../../../router/src/access_log/line.rs'), 'utf8');
-  for (const field of ['queue_ms: f64,', 'cold_exposed: bool,']) assert.ok(line.includes(field), field);
+  for (const field of ['queue_ms: f64,', 'cold_exposed: bool,'])
+    assert.ok(line.includes(field), field);
 });
 
 test('without a load balancer there is nothing to ask it', () => {
-  assert.deepEqual(names(alarms({ attached: false })), ['FailedInvokes', 'InvokeRate', 'RouterCpu', 'Throttles']);
+  assert.deepEqual(names(alarms({ attached: false })), [
+    'FailedInvokes',
+    'InvokeRate',
+    'RouterCpu',
+    'Throttles',
+  ]);
 });
 
 test('with an access log the queue and cold starts are watched', () => {
   const it = alarms({ accessLog: true });
   assert.ok(names(it).includes('QueueTimeAlarm') && names(it).includes('ColdExposedAlarm'));
-  const filters = Object.values(it.of.findResources('AWS::Logs::MetricFilter')).map((f) => f.Properties);
+  const filters = Object.values(it.of.findResources('AWS::Logs::MetricFilter')).map(
+    (f) => f.Properties,
+  );
   assert.deepEqual(
     filters.map((f) => [f.FilterPattern, f.MetricTransformations[0].MetricValue]),
-    [['{ $.queue_ms >= 0 }', '$.queue_ms'], ['{ $.cold_exposed IS TRUE }', '1']]);
+    [
+      ['{ $.queue_ms >= 0 }', '$.queue_ms'],
+      ['{ $.cold_exposed IS TRUE }', '1'],
+    ],
+  );
 });
 
 test('a budget is an alarm on what Lambda reports', () => {
-  const [, budget] = alarms({ budgetPerHour: 5, memorySize: 1024 }).made.find(([name]) => name === 'Budget');
+  const [, budget] = alarms({ budgetPerHour: 5, memorySize: 1024 }).made.find(
+    ([name]) => name === 'Budget',
+  );
   assert.equal(budget.Threshold, 5);
-  assert.equal(budget.Metrics[0].Expression, 'duration / 1000 * 1 * 0.0000133334 + invokes * 0.0000002');
+  assert.equal(
+    budget.Metrics[0].Expression,
+    'duration / 1000 * 1 * 0.0000133334 + invokes * 0.0000002',
+  );
 });

@@ -12,7 +12,10 @@ test('the names and props of its README', () => {
   const { LambdaConstruct, EcsConstruct } = lambdaDispatch;
   const httpsListener = listener(stack, vpc);
   const lambdaConstruct = new LambdaConstruct(stack, 'LambdaConstruct', {
-    vpc, dockerImage, memorySize: 512, timeout: cdk.Duration.seconds(30),
+    vpc,
+    dockerImage,
+    memorySize: 512,
+    timeout: cdk.Duration.seconds(30),
   });
   const service = new EcsConstruct(stack, 'EcsConstruct', {
     vpc,
@@ -32,7 +35,10 @@ test('the names and props of its code', () => {
   const { stack, vpc, dockerImage } = stage();
   const { LambdaDispatchFunction, LambdaDispatchECS } = lambdaDispatch;
   const fn = new LambdaDispatchFunction(stack, 'LambdaFunction', {
-    vpc, dockerImage, memorySize: 192, timeout: cdk.Duration.seconds(60),
+    vpc,
+    dockerImage,
+    memorySize: 192,
+    timeout: cdk.Duration.seconds(60),
     architecture: cdk.aws_lambda.Architecture.ARM_64,
   });
   const service = new LambdaDispatchECS(stack, 'ECSService', {
@@ -52,8 +58,17 @@ test('the names and props of its code', () => {
     nlbPorts: { routerPort: 80, demoAppPort: 81 },
   });
   const balancer = new elbv2.ApplicationLoadBalancer(stack, 'Alb', { vpc });
-  balancer.addListener('Router', { port: 80, open: false, defaultTargetGroups: [service.targetGroupRouter] });
-  balancer.addListener('Demo', { port: 81, protocol: 'HTTP', open: false, defaultTargetGroups: [service.targetGroupDemoApp] });
+  balancer.addListener('Router', {
+    port: 80,
+    open: false,
+    defaultTargetGroups: [service.targetGroupRouter],
+  });
+  balancer.addListener('Demo', {
+    port: 81,
+    protocol: 'HTTP',
+    open: false,
+    defaultTargetGroups: [service.targetGroupDemoApp],
+  });
   assert.ok(service.networkLoadBalancer);
   template(stack).resourceCountIs('AWS::ElasticLoadBalancingV2::Listener', 4);
 });

@@ -10,7 +10,9 @@ const { EcsConstruct } = require('..');
 const { stage, pair, listener, template, environment } = require('./stage');
 
 const target = path.join(__dirname, '../../../target');
-const program = ['release', 'debug'].map((it) => path.join(target, it, 'lambda-dispatch')).find(existsSync);
+const program = ['release', 'debug']
+  .map((it) => path.join(target, it, 'lambda-dispatch'))
+  .find(existsSync);
 const skip = program ? false : 'build it first: cargo build -p lambda-dispatch';
 const FUNCTION = 'arn:aws:lambda:eu-west-1:123456789012:function:shop:live';
 
@@ -41,13 +43,13 @@ test('the router understands every variable, and takes none from a default', { s
   });
 });
 
-test('the router hears the originals\' extensions when they are allowed', { skip }, () => {
+test("the router hears the originals' extensions when they are allowed", { skip }, () => {
   const { values } = check({ originalExtensions: true });
   assert.equal(values['listen.wire_v1'].value, 'private');
   assert.equal(values['listen.allow_plaintext_control'].value, 'true');
 });
 
-test('the ports are the router\'s own', { skip }, () => {
+test("the ports are the router's own", { skip }, () => {
   const { values } = check({});
   assert.match(values['listen.http'].value, /:5001$/);
   assert.match(values['listen.control'].value, /:5004$/);
@@ -62,7 +64,9 @@ test('the role is what the router says it needs', { skip }, () => {
   });
   const of = template(stack);
   const policies = Object.values(of.findResources('AWS::IAM::Policy')).map((it) => it.Properties);
-  const given = policies.find((it) => JSON.stringify(it.Roles).includes('EcsTaskRole')).PolicyDocument;
+  const given = policies.find((it) =>
+    JSON.stringify(it.Roles).includes('EcsTaskRole'),
+  ).PolicyDocument;
   const needed = ask(environment(of), '--iam');
   for (const statement of needed.Statement) statement.Resource = statement.Resource[0];
   assert.deepEqual(given, needed);

@@ -11,7 +11,9 @@ function stage() {
   const stack = new cdk.Stack(new cdk.App(), 'Stack');
   const vpc = new ec2.Vpc(stack, 'Vpc', { maxAzs: 2 });
   const dockerImage = lambda.DockerImageCode.fromEcr(
-    ecr.Repository.fromRepositoryName(stack, 'AppImages', 'app'), { tagOrDigest: '1' });
+    ecr.Repository.fromRepositoryName(stack, 'AppImages', 'app'),
+    { tagOrDigest: '1' },
+  );
   return { stack, vpc, dockerImage };
 }
 
@@ -20,16 +22,23 @@ function pair(router = {}, fn = {}) {
   const { stack, vpc, dockerImage } = stage();
   const app = new LambdaConstruct(stack, 'App', { vpc, dockerImage, ...fn });
   const service = new EcsConstruct(stack, 'Router', {
-    vpc, lambdaFunction: app.target, ...(typeof router === 'function' ? router(stack, vpc) : router),
+    vpc,
+    lambdaFunction: app.target,
+    ...(typeof router === 'function' ? router(stack, vpc) : router),
   });
   return { stack, vpc, app, service };
 }
 
 function listener(stack, vpc) {
-  const loadBalancer = new elbv2.ApplicationLoadBalancer(stack, 'Alb', { vpc, internetFacing: true });
+  const loadBalancer = new elbv2.ApplicationLoadBalancer(stack, 'Alb', {
+    vpc,
+    internetFacing: true,
+  });
   return loadBalancer.addListener('Https', {
     port: 443,
-    certificates: [elbv2.ListenerCertificate.fromArn('arn:aws:acm:eu-west-1:123456789012:certificate/c')],
+    certificates: [
+      elbv2.ListenerCertificate.fromArn('arn:aws:acm:eu-west-1:123456789012:certificate/c'),
+    ],
   });
 }
 
@@ -48,8 +57,13 @@ function environment(of) {
 /** Who may connect to the group with this description, as [who, port]. */
 function ingress(of, description) {
   const groups = of.findResources('AWS::EC2::SecurityGroup');
-  const [id, group] = Object.entries(groups).find(([, it]) => it.Properties.GroupDescription.startsWith(description));
-  const inline = (group.Properties.SecurityGroupIngress ?? []).map((rule) => [rule.CidrIp, rule.FromPort]);
+  const [id, group] = Object.entries(groups).find(([, it]) =>
+    it.Properties.GroupDescription.startsWith(description),
+  );
+  const inline = (group.Properties.SecurityGroupIngress ?? []).map((rule) => [
+    rule.CidrIp,
+    rule.FromPort,
+  ]);
   const own = Object.values(of.findResources('AWS::EC2::SecurityGroupIngress'))
     .map((it) => it.Properties)
     .filter((it) => it.GroupId?.['Fn::GetAtt']?.[0] === id)

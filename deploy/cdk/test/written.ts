@@ -6,7 +6,12 @@ import * as ecs from 'aws-cdk-lib/aws-ecs';
 import * as elbv2 from 'aws-cdk-lib/aws-elasticloadbalancingv2';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import {
-  EcsConstruct, LambdaConstruct, LambdaDispatchECS, LambdaDispatchECSProps, LambdaDispatchFunction, LambdaDispatchFunctionProps,
+  EcsConstruct,
+  LambdaConstruct,
+  LambdaDispatchECS,
+  LambdaDispatchECSProps,
+  LambdaDispatchFunction,
+  LambdaDispatchFunctionProps,
   ObserveConstruct,
 } from 'lambda-dispatch-cdk';
 
@@ -20,34 +25,61 @@ const dockerImage = lambda.DockerImageCode.fromImageAsset('.');
 
 // Its README.
 const readme = new LambdaConstruct(stack, 'LambdaConstruct', {
-  vpc, dockerImage, memorySize: 512, timeout: cdk.Duration.seconds(30),
+  vpc,
+  dockerImage,
+  memorySize: 512,
+  timeout: cdk.Duration.seconds(30),
 });
 new EcsConstruct(stack, 'EcsConstruct', {
-  vpc, lambdaFunction: readme.function, loadBalancer, httpsListener,
-  memoryLimitMiB: 2048, cpu: 1024, maxCapacity: 10, minCapacity: 1,
+  vpc,
+  lambdaFunction: readme.function,
+  loadBalancer,
+  httpsListener,
+  memoryLimitMiB: 2048,
+  cpu: 1024,
+  maxCapacity: 10,
+  minCapacity: 1,
 });
 
 // Its code.
 const functionProps: LambdaDispatchFunctionProps = {
-  vpc, dockerImage, architecture: lambda.Architecture.X86_64,
+  vpc,
+  dockerImage,
+  architecture: lambda.Architecture.X86_64,
 };
 const fn = new LambdaDispatchFunction(stack, 'LambdaFunction', functionProps);
 const served: lambda.Function = fn.function;
 const ecsProps: LambdaDispatchECSProps = {
-  vpc, lambdaFunction: served, cluster,
-  useFargateSpot: true, cpuArchitecture: ecs.CpuArchitecture.ARM64,
+  vpc,
+  lambdaFunction: served,
+  cluster,
+  useFargateSpot: true,
+  cpuArchitecture: ecs.CpuArchitecture.ARM64,
   routerImage: ecs.ContainerImage.fromRegistry('router'),
   demoAppImage: ecs.ContainerImage.fromRegistry('demo'),
   removalPolicy: cdk.RemovalPolicy.DESTROY,
-  networkLoadBalancer, nlbPorts: { routerPort: 443, demoAppPort: 444 },
+  networkLoadBalancer,
+  nlbPorts: { routerPort: 443, demoAppPort: 444 },
 };
 const service = new LambdaDispatchECS(stack, 'ECSService', ecsProps);
-export const used: [ecs.FargateService, ec2.SecurityGroup, elbv2.ApplicationTargetGroup, elbv2.ApplicationTargetGroup | undefined] =
-  [service.service, service.securityGroup, service.targetGroupRouter, service.targetGroupDemoApp];
+export const used: [
+  ecs.FargateService,
+  ec2.SecurityGroup,
+  elbv2.ApplicationTargetGroup,
+  elbv2.ApplicationTargetGroup | undefined,
+] = [service.service, service.securityGroup, service.targetGroupRouter, service.targetGroupDemoApp];
 
 // Ours: the README.
 const shop = new LambdaConstruct(stack, 'Shop', {
-  vpc, dockerImage, memorySize: 1769, timeout: cdk.Duration.minutes(15), snapStart: true,
+  vpc,
+  dockerImage,
+  memorySize: 1769,
+  timeout: cdk.Duration.minutes(15),
+  snapStart: true,
 });
-const router = new EcsConstruct(stack, 'Router', { vpc, lambdaFunction: shop.target, httpsListener });
+const router = new EcsConstruct(stack, 'Router', {
+  vpc,
+  lambdaFunction: shop.target,
+  httpsListener,
+});
 new ObserveConstruct(stack, 'Observe', { router, budgetPerHour: 20, memorySize: 1769 });

@@ -9,5 +9,12 @@ async function Late() {
 
 // The first part is shown at once, the rest follows in the same response.
 export default function Page() {
-  return <main><h1>At once</h1><Suspense fallback={<p>…</p>}><Late /></Suspense></main>;
+  return (
+    <main>
+      <h1>At once</h1>
+      <Suspense fallback={<p>…</p>}>
+        <Late />
+      </Suspense>
+    </main>
+  );
 }
