@@ -151,8 +151,6 @@ export class LambdaConstruct extends Construct {
       architecture,
       role,
       reservedConcurrentExecutions: props.reservedConcurrentExecutions,
-      // The router starts another instance itself when an invoke fails.
-      retryAttempts: 0,
       environment: {
         LAMBDA_DISPATCH_RUNTIME: 'current_thread',
         ...props.environment,

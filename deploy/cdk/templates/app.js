@@ -40,14 +40,14 @@ class Fargate extends cdk.Stack {
     const routerRepository = asked('RouterRepository', 'ECR repository of the router', {
       default: 'lambda-dispatch-router',
     });
-    const routerTag = asked('RouterTag', 'Its tag, or digest', { default: '0.1.0' });
+    const routerTag = asked('RouterTag', 'Its tag', { default: '0.1.0' });
     const appRepository = asked(
       'AppRepository',
       'ECR repository of the function: your app with the extension in /opt/extensions',
     );
     const appTag = asked(
       'AppTag',
-      'Its tag, or digest: a new one for each version, or the function is not updated',
+      'Its tag: a new one for each version, or the function is not updated',
     );
     const memory = asked('FunctionMemory', 'Memory of the function in MB', {
       type: 'Number',
