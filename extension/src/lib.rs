@@ -41,6 +41,7 @@ mod relay;
 mod session;
 pub mod settings;
 mod upgrade;
+mod web_adapter;
 mod wire_v1;
 
 use invokes::{CurrentOffer, Invokes};
@@ -60,6 +61,10 @@ pub fn main_from_env() -> ExitCode {
         Err(error) => return stop(&error, 2),
     };
     log_from_env();
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    for notice in web_adapter::notices(names) {
+        tracing::warn!("{notice}");
+    }
     let runtime = match runtime(settings.runtime) {
         Ok(runtime) => runtime,
         Err(error) => return stop(&error, 1),

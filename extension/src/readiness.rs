@@ -23,7 +23,7 @@ pub(crate) async fn until_ready<C: Connector>(connector: &C, settings: &Settings
 }
 
 async fn is_ready<C: Connector>(connector: &C, settings: &Settings) -> bool {
-    let connected = connector.connect(APP_HOST, settings.app_port).await;
+    let connected = connector.connect(APP_HOST, settings.readiness_port).await;
     let Ok(io) = connected else { return false };
     match &settings.readiness {
         Readiness::Tcp => true,

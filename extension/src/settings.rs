@@ -18,7 +18,8 @@ use crate::hooks::Hooks;
 /// Everything that can be set.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where the app listens on this machine; `LAMBDA_DISPATCH_PORT`, 3001.
+    /// Where the app listens on this machine; `LAMBDA_DISPATCH_PORT`, else `AWS_LWA_PORT`, else
+    /// `PORT`, 3001.
     pub app_port: u16,
     /// What the app speaks; `LAMBDA_DISPATCH_APP_PROTOCOL`, `http1`.
     pub app_protocol: AppProtocol,
@@ -37,6 +38,8 @@ pub struct Settings {
     pub plaintext: Plaintext,
     /// When the app counts as ready.
     pub readiness: Readiness,
+    /// Where it is asked for that; `LAMBDA_DISPATCH_READINESS_PORT`, the app's port.
+    pub readiness_port: u16,
     /// Where routers may be; `LAMBDA_DISPATCH_ROUTER_CIDRS`, the private networks (and this machine
     /// where plaintext is allowed). Never where metadata services are, whatever is set.
     pub router_networks: Networks,
@@ -143,16 +146,19 @@ impl Settings {
                 expected: "set; this program runs inside AWS Lambda, `lambda-dispatch dev` or a \
                            Lambda emulator, which set it",
             })?;
+        let app_port = source
+            .get("LAMBDA_DISPATCH_PORT", PORT, port)?
+            .or(source.get("AWS_LWA_PORT", PORT, port)?)
+            .map_or_else(|| source.get("PORT", PORT, port), |port| Ok(Some(port)))?
+            .unwrap_or(3001);
         Ok(Self {
-            app_port: source
-                .get("LAMBDA_DISPATCH_PORT", PORT, port)?
-                .or(source.get("AWS_LWA_PORT", PORT, port)?)
-                .unwrap_or(3001),
+            app_port,
             app_protocol: source
                 .get("LAMBDA_DISPATCH_APP_PROTOCOL", "http1 or h2c", app_protocol)?
                 .unwrap_or(AppProtocol::Http1),
             compression: source
                 .get("LAMBDA_DISPATCH_ENABLE_COMPRESSION", BOOLEAN, boolean)?
+                .or(source.get("AWS_LWA_ENABLE_COMPRESSION", BOOLEAN, boolean)?)
                 .unwrap_or(true),
             extension_name: "lambda-dispatch".to_owned(),
             force_deadline: source
@@ -162,6 +168,10 @@ impl Settings {
             lifecycle: source.lifecycle()?,
             plaintext,
             readiness: source.readiness()?,
+            readiness_port: source
+                .get("LAMBDA_DISPATCH_READINESS_PORT", PORT, port)?
+                .or(source.get("AWS_LWA_READINESS_CHECK_PORT", PORT, port)?)
+                .unwrap_or(app_port),
             router_networks: source
                 .get(
                     "LAMBDA_DISPATCH_ROUTER_CIDRS",
@@ -458,8 +468,30 @@ mod tests {
         .unwrap();
         assert_eq!(settings.hooks.after_restore.as_deref(), Some("/restored"));
         assert_eq!((settings.app_port, settings.readiness), (8000, Readiness::Tcp));
-        let both = [("AWS_LWA_PORT", "8000"), ("LAMBDA_DISPATCH_PORT", "9000")];
-        assert_eq!(read(&both).unwrap().app_port, 9000);
+        let port = |variables| {
+            let settings = read(variables).unwrap();
+            (settings.app_port, settings.readiness_port)
+        };
+        let all = [
+            ("PORT", "7000"),
+            ("AWS_LWA_PORT", "8000"),
+            ("LAMBDA_DISPATCH_PORT", "9000"),
+            ("AWS_LWA_READINESS_CHECK_PORT", "8001"),
+            ("LAMBDA_DISPATCH_READINESS_PORT", "9001"),
+        ];
+        assert_eq!(port(&all[..1]), (7000, 7000));
+        assert_eq!(port(&all[..2]), (8000, 8000));
+        assert_eq!(port(&all[..3]), (9000, 9000));
+        assert_eq!(port(&all[..4]), (9000, 8001));
+        assert_eq!(port(&all), (9000, 9001));
+        // Another program's variable is nobody's fault where ours says the port.
+        assert_eq!(port(&[("PORT", "tcp://10.0.0.1:80"), all[2]]), (9000, 9000));
+        let compresses = |variables| read(variables).unwrap().compression;
+        let all = [
+            ("AWS_LWA_ENABLE_COMPRESSION", "false"),
+            ("LAMBDA_DISPATCH_ENABLE_COMPRESSION", "true"),
+        ];
+        assert_eq!((compresses(&all[..1]), compresses(&all)), (false, true));
     }
 
     #[test]

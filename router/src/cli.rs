@@ -7,19 +7,32 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::builder::RangedI64ValueParser;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 use dispatch_model::{Limits, SLOTS_MAX};
 
 use crate::demo::{self, Demo};
 use crate::dev::{self, Local};
 use crate::settings::parse_span;
 use crate::{DEMO_APP, DIRECT, EXEC, EXTENSION};
-use crate::{demo_app, direct, report, serve};
+use crate::{config_init, demo_app, direct, report, serve};
 
 /// Serves web requests with AWS Lambda functions that dial back: a request waits for the first free
 /// slot of any instance, never for the cold start that it caused.
 #[derive(Debug, Parser)]
-#[command(name = "lambda-dispatch", version, arg_required_else_help = true)]
+#[command(
+    name = NAME,
+    version,
+    arg_required_else_help = true,
+    after_help = "Begin here, without an AWS account:
+  lambda-dispatch dev                           router, emulated Lambda and a demo app
+  lambda-dispatch dev -- node server.js         your app instead; it listens on $PORT
+
+Then, for production:
+  lambda-dispatch config init --function NAME   a settings file with every default
+  lambda-dispatch config check --config lambda-dispatch.toml
+  lambda-dispatch serve --config lambda-dispatch.toml"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -27,8 +40,13 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Read the settings, say what they mean, and start nothing
+    /// The same as `config check`
     Check(CheckArgs),
+    /// Print a script that completes this program's command line
+    Completions(CompletionsArgs),
+    /// Write a settings file, or check one
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Send the same burst the way Lambda dispatches and through the router, and compare
     Demo(DemoArgs),
     /// Run everything on this machine: router, emulated Lambda, and your app or a demo
@@ -36,7 +54,49 @@ enum Command {
     /// What traffic would cost and how long it would wait: here, or with somebody else
     Report(report::ReportArgs),
     /// Run the router in production
+    #[command(after_help = "Examples:
+  lambda-dispatch serve --function my-function
+  lambda-dispatch serve --config lambda-dispatch.toml --set pool.slots=20
+  LAMBDA_DISPATCH_POOL_SLOTS=20 lambda-dispatch serve --function my-function
+
+SIGTERM drains and ends, a second one ends at once; SIGHUP takes a changed file over; SIGUSR1
+writes down what the router did last.")]
     Serve(Configured),
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Read the settings, say what they mean, and start nothing
+    Check(CheckArgs),
+    /// Write a file with every setting and its default, all commented out
+    Init(InitArgs),
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  lambda-dispatch config init --function my-function
+  lambda-dispatch config init /etc/lambda-dispatch.toml
+  lambda-dispatch config init -                 to standard output")]
+pub(crate) struct InitArgs {
+    /// Where to write it; `-` is standard output
+    #[arg(default_value = "lambda-dispatch.toml", value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// The Lambda function: a name, name:qualifier, or an ARN
+    #[arg(long, value_name = "NAME")]
+    pub(crate) function: Option<String>,
+    /// Write over a file that is there
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  lambda-dispatch completions bash > /etc/bash_completion.d/lambda-dispatch
+  lambda-dispatch completions zsh > ~/.zfunc/_lambda-dispatch
+  lambda-dispatch completions fish > ~/.config/fish/completions/lambda-dispatch.fish")]
+struct CompletionsArgs {
+    /// The shell that is to read it
+    shell: Shell,
 }
 
 /// Settings come from a file, above it the environment (`LAMBDA_DISPATCH_*`), above it flags.
@@ -54,6 +114,12 @@ pub(crate) struct Configured {
 }
 
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  lambda-dispatch config check --config lambda-dispatch.toml
+  lambda-dispatch config check --function my-function --set pool.slots=20
+  lambda-dispatch config check --config lambda-dispatch.toml --iam > policy.json
+
+Ends with 0 if the settings can be used, else with 1 after naming every fault.")]
 pub(crate) struct CheckArgs {
     #[command(flatten)]
     pub(crate) configured: Configured,
@@ -141,7 +207,14 @@ pub fn main() -> ExitCode {
         return code;
     }
     let done = match Cli::parse().command {
-        Command::Check(args) => serve::check(&args),
+        Command::Check(args) | Command::Config(ConfigCommand::Check(args)) => serve::check(&args),
+        Command::Completions(args) => {
+            let mut script = Vec::new();
+            clap_complete::generate(args.shell, &mut Cli::command(), NAME, &mut script);
+            crate::print(&String::from_utf8_lossy(&script));
+            Ok(())
+        }
+        Command::Config(ConfigCommand::Init(args)) => config_init::run(&args),
         Command::Demo(args) => run(demo::run(args.into())),
         Command::Dev(mut args) => {
             let (Admin(admin), record) = (args.admin, args.record.take());
@@ -274,13 +347,13 @@ fn key_value(text: &str) -> Result<(String, String), String> {
         .ok_or_else(|| format!("`{text}` is not KEY=VALUE, such as pool.slots=20"))
 }
 
+const NAME: &str = "lambda-dispatch";
+
 /// The longest time-out of a function.
 const LAMBDA_MOST: Duration = Duration::from_secs(15 * 60);
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

@@ -19,6 +19,7 @@ pub mod admin;
 pub mod aws;
 pub mod callback;
 pub mod cli;
+mod config_init;
 pub mod demo;
 pub mod demo_app;
 pub mod dev;

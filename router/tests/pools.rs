@@ -268,13 +268,13 @@ fn more_instances_than_an_account_has_are_warned_of() {
 }
 
 #[test]
-fn example_means_what_the_readme_says() {
+fn example_means_what_the_book_says() {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/several-functions.toml");
     let text = std::fs::read_to_string(file).unwrap();
     let settings = read(&text).unwrap();
-    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md");
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/src/several-functions.md");
     let (_, shown) = text.split_once("\n\n").unwrap();
-    assert!(std::fs::read_to_string(readme).unwrap().contains(shown), "it shows another one");
+    assert!(std::fs::read_to_string(page).unwrap().contains(shown), "it shows another one");
     assert_eq!(warnings(&settings), Vec::<String>::new());
     assert_eq!(names(&settings), ["default", "shop", "shop-canary"]);
     let to = |names: &[&str]| Ok(names.iter().map(|name| (*name).to_owned()).collect());

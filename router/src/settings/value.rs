@@ -69,7 +69,7 @@ impl fmt::Display for Shown {
     }
 }
 
-fn allowed(kind: Kind) -> String {
+pub(super) fn allowed(kind: Kind) -> String {
     match kind {
         Kind::Address { off } => format!(
             "HOST:PORT such as 0.0.0.0:5001 or [::]:5001, or a port{}",
