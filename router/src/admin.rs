@@ -5,6 +5,7 @@
 //! | `/livez` | 200 as long as the process serves at all |
 //! | `/health` | the same; the original's name |
 //! | `/readyz` | 200 when requests can be taken, else 503 with the reason |
+//! | `/explain` | the last scaling decisions, when and why; JSON with `?format=json` or by `Accept` |
 //! | `/metrics` | everything that is counted, in the OpenMetrics text format |
 //!
 //! A draining router is alive and not ready: a load balancer must stop sending to it, and nobody
@@ -23,6 +24,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
+use crate::decisions;
 use crate::metrics::{MEDIA_TYPE, Metrics};
 
 /// Whether the router can take requests.
@@ -80,7 +82,7 @@ async fn connection(
     metrics: Arc<Metrics>,
 ) {
     let service = service_fn(move |request: Request<hyper::body::Incoming>| {
-        let response = respond(request.method(), request.uri().path(), &readiness, &metrics);
+        let response = respond(&request, &readiness, &metrics);
         async move { Ok::<_, Infallible>(response) }
     });
     let served = http1::Builder::new()
@@ -94,18 +96,18 @@ async fn connection(
     }
 }
 
-fn respond(
-    method: &Method,
-    path: &str,
+fn respond<B>(
+    request: &Request<B>,
     readiness: &watch::Receiver<Readiness>,
     metrics: &Arc<Metrics>,
 ) -> Response<Full<Bytes>> {
+    let method = request.method();
     if method != Method::GET && method != Method::HEAD {
         let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
         response.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static("GET, HEAD"));
         return response;
     }
-    match path {
+    match request.uri().path() {
         "/health" | "/livez" => text(StatusCode::OK, "OK\n"),
         "/readyz" => {
             let readiness = *readiness.borrow();
@@ -115,11 +117,33 @@ fn respond(
             };
             text(status, &format!("{}\n", readiness.name()))
         }
+        "/explain" => explain(request, metrics),
         "/metrics" => match metrics.expose() {
             Ok(page) => answer(StatusCode::OK, MEDIA_TYPE, page),
             Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be written\n"),
         },
-        _ => text(StatusCode::NOT_FOUND, "try /livez, /readyz or /metrics\n"),
+        _ => text(StatusCode::NOT_FOUND, "try /livez, /readyz, /explain or /metrics\n"),
+    }
+}
+
+fn explain<B>(request: &Request<B>, metrics: &Metrics) -> Response<Full<Bytes>> {
+    let json = match request.uri().query() {
+        Some("format=json") => true,
+        Some("format=text") => false,
+        Some(_) => return text(StatusCode::BAD_REQUEST, "only ?format=json and ?format=text\n"),
+        None => request
+            .headers()
+            .get(header::ACCEPT)
+            .and_then(|accept| accept.to_str().ok())
+            .is_some_and(|accept| accept.contains("application/json")),
+    };
+    let decided = metrics.decisions();
+    if !json {
+        return text(StatusCode::OK, &decisions::as_text(&decided));
+    }
+    match decisions::as_json(&decided) {
+        Ok(page) => answer(StatusCode::OK, "application/json", page),
+        Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "the decisions cannot be written\n"),
     }
 }
 
@@ -146,14 +170,23 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dispatch_model::{Decision, Output, Time, Why};
+    use io_tokio::observe::Observer as _;
     use std::net::SocketAddr;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     async fn admin(readiness: Readiness) -> (SocketAddr, watch::Sender<Readiness>) {
+        admin_of(Metrics::new(), readiness).await
+    }
+
+    async fn admin_of(
+        metrics: Arc<Metrics>,
+        readiness: Readiness,
+    ) -> (SocketAddr, watch::Sender<Readiness>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (tell, told) = watch::channel(readiness);
-        tokio::spawn(serve(listener, told, Metrics::new()));
+        tokio::spawn(serve(listener, told, metrics));
         (address, tell)
     }
 
@@ -196,6 +229,34 @@ mod tests {
         assert!(response.contains(type_line), "{response}");
         assert!(response.contains("\n# TYPE dispatch_cold_exposed counter\n"), "{response}");
         assert!(response.ends_with("# EOF\n"), "{response}");
+    }
+
+    #[tokio::test]
+    async fn the_last_decisions_of_every_pool_are_explained_as_text_or_json() {
+        let metrics = Metrics::new();
+        let pools = ["default", "shop"].map(|name| metrics.pool(name));
+        let (address, _tell) = admin_of(Arc::clone(&metrics), Readiness::Ready).await;
+        assert!(get(address, "/explain").await.ends_with("\r\n\r\nno scaling decision yet\n"));
+        for (pool, to) in pools.iter().zip(1..) {
+            let decision = Decision { from: 0, to, why: Why::Limits };
+            pool.watch().output(Time::ZERO, &Output::Decided(decision));
+        }
+        let page = get(address, "/explain?format=text").await;
+        for line in [
+            "Z default: 0 -> 1 instances (start 1): configured bounds\n",
+            "Z shop: 0 -> 2 instances (start 2): configured bounds\n",
+        ] {
+            assert!(page.contains(line), "{page}");
+        }
+        let accept = "GET /explain HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+                      Accept: application/json\r\n\r\n";
+        for page in [get(address, "/explain?format=json").await, ask(address, accept).await] {
+            let (head, body) = page.split_once("\r\n\r\n").unwrap();
+            assert!(head.contains("\r\ncontent-type: application/json\r\n"), "{head}");
+            let page: serde_json::Value = serde_json::from_str(body).unwrap();
+            assert_eq!(page["decisions"].as_array().unwrap().len(), 2, "{page}");
+        }
+        assert!(get(address, "/explain?format=xml").await.starts_with("HTTP/1.1 400 "));
     }
 
     #[tokio::test]

@@ -11,6 +11,7 @@
 //! | [`settings`], [`callback`] | what the operator wants, and where we are |
 //! | [`aws`] | Lambda's API |
 //! | [`admin`], [`metrics`], [`access_log`], [`logging`] | what can be seen from outside |
+//! | `decisions` | why there are as many instances as there are |
 //! | `recorder` | what is kept to be replayed |
 //! | `report` | what other settings, or others, would make of traffic |
 
@@ -20,6 +21,7 @@ pub mod aws;
 pub mod callback;
 pub mod cli;
 mod config_init;
+mod decisions;
 pub mod demo;
 pub mod demo_app;
 pub mod dev;

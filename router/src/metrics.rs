@@ -22,7 +22,10 @@ use dispatch_model::{
     Dispatcher, Ending, Gauges, GoAwayReason, Input, InvokeOutcome, Output, RefuseReason, Stats,
     Time, time::nanos,
 };
+use io_tokio::clock::Clock;
 use io_tokio::observe::{Access, AccessLog, Observer, Proof};
+
+use crate::decisions::{Decided, Decisions};
 
 use distribution::Distribution;
 use tally::Tally;
@@ -54,6 +57,9 @@ pub struct PoolMetrics {
     request_time: Distribution,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
+    decisions: Decisions,
+    /// For when they were made.
+    clock: Clock,
 }
 
 /// The models' counters, as of their last turns.
@@ -122,6 +128,15 @@ impl Metrics {
         exposition::text(Arc::clone(self))
     }
 
+    /// The last scaling decisions of all pools, the oldest first.
+    pub(crate) fn decisions(&self) -> Vec<Decided> {
+        let pools: Vec<_> = self.pools().values().filter_map(Weak::upgrade).collect();
+        let mut decided: Vec<_> =
+            pools.iter().flat_map(|pool| pool.decisions.of(&pool.name)).collect();
+        decided.sort_by_key(|one| one.at);
+        decided
+    }
+
     fn pools(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Weak<PoolMetrics>>> {
         self.pools.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -152,6 +167,8 @@ impl PoolMetrics {
             request_time: Distribution::default(),
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
+            decisions: Decisions::default(),
+            clock: Clock::start(),
         }
     }
 
@@ -296,8 +313,10 @@ impl Observer for Watch {
             Output::Dispatch { waited, .. } => self.pool.queue_wait.add(*waited),
             Output::GoAway { reason, .. } => self.pool.goaways.add(goaway_name(*reason)),
             Output::Refuse { reason, .. } => self.pool.refused.add(reason.name()),
+            Output::Decided(decision) => {
+                self.pool.decisions.add(self.pool.clock.wall(), *decision);
+            }
             Output::Close { .. }
-            | Output::Decided(_)
             | Output::Invoke { .. }
             | Output::Ping { .. }
             | Output::Stopped => {}

@@ -53,12 +53,18 @@ impl Dev {
         (text.get(9..12).and_then(|code| code.parse().ok()).unwrap_or(0), text)
     }
 
-    /// The value of a metric that has no other label than its pool.
-    fn metric(&self, name: &str) -> f64 {
+    /// What the admin port says.
+    fn admin(&self, target: &str) -> String {
         let mut stream = TcpStream::connect(&self.admin).unwrap();
-        stream.write_all(get("/metrics").as_bytes()).unwrap();
+        stream.write_all(get(target).as_bytes()).unwrap();
         let mut text = String::new();
         stream.read_to_string(&mut text).unwrap();
+        text
+    }
+
+    /// The value of a metric that has no other label than its pool.
+    fn metric(&self, name: &str) -> f64 {
+        let text = self.admin("/metrics");
         let line = text.lines().find(|line| line.split('{').next() == Some(name));
         line.and_then(|line| line.split(' ').nth(1)?.parse().ok())
             .unwrap_or_else(|| panic!("no metric {name} in {text}"))
@@ -199,6 +205,14 @@ fn metric_counts_exactly_the_requests_that_waited_as_long_as_a_cold_start() {
     let waited = answers.iter().filter(|(_, took)| *took >= Duration::from_millis(1_700)).count();
     assert_eq!(dev.metric("dispatch_cold_exposed_total"), waited as f64);
     assert_eq!(waited, 4, "{answers:?}");
+}
+
+#[test]
+fn why_there_is_an_instance_is_explained_on_the_admin_port() {
+    let dev = Dev::start(&[]);
+    assert_eq!(dev.get("/").0, 200);
+    let page = dev.admin("/explain");
+    assert!(page.contains("Z default: 0 -> "), "{page}");
 }
 
 #[test]

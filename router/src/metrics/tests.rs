@@ -37,6 +37,60 @@ fn assert_lines(metrics: &Arc<Metrics>, expected: &[&str]) {
     }
 }
 
+/// Names in the alert rules, which nothing but this ties to the code.
+#[test]
+fn alert_rules_ask_for_metrics_that_there_are() {
+    let metrics = Metrics::new();
+    let _pool = metrics.pool("default");
+    let page = metrics.expose().unwrap();
+    let rules = include_str!("../../../deploy/prometheus/rules.yml");
+    let words = rules.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let names: Vec<_> = words.filter(|word| word.starts_with("dispatch_")).collect();
+    assert!(names.len() > 10, "{names:?}");
+    for name in names {
+        assert!(page.contains(&format!("\n{name}{{")), "no metric {name} in\n{page}");
+    }
+}
+
+/// The list for people, made of the page for Prometheus.
+#[test]
+fn documented_metrics_are_those_that_there_are() {
+    let metrics = Metrics::new();
+    let pool = metrics.pool("default");
+    pool.record(&access(200, "served"));
+    metrics.record(&access(404, "unknown_path"));
+    let page = metrics.expose().unwrap();
+    let mut list = "# Metrics\n\n\
+        `GET /metrics` on the admin port, in the OpenMetrics text format. Every series has the label \
+        `pool`;\nwhat no pool was for is counted under `\"\"`. Made from the code: \
+        `UPDATE=1 cargo test -p lambda-dispatch --lib documented`.\n\n\
+        | metric | kind | labels | what |\n|---|---|---|---|\n"
+        .to_owned();
+    for line in page.lines() {
+        let Some((name, what)) = line.strip_prefix("# HELP ").and_then(|l| l.split_once(' '))
+        else {
+            continue;
+        };
+        let kind_line = format!("# TYPE {name} ");
+        let kind = page.lines().find_map(|l| l.strip_prefix(&kind_line)).unwrap();
+        let suffix = if kind == "counter" { "_total" } else { "" };
+        let start = match kind {
+            "histogram" => format!("{name}_count{{"),
+            _ => format!("{name}{suffix}{{"),
+        };
+        let labels = page.lines().find_map(|l| l.strip_prefix(&start)?.split_once('}')).unwrap().0;
+        let labels: Vec<_> = labels.split(',').filter_map(|l| Some(l.split_once('=')?.0)).collect();
+        let labels = labels.join(", ");
+        list += &format!("| `{name}{suffix}` | {kind} | {labels} | {what} |\n");
+    }
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(file, &list).unwrap();
+    }
+    let documented = std::fs::read_to_string(file).unwrap_or_default();
+    assert_eq!(documented, list, "run it with UPDATE=1, and commit docs/metrics.md");
+}
+
 #[test]
 fn a_page_without_traffic_is_complete_and_well_formed() {
     let metrics = Metrics::new();

@@ -121,7 +121,7 @@ pub const SETTINGS: &[Setting] = &[
         "listen.admin",
         Kind::Address { off: true },
         "127.0.0.1:5005",
-        "/livez, /readyz, /health and /metrics",
+        "/livez, /readyz, /health, /explain and /metrics",
     ),
     plain(
         "listen.trusted_proxies",
