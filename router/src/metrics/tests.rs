@@ -61,8 +61,8 @@ fn documented_metrics_are_those_that_there_are() {
     metrics.record(&access(404, "unknown_path"));
     let page = metrics.expose().unwrap();
     let mut list = "# Metrics\n\n\
-        `GET /metrics` on the admin port, in the OpenMetrics text format. Every series has the label \
-        `pool`;\nwhat no pool was for is counted under `\"\"`. Made from the code: \
+        `GET /metrics` on the admin port, in the OpenMetrics text format. Every series has the \
+        label `pool`;\nwhat no pool was for is counted under `\"\"`. Made from the code:\n\
         `UPDATE=1 cargo test -p lambda-dispatch --lib documented`.\n\n\
         | metric | kind | labels | what |\n|---|---|---|---|\n"
         .to_owned();
@@ -83,12 +83,12 @@ fn documented_metrics_are_those_that_there_are() {
         let labels = labels.join(", ");
         list += &format!("| `{name}{suffix}` | {kind} | {labels} | {what} |\n");
     }
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/src/metrics.md");
     if std::env::var_os("UPDATE").is_some() {
         std::fs::write(file, &list).unwrap();
     }
     let documented = std::fs::read_to_string(file).unwrap_or_default();
-    assert_eq!(documented, list, "run it with UPDATE=1, and commit docs/metrics.md");
+    assert_eq!(documented, list, "run it with UPDATE=1, and commit docs/src/metrics.md");
 }
 
 #[test]
