@@ -17,8 +17,9 @@ use crate::wire_v1::router::V1;
 /// Accepts instances for as long as it runs. Without an `identity` it speaks plaintext, which is
 /// for development and simulation; with `v1` it also speaks the original's wire.
 ///
-/// Whoever has not proved who they are gets little: five seconds, one of a few places (1,024 in
-/// all, 32 of one address), no memory beyond a small head, and of the log a few lines.
+/// Whoever has not proved who they are gets little: five seconds, one of a few places (beside
+/// those that are expected, 1,024 in all and 32 of one address), no memory beyond a small head,
+/// and of the log a few lines.
 pub async fn serve<L: Listener>(
     mut listener: L,
     identity: Option<RouterIdentity>,
@@ -37,7 +38,7 @@ pub async fn serve<L: Listener>(
                 continue;
             }
         };
-        let Some(place) = strangers.admit(peer.ip()) else {
+        let Some(place) = strangers.admit(peer.ip(), invited.len()) else {
             if let Some(unsaid) = strangers.may_log() {
                 tracing::warn!(%peer, unsaid, "too many have not attached; closed a connection");
             }

@@ -1,7 +1,9 @@
 //! Those who have connected to the instances' port and have not proved who they are.
 //!
 //! Each costs a socket and a task until it has attached or its time is over, so there are few: in
-//! all, and of one address, so that one machine cannot keep the instances of others out. (This
+//! all, and of one address, so that one machine cannot keep the instances of others out. Both
+//! bounds are above the number of instances that are expected: in AWS hundreds of them share an
+//! address, that of a subnet's interface or of a NAT gateway, and come at once in a burst. (This
 //! machine itself is not counted: in development all instances are here.) What fails is logged
 //! seldom, so that a flood of failures does not become a flood of lines.
 
@@ -49,13 +51,13 @@ impl Strangers {
         })))
     }
 
-    /// A place for a stranger, if there is one.
-    pub(crate) fn admit(&self, peer: IpAddr) -> Option<Place> {
+    /// A place for a stranger, if there is one. So many instances are `expected`.
+    pub(crate) fn admit(&self, peer: IpAddr, expected: usize) -> Option<Place> {
         let address = neighbourhood(peer);
         let mut door = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let of_address = door.by_address.get(&address).copied().unwrap_or(0);
-        let crowded = of_address >= STRANGERS_OF_ADDRESS_MAX && !address.is_loopback();
-        if crowded || door.inside >= STRANGERS_MAX {
+        let crowded = of_address >= STRANGERS_OF_ADDRESS_MAX + expected && !address.is_loopback();
+        if crowded || door.inside >= STRANGERS_MAX + expected {
             return None;
         }
         door.inside += 1;
@@ -106,7 +108,7 @@ fn neighbourhood(peer: IpAddr) -> IpAddr {
     }
 }
 
-/// Connections that have not attached yet, at once.
+/// Connections that have not attached yet, at once, beside those that are expected.
 const STRANGERS_MAX: usize = 1_024;
 /// Of them, those from one address.
 const STRANGERS_OF_ADDRESS_MAX: usize = 32;
@@ -121,7 +123,7 @@ mod tests {
     #[tokio::test]
     async fn one_address_cannot_take_the_places_of_others() {
         let strangers = Strangers::new(Clock::start());
-        let admit = |address: &str| strangers.admit(address.parse().unwrap());
+        let admit = |address: &str| strangers.admit(address.parse().unwrap(), 0);
         let mut places: Vec<_> = (0..32).map(|_| admit("10.0.0.1").unwrap()).collect();
         assert!(admit("10.0.0.1").is_none());
         assert!(admit("::ffff:10.0.0.1").is_none(), "the same one, written otherwise");
@@ -137,10 +139,18 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn as_many_as_are_expected_may_share_an_address() {
+        let strangers = Strangers::new(Clock::start());
+        let gateway = "10.0.0.1".parse().unwrap();
+        let places: Vec<_> = (0..2_000).map_while(|_| strangers.admit(gateway, 1_000)).collect();
+        assert_eq!(places.len(), 1_032);
+    }
+
+    #[tokio::test]
     async fn nobody_is_let_in_beyond_the_total_and_nothing_is_kept_of_who_left() {
         let strangers = Strangers::new(Clock::start());
         let address = |number: u32| IpAddr::V4(number.into());
-        let places: Vec<_> = (0..2_000).map_while(|it| strangers.admit(address(it))).collect();
+        let places: Vec<_> = (0..2_000).map_while(|it| strangers.admit(address(it), 0)).collect();
         assert_eq!(places.len(), STRANGERS_MAX);
         drop(places);
         let door = strangers.0.lock().unwrap();
