@@ -1,6 +1,6 @@
-//! The last problems of a pool, for `/explain`: invokes that failed, and requests that were refused.
+//! The last problems of a pool, for `/explain`: invokes that failed, requests that were refused.
 //!
-//! Problems come in bulk: a throttled function fails every invoke, and a full queue refuses whatever
+//! Problems come in bulk: a throttled function fails every invoke, a full queue refuses whatever
 //! comes. So one kind of problem is one entry, with its count, for as long as it comes again within
 //! [`QUIET`]; two kinds that alternate are two entries, not thousands.
 
