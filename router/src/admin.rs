@@ -5,7 +5,7 @@
 //! | `/livez` | 200 as long as the process serves at all |
 //! | `/health` | the same; the original's name |
 //! | `/readyz` | 200 when requests can be taken, else 503 with the reason |
-//! | `/explain` | the last decisions and problems, and why; JSON with `?format=json` or by `Accept` |
+//! | `/explain` | the last decisions and problems; JSON with `?format=json` or by `Accept` |
 //! | `/metrics` | everything that is counted, in the OpenMetrics text format |
 //!
 //! A draining router is alive and not ready: a load balancer must stop sending to it, and nobody
