@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dispatch_model::{InstanceId, Time};
+use http::HeaderValue;
 
 use crate::clock::Clock;
 use crate::observe::{Access, AccessLog, Proof};
@@ -126,6 +127,19 @@ impl Entry {
             self.access.queue = self.clock.now().saturating_since(queued);
         }
         self.log.record(&self.access);
+    }
+
+    /// The stages so far of a request that got in line, as `Server-Timing` has them, in
+    /// milliseconds. One that was given to no instance has no `app`.
+    pub(crate) fn timing(&self) -> Option<HeaderValue> {
+        let in_line = self.clock.now().saturating_since(self.queued?);
+        let is_dispatched = self.access.attempts > 0;
+        let queue = if is_dispatched { self.access.queue } else { in_line };
+        let mut text = format!("queue;dur={}", queue.as_millis());
+        if is_dispatched {
+            text.push_str(&format!(", app;dur={}", in_line.saturating_sub(queue).as_millis()));
+        }
+        HeaderValue::from_str(&text).ok()
     }
 
     /// What is left of `total` since the head.

@@ -68,6 +68,9 @@ pub struct EdgeSettings {
     /// Longest time that a connection may be without a request. Default 75 s, which is longer than
     /// an AWS load balancer waits.
     pub keep_alive: Duration,
+    /// Whether clients are told, in `Server-Timing`, how long a request waited for a slot (`queue`)
+    /// and then for its response (`app`, the way to the instance included). Default false.
+    pub server_timing: bool,
     /// Whose word about earlier hops is taken (`X-Forwarded-*`). Default private addresses and
     /// loopback.
     pub trusted_proxies: Networks,
@@ -127,6 +130,7 @@ impl Default for EdgeSettings {
             patience: Patience::default(),
             head: Duration::from_secs(10),
             keep_alive: Duration::from_secs(75),
+            server_timing: false,
             trusted_proxies: Networks::private().and_loopback(),
             connections_max: 10_000,
             connections_per_client_max: 500,
@@ -273,10 +277,17 @@ impl Edge {
             upgrade,
             tunnel: None,
         };
-        match exchange.run_in_time(&forwarded).await {
+        let outcome = exchange.run_in_time(&forwarded).await;
+        let timing = if self.settings.server_timing { exchange.entry.timing() } else { None };
+        let mut response = match outcome {
             Ok(response) => exchange.relay(response, &head),
             Err(failure) => exchange.fail(failure, &head),
+        };
+        if let Some(timing) = timing {
+            // Beside the app's own, if it has one.
+            response.headers_mut().append(SERVER_TIMING, timing);
         }
+        response
     }
 
     /// Where request number `count` goes. What it says for us about that does not go with it.
@@ -621,4 +632,5 @@ fn answered(
     response
 }
 
+const SERVER_TIMING: header::HeaderName = header::HeaderName::from_static("server-timing");
 const CLOSE: HeaderValue = HeaderValue::from_static("close");

@@ -5,7 +5,7 @@
 //! | `/livez` | 200 as long as the process serves at all |
 //! | `/health` | the same; the original's name |
 //! | `/readyz` | 200 when requests can be taken, else 503 with the reason |
-//! | `/explain` | the last scaling decisions and why; JSON with `?format=json` or by `Accept` |
+//! | `/explain` | the last decisions and problems; JSON with `?format=json` or by `Accept` |
 //! | `/metrics` | everything that is counted, in the OpenMetrics text format |
 //!
 //! A draining router is alive and not ready: a load balancer must stop sending to it, and nobody
@@ -24,7 +24,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
-use crate::decisions;
+use crate::explain;
 use crate::metrics::{MEDIA_TYPE, Metrics};
 
 /// Whether the router can take requests.
@@ -117,7 +117,7 @@ fn respond<B>(
             };
             text(status, &format!("{}\n", readiness.name()))
         }
-        "/explain" => explain(request, metrics),
+        "/explain" => explained(request, metrics),
         "/metrics" => match metrics.expose() {
             Ok(page) => answer(StatusCode::OK, MEDIA_TYPE, page),
             Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be written\n"),
@@ -126,7 +126,7 @@ fn respond<B>(
     }
 }
 
-fn explain<B>(request: &Request<B>, metrics: &Metrics) -> Response<Full<Bytes>> {
+fn explained<B>(request: &Request<B>, metrics: &Metrics) -> Response<Full<Bytes>> {
     let json = match request.uri().query() {
         Some("format=json") => true,
         Some("format=text") => false,
@@ -137,11 +137,11 @@ fn explain<B>(request: &Request<B>, metrics: &Metrics) -> Response<Full<Bytes>> 
             .and_then(|accept| accept.to_str().ok())
             .is_some_and(|accept| accept.contains("application/json")),
     };
-    let decided = metrics.decisions();
+    let (decided, suffered) = (metrics.decisions(), metrics.problems());
     if !json {
-        return text(StatusCode::OK, &decisions::as_text(&decided));
+        return text(StatusCode::OK, &explain::as_text(&decided, &suffered));
     }
-    match decisions::as_json(&decided) {
+    match explain::as_json(&decided, &suffered) {
         Ok(page) => answer(StatusCode::OK, "application/json", page),
         Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "the decisions cannot be written\n"),
     }
@@ -170,7 +170,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dispatch_model::{Decision, Output, Time, Why};
+    use dispatch_model::{Decision, Output, RefuseReason, RequestId, Time, Why};
     use io_tokio::observe::Observer as _;
     use std::net::SocketAddr;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -232,19 +232,27 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_last_decisions_of_every_pool_are_explained_as_text_or_json() {
+    async fn the_last_decisions_and_problems_of_every_pool_are_explained_as_text_or_json() {
         let metrics = Metrics::new();
         let pools = ["default", "shop"].map(|name| metrics.pool(name));
         let (address, _tell) = admin_of(Arc::clone(&metrics), Readiness::Ready).await;
-        assert!(get(address, "/explain").await.ends_with("\r\n\r\nno scaling decision yet\n"));
+        assert!(
+            get(address, "/explain")
+                .await
+                .ends_with("\r\n\r\nno scaling decision yet\nno problem yet\n")
+        );
         for (pool, to) in pools.iter().zip(1..) {
             let decision = Decision { from: 0, to, why: Why::Limits };
             pool.watch().output(Time::ZERO, &Output::Decided(decision));
+            let (request, reason) = (RequestId::new(0, 0), RefuseReason::QueueLength);
+            pool.watch().output(Time::ZERO, &Output::Refuse { request, reason, retry_after_s: 1 });
         }
         let page = get(address, "/explain?format=text").await;
         for line in [
             "Z default: 0 -> 1 instances (start 1): configured bounds\n",
             "Z shop: 0 -> 2 instances (start 2): configured bounds\n",
+            "Z default: 1 request refused: queue_length\n",
+            "Z shop: 1 request refused: queue_length\n",
         ] {
             assert!(page.contains(line), "{page}");
         }
@@ -255,6 +263,7 @@ mod tests {
             assert!(head.contains("\r\ncontent-type: application/json\r\n"), "{head}");
             let page: serde_json::Value = serde_json::from_str(body).unwrap();
             assert_eq!(page["decisions"].as_array().unwrap().len(), 2, "{page}");
+            assert_eq!(page["problems"].as_array().unwrap().len(), 2, "{page}");
         }
         assert!(get(address, "/explain?format=xml").await.starts_with("HTTP/1.1 400 "));
     }

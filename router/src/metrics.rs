@@ -26,6 +26,7 @@ use io_tokio::clock::Clock;
 use io_tokio::observe::{Access, AccessLog, Observer, Proof};
 
 use crate::decisions::{Decided, Decisions};
+use crate::problems::{Problem, Problems, Suffered};
 
 use distribution::Distribution;
 use tally::Tally;
@@ -58,7 +59,8 @@ pub struct PoolMetrics {
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
     decisions: Decisions,
-    /// For when they were made.
+    problems: Problems,
+    /// For when they were made or met.
     clock: Clock,
 }
 
@@ -130,11 +132,23 @@ impl Metrics {
 
     /// The last scaling decisions of all pools, the oldest first.
     pub(crate) fn decisions(&self) -> Vec<Decided> {
-        let pools: Vec<_> = self.pools().values().filter_map(Weak::upgrade).collect();
         let mut decided: Vec<_> =
-            pools.iter().flat_map(|pool| pool.decisions.of(&pool.name)).collect();
+            self.live().iter().flat_map(|pool| pool.decisions.of(&pool.name)).collect();
         decided.sort_by_key(|one| one.at);
         decided
+    }
+
+    /// The last problems of all pools, by when they began, the oldest first.
+    pub(crate) fn problems(&self) -> Vec<Suffered> {
+        let mut suffered: Vec<_> =
+            self.live().iter().flat_map(|pool| pool.problems.of(&pool.name)).collect();
+        suffered.sort_by_key(|one| one.first);
+        suffered
+    }
+
+    /// The pools that somebody still counts for.
+    fn live(&self) -> Vec<Arc<PoolMetrics>> {
+        self.pools().values().filter_map(Weak::upgrade).collect()
     }
 
     fn pools(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Weak<PoolMetrics>>> {
@@ -168,6 +182,7 @@ impl PoolMetrics {
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
             decisions: Decisions::default(),
+            problems: Problems::default(),
             clock: Clock::start(),
         }
     }
@@ -176,6 +191,10 @@ impl PoolMetrics {
     #[must_use]
     pub fn watch(self: &Arc<Self>) -> Watch {
         Watch { pool: Arc::clone(self), totals: [0; TOTALS], levels: [0; LEVELS] }
+    }
+
+    fn suffer(&self, problem: Problem) {
+        self.problems.add(self.clock.wall(), problem);
     }
 }
 
@@ -302,7 +321,11 @@ impl Drop for Watch {
 impl Observer for Watch {
     fn input(&mut self, _: Time, input: &Input) {
         if let Input::InvokeEnded { outcome, .. } = input {
-            self.pool.invokes_ended.add(outcome_name(outcome));
+            let name = outcome_name(outcome);
+            self.pool.invokes_ended.add(name);
+            if *outcome != InvokeOutcome::Returned {
+                self.pool.suffer(Problem::Invoke(name));
+            }
         } else if let Input::RequestEnded { ending: Ending::Unknown { .. }, .. } = input {
             self.pool.unknown_outcome.fetch_add(1, Relaxed);
         }
@@ -312,7 +335,10 @@ impl Observer for Watch {
         match output {
             Output::Dispatch { waited, .. } => self.pool.queue_wait.add(*waited),
             Output::GoAway { reason, .. } => self.pool.goaways.add(goaway_name(*reason)),
-            Output::Refuse { reason, .. } => self.pool.refused.add(reason.name()),
+            Output::Refuse { reason, .. } => {
+                self.pool.refused.add(reason.name());
+                self.pool.suffer(Problem::Refused(reason.name()));
+            }
             Output::Decided(decision) => {
                 self.pool.decisions.add(self.pool.clock.wall(), *decision);
             }

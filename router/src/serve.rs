@@ -204,6 +204,7 @@ async fn start(
             head_bytes_max: settings.limits.head_bytes,
             headers_max: settings.limits.headers,
             target_bytes_max: settings.limits.uri_bytes,
+            server_timing: listen.server_timing,
             trusted_proxies: listen.trusted_proxies.clone(),
             ..EdgeSettings::default()
         },

@@ -143,6 +143,8 @@ pub struct Listen {
     pub admin: Option<SocketAddr>,
     /// Whose word about earlier hops is taken. Default private networks and loopback.
     pub trusted_proxies: Networks,
+    /// Whether clients are told how long the stages of a request took. Default no.
+    pub server_timing: bool,
     /// Where instances on the original's wire may come from; `None` does not speak it, the
     /// default.
     pub wire_v1: Option<Networks>,

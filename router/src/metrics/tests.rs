@@ -201,6 +201,9 @@ fn the_models_orders_and_facts_are_counted() {
             "dispatch_unknown_outcome_total{pool=\"web\"} 1",
         ],
     );
+    let problems: Vec<_> = metrics.problems().iter().map(|one| (one.problem, one.count)).collect();
+    let expected = [(Problem::Invoke("throttled"), 2), (Problem::Refused("queue_timeout"), 1)];
+    assert_eq!(problems, expected, "what returned is none");
 }
 
 #[test]

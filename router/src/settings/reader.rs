@@ -119,6 +119,7 @@ impl Reader {
             trusted_proxies: self
                 .networks("listen.trusted_proxies", "none")
                 .unwrap_or(Networks::none()),
+            server_timing: self.flag("listen.server_timing"),
             wire_v1: self.networks("listen.wire_v1", "off"),
         };
         self.check_ports(&listen);

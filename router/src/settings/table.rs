@@ -131,6 +131,12 @@ pub const SETTINGS: &[Setting] = &[
          such as 10.0.0.0/8,fd00::/8",
     ),
     plain(
+        "listen.server_timing",
+        Kind::Flag,
+        "false",
+        "tell clients in Server-Timing how long a request waited for a slot and for its response",
+    ),
+    plain(
         "listen.wire_v1",
         Kind::Text,
         "off",

@@ -195,3 +195,21 @@ async fn request_is_over_when_its_total_time_is() {
     client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 2\r\n\r\n").await.unwrap();
     assert_eq!(client.answer("POST").await.unwrap().status, 408);
 }
+
+#[tokio::test]
+async fn clients_are_told_how_long_the_stages_took_only_if_the_operator_says_so() {
+    let told = stage(&["listen.server_timing=true", "timeouts.first_byte=700ms"]).await;
+    for (path, status, app_min) in [("/", 200, 0), ("/hang", 504, 700)] {
+        let answer = told.router.get(path).await;
+        assert_eq!(answer.status, status);
+        let timing = String::from_utf8_lossy(answer.header("server-timing").unwrap()).into_owned();
+        let (queue, app) = timing.split_once(", ").unwrap();
+        let millis = |stage: &str, name| -> u64 {
+            stage.strip_prefix(name).unwrap_or_else(|| panic!("{timing}")).parse().unwrap()
+        };
+        millis(queue, "queue;dur=");
+        assert!(millis(app, "app;dur=") >= app_min, "{path}: {timing}");
+    }
+    let untold = stage(&[]).await;
+    assert_eq!(untold.router.get("/").await.header("server-timing"), None);
+}
