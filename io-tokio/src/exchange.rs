@@ -265,7 +265,7 @@ impl Edge {
         let ticket = to.pool.arrive(head_bytes(&head).saturating_add(held));
         // It is in line: its pool may leave the table now.
         drop(to);
-        let mut exchange = Exchange {
+        let exchange = Exchange {
             ticket,
             entry,
             patience,
@@ -277,17 +277,7 @@ impl Edge {
             upgrade,
             tunnel: None,
         };
-        let outcome = exchange.run_in_time(&forwarded).await;
-        let timing = if self.settings.server_timing { exchange.entry.timing() } else { None };
-        let mut response = match outcome {
-            Ok(response) => exchange.relay(response, &head),
-            Err(failure) => exchange.fail(failure, &head),
-        };
-        if let Some(timing) = timing {
-            // Beside the app's own, if it has one.
-            response.headers_mut().append(SERVER_TIMING, timing);
-        }
-        response
+        exchange.answer(&forwarded, &head, self.settings.server_timing).await
     }
 
     /// Where request number `count` goes. What it says for us about that does not go with it.
@@ -403,6 +393,27 @@ impl Failure {
 }
 
 impl Exchange {
+    /// Has the request served and answers the client, who is told how long that took if it
+    /// `is_timed`.
+    async fn answer(
+        mut self,
+        request: &Request<()>,
+        head: &http::request::Parts,
+        is_timed: bool,
+    ) -> Response<ResponseBody> {
+        let outcome = self.run_in_time(request).await;
+        let timing = if is_timed { self.entry.timing() } else { None };
+        let mut response = match outcome {
+            Ok(response) => self.relay(response, head),
+            Err(failure) => self.fail(failure, head),
+        };
+        if let Some(timing) = timing {
+            // Beside the app's own, if it has one.
+            response.headers_mut().append(SERVER_TIMING, timing);
+        }
+        response
+    }
+
     /// Has the request served within the time that it may take in all.
     async fn run_in_time(
         &mut self,
