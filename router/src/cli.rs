@@ -169,6 +169,10 @@ struct DevArgs {
 }
 
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  lambda-dispatch demo
+  lambda-dispatch demo --requests 100 --cold-start 3s
+  lambda-dispatch demo --json > demo.json")]
 struct DemoArgs {
     /// Print JSON, and no progress
     #[arg(long)]

@@ -132,9 +132,14 @@ fn whoever_errs_is_told_what_is_right() {
 
 #[test]
 fn help_of_every_command_has_an_example() {
-    for command in
-        [&["config", "check"][..], &["config", "init"], &["dev"], &["report"], &["serve"]]
-    {
+    for command in [
+        &["config", "check"][..],
+        &["config", "init"],
+        &["demo"],
+        &["dev"],
+        &["report"],
+        &["serve"],
+    ] {
         let help = run(&[command, &["--help"]].concat());
         let said = String::from_utf8(help.stdout).unwrap();
         assert!(said.contains("Examples:\n  lambda-dispatch "), "{command:?}: {said}");
