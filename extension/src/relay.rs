@@ -31,7 +31,7 @@ use http::uri::{PathAndQuery, Uri};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http::{header, request, response};
 use http_body::Body;
-use io_tokio::headers::{HopByHop, strip_hop_by_hop, those_that_pass};
+use io_tokio::headers::end_to_end;
 use io_tokio::interim::INTERIM_MAX;
 use io_tokio::lifecycle_driver::Inputs;
 use io_tokio::net::Connector;
@@ -253,7 +253,7 @@ fn app_head(head: request::Parts) -> Option<request::Parts> {
     }
     let target = head.uri.path_and_query().cloned();
     let target = target.unwrap_or_else(|| PathAndQuery::from_static("/"));
-    let mut headers = strip_hop_by_hop(head.headers);
+    let mut headers = end_to_end(head.headers, |_, _| true);
     if !headers.contains_key(header::HOST) {
         let authority = head.uri.authority().map_or("localhost", |authority| authority.as_str());
         let rest = std::mem::take(&mut headers);
@@ -285,10 +285,9 @@ fn content_length(headers: &HeaderMap) -> Option<u64> {
 
 /// The app's headers as the router is to see them.
 pub(crate) fn router_headers(headers: HeaderMap) -> HeaderMap {
-    let hop_by_hop = HopByHop::of(&headers);
     // Such names are ours to say.
     let is_ours = |name: &HeaderName| name.as_str().starts_with("lambda-dispatch-");
-    those_that_pass(headers, |name, value| !hop_by_hop.is(name, value) && !is_ours(name))
+    end_to_end(headers, |name, _| !is_ours(name))
 }
 
 fn router_response(head: response::Parts) -> Response<()> {

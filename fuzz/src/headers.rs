@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use http::header::{HOST, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Uri, Version, request};
 use io_tokio::exchange::EdgeSettings;
-use io_tokio::request_head::{Origin, forward, response_headers};
+use io_tokio::request_head::{Origin, Target, response_headers};
 
 /// Reads `bytes` as lines: method and target, then headers; makes of them what an instance gets,
 /// and, as if they were an app's, what a client gets.
@@ -21,8 +21,10 @@ pub fn headers(bytes: &[u8]) {
     let peer = if how & 1 == 0 { Ipv4Addr::new(203, 0, 113, 9) } else { Ipv4Addr::LOCALHOST };
     let origin = Origin { peer: IpAddr::V4(peer), is_tls: how & 2 == 0 };
     nothing_of_ours_or_of_one_hop(&head.headers, &response_headers(head.headers.clone()), None);
-    match forward(&head, origin, &EdgeSettings::default()) {
-        Ok(sent) => {
+    let settings = EdgeSettings::default();
+    match Target::of(&head, origin, &settings) {
+        Ok(target) => {
+            let sent = target.forward(&mut head.clone(), origin, &settings);
             nothing_of_ours_or_of_one_hop(&head.headers, sent.headers(), Some(peer));
             is_for_whom_it_was(&head, &sent, &peer.to_string());
         }

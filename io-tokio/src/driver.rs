@@ -1,20 +1,26 @@
-//! The one task that owns a [`Dispatcher`].
+//! What drives a [`Dispatcher`]: whoever tells it something.
 //!
-//! A turn takes in what has happened, reads the clock once, tells the model, and does what it asks
-//! for. Nothing it does blocks: orders are handed to tasks that report back. No deadline is kept
-//! here; each turn asks the model anew. A pool that has nothing to do costs nothing: no timer runs.
+//! A turn takes in one thing that has happened: reads the clock, tells the model, and does what that
+//! asks for, all under one lock and in the task to which it happened. So a request that arrives
+//! while a slot is free has its instance before it could have been handed to anybody. Nothing in a
+//! turn blocks: orders are handed to tasks that report back.
+//!
+//! One task beside waits for the model's next timer. It is told when that comes sooner than it
+//! thinks, and finds out by itself when it comes later. A pool that has nothing to do costs nothing:
+//! no timer runs.
 //!
 //! The driver ends when nobody is left who could tell it anything: no table of routes, request,
 //! connection or invoke.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use dispatch_model::{
     Config, Dispatcher, Input, InstanceId, InvokeOutcome, Output, RequestId, Time,
 };
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::runtime::Handle;
+use tokio::sync::{oneshot, watch};
 
 use crate::chance::Chance;
 use crate::clock::Clock;
@@ -22,7 +28,7 @@ use crate::invited::{Invitation, Invited};
 use crate::invoker::{Invoked, Invoker};
 use crate::observe::Observer;
 use crate::payload::{AttachOffer, InvokePayload, OFFER_LASTS_MAX};
-use crate::pool::{Message, Pool, Verdict, WeakPool};
+use crate::pool::{Hear, Message, Pool, Shared, Verdict, WeakPool};
 use crate::session::Session;
 use crate::tls::RouterIdentity;
 
@@ -53,30 +59,76 @@ pub fn start(
     invoker: Arc<dyn Invoker>,
     mut observer: impl Observer,
 ) -> Pool {
-    let (messages, inbox) = mpsc::unbounded_channel();
     let (stopped, watched) = watch::channel(false);
-    let pool = Pool::new(&settings.name, messages, watched);
+    let shared = Shared::new(&settings.name, watched);
     let now = clock.now();
     observer.started(now, &config, settings.seed);
-    let driver = Driver {
-        model: Dispatcher::new(config, settings.seed, now),
-        clock,
-        now,
-        slots: config.slots,
-        settings,
-        invoker,
-        observer,
-        pool: pool.downgrade(),
-        verdicts: Vec::new(),
-        instances: HashMap::new(),
-        invited,
-        stopped,
-    };
-    tokio::spawn(driver.run(inbox));
-    pool
+    let (due, awaited) = watch::channel(None);
+    let driver = Arc::new_cyclic(|driver: &Weak<Driver<_>>| {
+        let turns = Turns {
+            model: Dispatcher::new(config, settings.seed, now),
+            clock: clock.clone(),
+            now,
+            slots: config.slots,
+            settings,
+            invoker,
+            observer,
+            pool: WeakPool::new(driver.clone(), shared.clone()),
+            runtime: Handle::current(),
+            verdicts: Vec::new(),
+            instances: HashMap::new(),
+            invited,
+            stopped,
+            due,
+        };
+        Driver(Mutex::new(turns))
+    });
+    driver.turns().begin();
+    tokio::spawn(keep_time(Arc::downgrade(&driver), clock, awaited));
+    Pool::new(driver, shared)
 }
 
-struct Driver<O> {
+/// One pool's model, and what is done for it.
+struct Driver<O: Observer>(Mutex<Turns<O>>);
+
+impl<O: Observer> Hear for Driver<O> {
+    fn hear(&self, message: Message) {
+        self.turns().hear(message);
+    }
+}
+
+impl<O: Observer> Driver<O> {
+    fn turns(&self) -> MutexGuard<'_, Turns<O>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Has the model's timers fire.
+async fn keep_time<O: Observer>(
+    driver: Weak<Driver<O>>,
+    clock: Clock,
+    mut due: watch::Receiver<Option<Time>>,
+) {
+    loop {
+        let at = *due.borrow_and_update();
+        let timer = async {
+            match at {
+                Some(at) => clock.sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            changed = due.changed() => if changed.is_err() { return },
+            () = timer => match driver.upgrade() {
+                Some(driver) => driver.turns().time_has_come(),
+                None => return,
+            }
+        }
+    }
+}
+
+struct Turns<O: Observer> {
     model: Dispatcher,
     clock: Clock,
     /// When this turn began.
@@ -86,6 +138,8 @@ struct Driver<O> {
     invoker: Arc<dyn Invoker>,
     observer: O,
     pool: WeakPool,
+    /// Where invokes run: the last turn may be that of somebody who is dropped outside of it.
+    runtime: Handle,
     /// Who waits for a decision, by the request's place.
     verdicts: Vec<Option<(RequestId, oneshot::Sender<Verdict>)>>,
     /// Instances whose invoke has not ended or whose connection stands.
@@ -93,6 +147,8 @@ struct Driver<O> {
     /// Instances that have not attached yet, of this pool and of others.
     invited: Invited,
     stopped: watch::Sender<bool>,
+    /// When whoever keeps the time believes that a timer is due: not after it is.
+    due: watch::Sender<Option<Time>>,
 }
 
 /// What is left of an instance; nothing of it is kept once both are gone.
@@ -104,44 +160,49 @@ struct Attachment {
     session: Option<Session>,
 }
 
-impl<O: Observer> Driver<O> {
-    async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Message>) {
-        // Grows when there is something to do.
-        let mut batch = Vec::new();
+impl<O: Observer> Turns<O> {
+    /// Does what the new model asks for.
+    fn begin(&mut self) {
         self.perform_all();
-        self.observer.turn(self.now, &self.model);
-        loop {
-            let clock = &self.clock;
-            let due = self.model.poll_timeout().map(|timeout| timeout.at);
-            let timer = async move {
-                match due {
-                    Some(at) => clock.sleep_until(at).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                biased;
-                count = inbox.recv_many(&mut batch, BATCH) => if count == 0 { break },
-                () = timer => {}
-            }
-            let now = self.clock.now();
-            self.now = now;
-            if due.is_some_and(|at| at <= now) {
-                self.observer.timeout(now);
-            }
-            self.model.handle_timeout(now);
-            self.perform_all();
-            for message in batch.drain(..) {
-                if let Some(input) = self.take_in(message) {
-                    self.observer.input(now, &input);
-                    self.model.handle_input(now, input);
-                }
-                self.perform_all();
-            }
-            self.observer.turn(now, &self.model);
+        self.end();
+    }
+
+    fn hear(&mut self, message: Message) {
+        self.fire_due();
+        if let Some(input) = self.take_in(message) {
+            self.observer.input(self.now, &input);
+            self.model.handle_input(self.now, input);
         }
-        let names = self.instances.values().filter_map(|attachment| attachment.name.as_deref());
-        names.for_each(|name| self.invited.remove(name));
+        self.perform_all();
+        self.end();
+    }
+
+    fn time_has_come(&mut self) {
+        self.fire_due();
+        // It may have come for a timer that is no more.
+        self.due.send_replace(None);
+        self.end();
+    }
+
+    fn fire_due(&mut self) {
+        self.now = self.clock.now();
+        if self.model.poll_timeout().is_some_and(|timeout| timeout.at <= self.now) {
+            self.observer.timeout(self.now);
+            self.model.handle_timeout(self.now);
+            self.perform_all();
+        }
+    }
+
+    fn end(&mut self) {
+        let next = self.model.poll_timeout().map(|timeout| timeout.at);
+        self.due.send_if_modified(|due| {
+            let is_sooner = next.is_some_and(|next| due.is_none_or(|due| next < due));
+            if is_sooner {
+                *due = next;
+            }
+            is_sooner
+        });
+        self.observer.turn(self.now, &self.model);
     }
 
     /// Books what a message carries beside its input.
@@ -265,7 +326,7 @@ impl<O: Observer> Driver<O> {
         self.instances.insert(instance, Attachment { name: Some(name), session: None });
         let invoker = Arc::clone(&self.invoker);
         let function = self.settings.function.clone();
-        tokio::spawn(async move {
+        self.runtime.spawn(async move {
             let invoked = invoker.invoke(&function, payload.to_json()).await;
             let Invoked { outcome, detail } = invoked;
             if outcome == InvokeOutcome::Returned {
@@ -301,12 +362,17 @@ impl<O: Observer> Driver<O> {
     }
 }
 
+/// Nobody is left who could claim an invitation.
+impl<O: Observer> Drop for Turns<O> {
+    fn drop(&mut self) {
+        let names = self.instances.values().filter_map(|attachment| attachment.name.as_deref());
+        names.for_each(|name| self.invited.remove(name));
+    }
+}
+
 /// When an invoke sent at `now` is too old to be followed, in milliseconds since 1970.
 fn expiry(now: SystemTime) -> u64 {
     let end = now + OFFER_LASTS_MAX;
     let since = end.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
-
-/// Most messages that a turn takes in.
-const BATCH: usize = 256;

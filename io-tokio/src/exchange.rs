@@ -20,7 +20,6 @@ use bytes::Bytes;
 use dispatch_model::{Ending, Input, Prng, RefuseReason};
 use h2::SendStream;
 use http::header::{self, HeaderValue};
-use http::uri::Authority;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -29,12 +28,13 @@ use tokio::time::timeout;
 use crate::admission::Admission;
 use crate::clock::Clock;
 use crate::entry::Entry;
+use crate::headers::end_to_end;
 use crate::interim::{Hints, Interim};
 use crate::networks::Networks;
 use crate::observe::{AccessLog, Proof};
 use crate::pool::{Pool, Ticket, Verdict};
 use crate::relay::{Limits, Relayed, ResponseBody, Source};
-use crate::request_head::{BadHead, Origin, forward, response_headers};
+use crate::request_head::{BadHead, Origin, Target, response_headers};
 use crate::routes::{NoRoute, Routes};
 use crate::session::{Session, undelivered};
 use crate::split::Split;
@@ -216,17 +216,14 @@ impl Edge {
         let mut entry = self.entry(&head, peer, count);
         let origin = Origin { peer, is_tls };
         let upgrade = Upgrade::wanted(&mut head, &body);
-        let routed = forward(&head, origin, &self.settings)
+        let routed = Target::of(&head, origin, &self.settings)
             .map_err(|bad| (bad.status, bad.why, "bad_request"))
-            .and_then(|mut get| {
-                let to = self.route(&mut get, &head.headers, peer, count);
-                Ok((get, to.map_err(|no| (no.status(), no.why(), no.name()))?))
+            .and_then(|target| {
+                let to = self.route(&target, &mut head.headers, peer, count);
+                Ok((target, to.map_err(|no| (no.status(), no.why(), no.name()))?))
             });
-        let (forwarded, to) = match routed {
-            Ok((get, to)) => match &upgrade {
-                Some(upgrade) => (upgrade.connect(get), to),
-                None => (get, to),
-            },
+        let (target, to) = match routed {
+            Ok(routed) => routed,
             Err((status, why, reason)) => {
                 let mut response = text(status, why);
                 let is_bad = reason == "bad_request" || !body.is_end_stream();
@@ -262,7 +259,13 @@ impl Edge {
         }
         entry.queued();
         let held = upload.as_ref().map_or(0, Upload::held_bytes);
-        let ticket = to.pool.arrive(head_bytes(&head).saturating_add(held));
+        let bytes = head_bytes(&head).saturating_add(held);
+        let get = target.forward(&mut head, origin, &self.settings);
+        let forwarded = match &upgrade {
+            Some(upgrade) => upgrade.connect(get),
+            None => get,
+        };
+        let ticket = to.pool.arrive(bytes);
         // It is in line: its pool may leave the table now.
         drop(to);
         let exchange = Exchange {
@@ -280,22 +283,22 @@ impl Edge {
         exchange.answer(&forwarded, &head, self.settings.server_timing).await
     }
 
-    /// Where request number `count` goes. What it says for us about that does not go with it.
+    /// Where request number `count` goes. What its `headers` say for us about that does not go with
+    /// it.
     fn route(
         &self,
-        forwarded: &mut Request<()>,
-        headers: &HeaderMap,
+        target: &Target,
+        headers: &mut HeaderMap,
         peer: IpAddr,
         count: u64,
     ) -> Result<Arc<Held>, NoRoute> {
         self.table.read(|routes| {
-            let is_trusted = routes.aliases().is_some_and(|aliases| {
-                forwarded.headers_mut().remove(&aliases.name);
-                self.settings.trusted_proxies.contains(peer)
-            });
-            let uri = forwarded.uri();
-            let host = uri.authority().map_or("", Authority::as_str);
-            let split = routes.find(host, uri.path(), headers, is_trusted)?;
+            let aliases = routes.aliases();
+            let is_trusted = aliases.is_some() && self.settings.trusted_proxies.contains(peer);
+            let split = routes.find(target.host(), target.path(), headers, is_trusted)?;
+            if let Some(aliases) = aliases.filter(|aliases| headers.contains_key(&aliases.name)) {
+                *headers = end_to_end(std::mem::take(headers), |name, _| *name != aliases.name);
+            }
             let chance = Prng::new(u64::from(self.settings.boot) << 32 ^ count).next_u64();
             split.choose(chance).map(Arc::clone).ok_or(NoRoute::Path)
         })

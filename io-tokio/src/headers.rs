@@ -3,70 +3,52 @@
 use http::HeaderMap;
 use http::header::{self, HeaderName, HeaderValue};
 
-/// Those of `headers` that pass, in the same order and with all repeats. Where all do, which is
-/// most often, nothing is copied.
+/// The headers of a message as they may be passed on: what is not hop-by-hop and `passes`, in the
+/// same order and with all repeats. Where all do, which is most often, nothing is copied.
+///
+/// Hop-by-hop are `Connection` and whatever it names, `Keep-Alive`, `Proxy-Connection`, `TE` unless
+/// it is exactly `trailers`, `Transfer-Encoding` and `Upgrade`. Headers that frame or address the
+/// message (`Content-Length`, `Host`) stay even if `Connection` names them: a client must not be
+/// able to change the framing that way.
 #[must_use]
-pub fn those_that_pass(
+pub fn end_to_end(
     headers: HeaderMap,
-    mut passes: impl FnMut(&HeaderName, &HeaderValue) -> bool,
+    passes: impl Fn(&HeaderName, &HeaderValue) -> bool,
 ) -> HeaderMap {
-    if headers.iter().all(|(name, value)| passes(name, value)) {
+    // What `Connection` says; most often nothing.
+    let connection: Vec<_> = headers.get_all(header::CONNECTION).iter().cloned().collect();
+    let stays = |name: &HeaderName, value: &HeaderValue| {
+        !is_of_one_hop(name, value, &connection) && passes(name, value)
+    };
+    if headers.iter().all(|(name, value)| stays(name, value)) {
         return headers;
     }
     // A new map, because `HeaderMap::remove` moves the last header into the gap.
-    let mut kept = HeaderMap::with_capacity(headers.len());
+    let mut kept = HeaderMap::with_capacity(headers.len() + MORE);
     for (name, value) in &headers {
-        if passes(name, value) {
+        if stays(name, value) {
             kept.append(name, value.clone());
         }
     }
     kept
 }
 
-/// The headers of a message as they may be passed on: everything but the hop-by-hop ones, in the
-/// same order and with all repeats; see [`HopByHop`].
-#[must_use]
-pub fn strip_hop_by_hop(headers: HeaderMap) -> HeaderMap {
-    let hop_by_hop = HopByHop::of(&headers);
-    those_that_pass(headers, |name, value| !hop_by_hop.is(name, value))
+fn is_of_one_hop(name: &HeaderName, value: &HeaderValue, connection: &[HeaderValue]) -> bool {
+    if name == header::TE {
+        return !value.as_bytes().eq_ignore_ascii_case(b"trailers");
+    }
+    if is_hop_by_hop(name) {
+        return true;
+    }
+    if connection.is_empty() || name == header::CONTENT_LENGTH || name == header::HOST {
+        return false;
+    }
+    let mut named = connection.iter().flat_map(|it| it.as_bytes().split(|it| *it == b','));
+    named.any(|token| token.trim_ascii().eq_ignore_ascii_case(name.as_str().as_bytes()))
 }
 
-/// Which headers of a message are hop-by-hop.
-///
-/// They are `Connection` and whatever it names, `Keep-Alive`, `Proxy-Connection`, `TE` unless it
-/// is exactly `trailers`, `Transfer-Encoding` and `Upgrade`. Headers that frame or address the
-/// message (`Content-Length`, `Host`) stay even if `Connection` names them: a client must not be
-/// able to change the framing that way.
-#[derive(Debug)]
-pub struct HopByHop {
-    /// What `Connection` says; most often nothing.
-    connection: Vec<HeaderValue>,
-}
-
-impl HopByHop {
-    /// Those of a message with `headers`.
-    #[must_use]
-    pub fn of(headers: &HeaderMap) -> Self {
-        Self { connection: headers.get_all(header::CONNECTION).iter().cloned().collect() }
-    }
-
-    /// Whether this one is.
-    #[must_use]
-    pub fn is(&self, name: &HeaderName, value: &HeaderValue) -> bool {
-        if name == header::TE {
-            return !value.as_bytes().eq_ignore_ascii_case(b"trailers");
-        }
-        is_hop_by_hop(name) || self.names(name)
-    }
-
-    fn names(&self, name: &HeaderName) -> bool {
-        if self.connection.is_empty() || name == header::CONTENT_LENGTH || name == header::HOST {
-            return false;
-        }
-        let mut named = self.connection.iter().flat_map(|it| it.as_bytes().split(|it| *it == b','));
-        named.any(|token| token.trim_ascii().eq_ignore_ascii_case(name.as_str().as_bytes()))
-    }
-}
+/// Whoever passes a head on adds a few headers of its own.
+const MORE: usize = 3;
 
 /// The trailers of a message as they may be passed on: without what frames or routes a message,
 /// says who sent it, or speaks of one connection, which nobody may say after the fact (RFC 9110,
@@ -129,6 +111,10 @@ mod tests {
         map
     }
 
+    fn stripped(map: HeaderMap) -> HeaderMap {
+        end_to_end(map, |_, _| true)
+    }
+
     fn lines(map: &HeaderMap) -> Vec<(&str, &[u8])> {
         map.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect()
     }
@@ -150,15 +136,15 @@ mod tests {
         ]);
         let expected: Vec<(&str, &[u8])> =
             vec![("a", b"1"), ("b", b"2"), ("c", b"caf\xe9"), ("c", b"again"), ("d", b"")];
-        assert_eq!(lines(&strip_hop_by_hop(before)), expected);
+        assert_eq!(lines(&stripped(before)), expected);
     }
 
     #[test]
     fn te_passes_only_as_trailers() {
-        assert_eq!(strip_hop_by_hop(map(&[("te", b"Trailers")])).len(), 1);
-        assert_eq!(strip_hop_by_hop(map(&[("te", b"gzip, trailers")])).len(), 0);
+        assert_eq!(stripped(map(&[("te", b"Trailers")])).len(), 1);
+        assert_eq!(stripped(map(&[("te", b"gzip, trailers")])).len(), 0);
         let also_named = map(&[("connection", b"TE"), ("te", b"trailers")]);
-        assert_eq!(lines(&strip_hop_by_hop(also_named)), [("te", &b"trailers"[..])]);
+        assert_eq!(lines(&stripped(also_named)), [("te", &b"trailers"[..])]);
     }
 
     #[test]
@@ -187,6 +173,6 @@ mod tests {
             ("content-length", b"3"),
             ("host", b"a"),
         ]);
-        assert_eq!(strip_hop_by_hop(before).len(), 2);
+        assert_eq!(stripped(before).len(), 2);
     }
 }

@@ -4,30 +4,37 @@
 //! A request's [`Ticket`] is the promise that the model hears of its end exactly once: whoever
 //! drops it, at whatever moment, has cancelled the request.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use dispatch_model::{Ending, Input, RefuseReason, RequestId};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 
 use crate::session::Session;
 
 /// One pool, as the listeners see it. Cheap to clone. Its driver ends with the last of them.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Pool {
-    messages: mpsc::UnboundedSender<Message>,
+    driver: Arc<dyn Hear>,
     shared: Shared,
 }
 
 /// A pool as those see it who do not keep its driver alive.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct WeakPool {
-    messages: mpsc::WeakUnboundedSender<Message>,
+    driver: Weak<dyn Hear>,
     shared: Shared,
 }
 
+/// What drives the model.
+pub(crate) trait Hear: Send + Sync {
+    /// Takes in what happened, and does what the model then asks for. Never blocks.
+    fn hear(&self, message: Message);
+}
+
+/// What is known of a pool without its driver.
 #[derive(Clone, Debug)]
-struct Shared {
+pub(crate) struct Shared {
     name: Arc<str>,
     names: Arc<Names>,
     stopped: watch::Receiver<bool>,
@@ -65,23 +72,26 @@ pub enum Verdict {
     },
 }
 
+impl Shared {
+    /// Of a pool called `name`, which `stopped` tells the end of.
+    pub(crate) fn new(name: &str, stopped: watch::Receiver<bool>) -> Self {
+        Self { name: name.into(), names: Arc::default(), stopped }
+    }
+}
+
 impl WeakPool {
+    pub(crate) fn new(driver: Weak<dyn Hear>, shared: Shared) -> Self {
+        Self { driver, shared }
+    }
+
     pub(crate) fn upgrade(&self) -> Option<Pool> {
-        Some(Pool { messages: self.messages.upgrade()?, shared: self.shared.clone() })
+        Some(Pool { driver: self.driver.upgrade()?, shared: self.shared.clone() })
     }
 }
 
 impl Pool {
-    pub(crate) fn new(
-        name: &str,
-        messages: mpsc::UnboundedSender<Message>,
-        stopped: watch::Receiver<bool>,
-    ) -> Self {
-        Self { messages, shared: Shared { name: name.into(), names: Arc::default(), stopped } }
-    }
-
-    pub(crate) fn downgrade(&self) -> WeakPool {
-        WeakPool { messages: self.messages.downgrade(), shared: self.shared.clone() }
+    pub(crate) fn new(driver: Arc<dyn Hear>, shared: Shared) -> Self {
+        Self { driver, shared }
     }
 
     /// Its name in the settings.
@@ -119,12 +129,21 @@ impl Pool {
         drop(stopped.wait_for(|stopped| *stopped).await);
     }
 
-    /// Sends at once, from anywhere. The channel has no bound of its own: a request and an instance
-    /// have a few messages each, and they are bounded. What it must keep is the order: a request
-    /// that is heard to end before it is heard of would live for ever.
+    /// In order: a request that was heard to end before it is heard of would live for ever.
     fn send(&self, message: Message) {
-        // Without a driver there is nobody to whom it could matter.
-        self.messages.send(message).ok();
+        self.driver.hear(message);
+    }
+}
+
+impl std::fmt::Debug for Pool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Pool").field(&self.shared.name).finish()
+    }
+}
+
+impl std::fmt::Debug for WeakPool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("WeakPool").field(&self.shared.name).finish()
     }
 }
 
@@ -205,22 +224,3 @@ impl Names {
 
 /// The name of the pool that is there when no other is named.
 pub const DEFAULT_POOL: &str = "default";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn request_is_never_heard_to_end_before_it_is_heard_of() {
-        let (messages, mut inbox) = mpsc::unbounded_channel();
-        let (_stopped, watched) = watch::channel(false);
-        let pool = Pool::new("default", messages, watched);
-        // The driver is behind by one message.
-        pool.tell(Input::ShutdownRequested { drain: Duration::ZERO });
-        let ticket = pool.arrive(500);
-        inbox.recv().await.unwrap();
-        drop(ticket);
-        let next = inbox.recv().await.unwrap();
-        assert!(matches!(next, Message::Asked { .. }), "it ended first: {next:?}");
-    }
-}

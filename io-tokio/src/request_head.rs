@@ -13,7 +13,7 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Method, StatusCode, Uri, Version};
 
 use crate::exchange::EdgeSettings;
-use crate::headers::{HopByHop, those_that_pass};
+use crate::headers::end_to_end;
 
 /// The connection that a request came in on.
 #[derive(Clone, Copy, Debug)]
@@ -33,78 +33,118 @@ pub struct BadHead {
     pub why: &'static str,
 }
 
-/// The head to send to an instance.
-///
-/// # Errors
-///
-/// The client's mistake, as the status to answer with.
-pub fn forward(
-    head: &http::request::Parts,
-    origin: Origin,
-    settings: &EdgeSettings,
-) -> Result<http::Request<()>, BadHead> {
-    if head.method == Method::CONNECT || head.method == Method::TRACE {
-        return Err(BadHead {
-            status: StatusCode::METHOD_NOT_ALLOWED,
-            why: "this method is not passed on",
-        });
-    }
-    if head.uri.scheme().is_some_and(|it| *it != Scheme::HTTP && *it != Scheme::HTTPS) {
-        return Err(bad("the target is neither http nor https"));
-    }
-    let mut expected = head.headers.get_all(header::EXPECT).iter();
-    if !expected.all(|it| it.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
-        let status = StatusCode::EXPECTATION_FAILED;
-        return Err(BadHead { status, why: "nothing but 100-continue can be expected" });
-    }
-    if head.uri.scheme().is_none() && head.uri.authority().is_some() {
-        // `GET example.com`: the form that only CONNECT has.
-        return Err(bad("the target has no path"));
-    }
-    let target = head.uri.path_and_query().cloned();
-    let target = target.unwrap_or_else(|| PathAndQuery::from_static("/"));
-    if target.as_str().len() > settings.target_bytes_max {
-        return Err(BadHead { status: StatusCode::URI_TOO_LONG, why: "the target is too long" });
-    }
-    if head.headers.len() > settings.headers_max {
-        let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-        return Err(BadHead { status, why: "too many header lines" });
-    }
-    let authority = authority(head)?;
-    let scheme = if origin.is_tls { Scheme::HTTPS } else { Scheme::HTTP };
+/// What a legal request asks for, and of whom.
+#[derive(Clone, Debug)]
+pub struct Target {
+    uri: Uri,
+    host: HeaderValue,
+}
 
-    let trusts = settings.trusted_proxies.contains(origin.peer);
-    let passes = |name: &HeaderName, value: &HeaderValue| {
-        let is_hop_claim = is_claim(name.as_str()) && !trusts;
-        let is_endless_trace = is_trace(name) && value.len() > TRACE_BYTES_MAX;
-        !is_reserved(name) && !is_look_alike(name) && !is_hop_claim && !is_endless_trace
-    };
-    let hop_by_hop = HopByHop::of(&head.headers);
-    let mut headers = those_that_pass(head.headers.clone(), |name, value| {
-        !hop_by_hop.is(name, value) && passes(name, value)
-    });
-    // The app sees the authority as Host; a Host that differs from an absolute target loses.
-    let host = match headers.get(header::HOST) {
-        Some(host) if host.as_bytes() == authority.as_str().as_bytes() => host.clone(),
-        _ => {
-            let host = HeaderValue::from_str(authority.as_str());
-            let host = host.map_err(|_| bad("Host is illegal"))?;
-            headers.insert(header::HOST, host.clone());
-            host
+impl Target {
+    /// That of a request with `head`, which is looked at from all sides.
+    ///
+    /// # Errors
+    ///
+    /// The client's mistake, as the status to answer with.
+    pub fn of(
+        head: &http::request::Parts,
+        origin: Origin,
+        settings: &EdgeSettings,
+    ) -> Result<Self, BadHead> {
+        if head.method == Method::CONNECT || head.method == Method::TRACE {
+            return Err(BadHead {
+                status: StatusCode::METHOD_NOT_ALLOWED,
+                why: "this method is not passed on",
+            });
         }
-    };
-    add_origin(&mut headers, head, origin, trusts, host);
+        if head.uri.scheme().is_some_and(|it| *it != Scheme::HTTP && *it != Scheme::HTTPS) {
+            return Err(bad("the target is neither http nor https"));
+        }
+        let mut expected = head.headers.get_all(header::EXPECT).iter();
+        if !expected.all(|it| it.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+            let status = StatusCode::EXPECTATION_FAILED;
+            return Err(BadHead { status, why: "nothing but 100-continue can be expected" });
+        }
+        if head.uri.scheme().is_none() && head.uri.authority().is_some() {
+            // `GET example.com`: the form that only CONNECT has.
+            return Err(bad("the target has no path"));
+        }
+        let path = head.uri.path_and_query().cloned();
+        let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
+        if path.as_str().len() > settings.target_bytes_max {
+            let status = StatusCode::URI_TOO_LONG;
+            return Err(BadHead { status, why: "the target is too long" });
+        }
+        if head.headers.len() > settings.headers_max {
+            let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+            return Err(BadHead { status, why: "too many header lines" });
+        }
+        let authority = authority(head)?;
+        // The app sees the authority as Host; a Host that differs from an absolute target loses.
+        let host = match head.headers.get(header::HOST) {
+            Some(host) if host.as_bytes() == authority.as_str().as_bytes() => host.clone(),
+            _ => HeaderValue::from_str(authority.as_str()).map_err(|_| bad("Host is illegal"))?,
+        };
+        let mut uri = http::uri::Parts::default();
+        uri.scheme = Some(if origin.is_tls { Scheme::HTTPS } else { Scheme::HTTP });
+        uri.authority = Some(authority);
+        uri.path_and_query = Some(path);
+        let uri = Uri::from_parts(uri).map_err(|_| bad("the target is illegal"))?;
+        Ok(Self { uri, host })
+    }
 
-    let mut uri = http::uri::Parts::default();
-    uri.scheme = Some(scheme);
-    uri.authority = Some(authority);
-    uri.path_and_query = Some(target);
-    let mut request = http::Request::new(());
-    *request.method_mut() = head.method.clone();
-    *request.uri_mut() = Uri::from_parts(uri).map_err(|_| bad("the target is illegal"))?;
-    *request.version_mut() = Version::HTTP_2;
-    *request.headers_mut() = headers;
-    Ok(request)
+    /// The host that is asked, with its port if it was named.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.uri.authority().map_or("", Authority::as_str)
+    }
+
+    /// The path, without the query.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.uri.path()
+    }
+
+    /// The head to send to an instance: `head`'s headers, which are moved, and where the request
+    /// came from, `X-Forwarded-For`, `-Proto` and `-Host`. What a trusted proxy said of earlier hops
+    /// stays.
+    #[must_use]
+    pub fn forward(
+        self,
+        head: &mut http::request::Parts,
+        origin: Origin,
+        settings: &EdgeSettings,
+    ) -> http::Request<()> {
+        let trusts = settings.trusted_proxies.contains(origin.peer);
+        let passes = |name: &HeaderName, value: &HeaderValue| {
+            let is_hop_claim = is_claim(name.as_str()) && !trusts;
+            let is_endless_trace = is_trace(name) && value.len() > TRACE_BYTES_MAX;
+            !is_reserved(name) && !is_look_alike(name) && !is_hop_claim && !is_endless_trace
+        };
+        // Before anything goes: nobody can have a hop forgotten by calling it hop-by-hop.
+        let chain = chain(&head.headers, origin, trusts);
+        let mut headers = end_to_end(std::mem::take(&mut head.headers), passes);
+        if headers.get(header::HOST) != Some(&self.host) {
+            headers.insert(header::HOST, self.host.clone());
+        }
+        // Nothing but bytes of header values and an address, which are legal.
+        if let Ok(chain) = HeaderValue::from_maybe_shared(chain) {
+            headers.insert(FORWARDED_FOR, chain);
+        }
+        let proto = HeaderValue::from_static(if origin.is_tls { "https" } else { "http" });
+        if !(trusts && headers.contains_key(&FORWARDED_PROTO)) {
+            headers.insert(FORWARDED_PROTO, proto);
+        }
+        if !(trusts && headers.contains_key(&FORWARDED_HOST)) {
+            headers.insert(FORWARDED_HOST, self.host);
+        }
+        let mut request = http::Request::new(());
+        *request.method_mut() = head.method.clone();
+        *request.uri_mut() = self.uri;
+        *request.version_mut() = Version::HTTP_2;
+        *request.headers_mut() = headers;
+        request
+    }
 }
 
 /// Whom the request is for: the target's authority, else Host, of which there must be exactly one.
@@ -137,34 +177,18 @@ fn authority(head: &http::request::Parts) -> Result<Authority, BadHead> {
     Ok(authority)
 }
 
-/// Adds `X-Forwarded-For`, `-Proto` and `-Host`. What a trusted proxy said of earlier hops stays.
-fn add_origin(
-    headers: &mut HeaderMap,
-    head: &http::request::Parts,
-    origin: Origin,
-    trusts: bool,
-    host: HeaderValue,
-) {
+/// The hops that a request has come over.
+fn chain(headers: &HeaderMap, origin: Origin, trusts: bool) -> Bytes {
     let mut chain = Vec::with_capacity(ADDRESS_BYTES_MAX);
     if trusts {
-        for value in head.headers.get_all(&FORWARDED_FOR) {
+        for value in headers.get_all(&FORWARDED_FOR) {
             chain.extend_from_slice(value.as_bytes());
             chain.extend_from_slice(b", ");
         }
     }
-    // Nothing fails that writes into memory; and bytes of header values and an address are one.
-    if write!(chain, "{}", origin.peer.to_canonical()).is_ok()
-        && let Ok(chain) = HeaderValue::from_maybe_shared(Bytes::from(chain))
-    {
-        headers.insert(FORWARDED_FOR, chain);
-    }
-    let proto = HeaderValue::from_static(if origin.is_tls { "https" } else { "http" });
-    if !(trusts && headers.contains_key(&FORWARDED_PROTO)) {
-        headers.insert(FORWARDED_PROTO, proto);
-    }
-    if !(trusts && headers.contains_key(&FORWARDED_HOST)) {
-        headers.insert(FORWARDED_HOST, host);
-    }
+    // Nothing fails that writes into memory.
+    write!(chain, "{}", origin.peer.to_canonical()).ok();
+    chain.into()
 }
 
 /// Names that mean something between router and extension: a client must not use them.
@@ -203,8 +227,7 @@ fn is_trace(name: &HeaderName) -> bool {
 /// A response's headers as the client may see them.
 #[must_use]
 pub fn response_headers(headers: HeaderMap) -> HeaderMap {
-    let hop_by_hop = HopByHop::of(&headers);
-    those_that_pass(headers, |name, value| !hop_by_hop.is(name, value) && !is_reserved(name))
+    end_to_end(headers, |name, _| !is_reserved(name))
 }
 
 /// Of an address as text.
@@ -235,7 +258,9 @@ mod tests {
     }
 
     fn sent(head: &http::request::Parts, peer: &str) -> Result<http::Request<()>, BadHead> {
-        forward(head, from(peer), &EdgeSettings::default())
+        let settings = EdgeSettings::default();
+        let target = Target::of(head, from(peer), &settings)?;
+        Ok(target.forward(&mut head.clone(), from(peer), &settings))
     }
 
     #[test]
@@ -315,22 +340,16 @@ mod tests {
             let head = head.header("host", "a").header("x_own", "1").header("x-amzn-trace-id", "R");
             lines.iter().fold(head, |head, (name, value)| head.header(*name, *value))
         });
-        let sent = sent(&head, "203.0.113.9").unwrap();
+        let request = sent(&head, "203.0.113.9").unwrap();
         for (name, _) in lines {
-            assert!(!sent.headers().contains_key(name), "{name}");
+            assert!(!request.headers().contains_key(name), "{name}");
         }
-        assert!(sent.headers().contains_key("x_own"));
-        assert!(sent.headers().contains_key("x-amzn-trace-id"));
+        assert!(request.headers().contains_key("x_own"));
+        assert!(request.headers().contains_key("x-amzn-trace-id"));
         let expects = parts(|head| head.header("host", "a").header("expect", "more"));
-        assert_eq!(
-            forward(&expects, from("10.0.0.1"), &EdgeSettings::default()).unwrap_err().status,
-            417
-        );
+        assert_eq!(sent(&expects, "10.0.0.1").unwrap_err().status, 417);
         let file = parts(|head| head.uri("ftp://a/b"));
-        assert_eq!(
-            forward(&file, from("10.0.0.1"), &EdgeSettings::default()).unwrap_err().status,
-            400
-        );
+        assert_eq!(sent(&file, "10.0.0.1").unwrap_err().status, 400);
     }
 
     #[test]

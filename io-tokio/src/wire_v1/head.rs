@@ -19,7 +19,7 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version, request, response};
 use thiserror::Error;
 
-use crate::headers::{HopByHop, those_that_pass};
+use crate::headers::end_to_end;
 
 /// Collects the bytes of a head until it is whole.
 #[derive(Debug)]
@@ -310,8 +310,7 @@ fn read_headers(lines: &[httparse::Header<'_>]) -> Result<HeaderMap, BadHead> {
 
 /// The headers that are a message's and not the wire's.
 fn passing(headers: HeaderMap) -> HeaderMap {
-    let hop_by_hop = HopByHop::of(&headers);
-    those_that_pass(headers, |name, value| !hop_by_hop.is(name, value) && !is_the_wires(name))
+    end_to_end(headers, |name, _| !is_the_wires(name))
 }
 
 fn is_the_wires(name: &HeaderName) -> bool {
