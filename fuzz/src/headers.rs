@@ -19,12 +19,12 @@ pub fn headers(bytes: &[u8]) {
     let Some((&how, lines)) = bytes.split_first() else { return };
     let Some(head) = head(how, lines) else { return };
     let peer = if how & 1 == 0 { Ipv4Addr::new(203, 0, 113, 9) } else { Ipv4Addr::LOCALHOST };
-    let origin = Origin { peer: IpAddr::V4(peer), is_tls: how & 2 == 0 };
+    let origin = Origin::new(IpAddr::V4(peer), how & 2 == 0);
     nothing_of_ours_or_of_one_hop(&head.headers, &response_headers(head.headers.clone()), None);
     let settings = EdgeSettings::default();
-    match Target::of(&head, origin, &settings) {
+    match Target::of(&head, &origin, &settings) {
         Ok(target) => {
-            let sent = target.forward(&mut head.clone(), origin, &settings);
+            let sent = target.forward(&mut head.clone(), &origin, &settings);
             nothing_of_ours_or_of_one_hop(&head.headers, sent.headers(), Some(peer));
             is_for_whom_it_was(&head, &sent, &peer.to_string());
         }

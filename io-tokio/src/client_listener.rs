@@ -3,7 +3,6 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +24,7 @@ use crate::guard::{Guarded, Passage};
 use crate::interim::{Interim, WithInterim};
 use crate::net::{Io, Listener};
 use crate::patience::{Activity, Limits, Patient};
+use crate::request_head::Origin;
 use crate::stalled::Streams;
 
 /// Accepts clients until `stop` says how long to wait for last requests, then lets their requests
@@ -53,13 +53,13 @@ pub async fn serve<L: Listener>(
         let edge = Arc::clone(&edge);
         match &tls {
             None => {
-                tokio::spawn(connection(io, Client { peer, is_tls: false }, edge, end));
+                tokio::spawn(connection(io, Origin::new(peer, false), edge, end));
             }
             Some(tls) => {
                 let handshake = timeout(HANDSHAKE_LIMIT, tls.accept(io));
                 tokio::spawn(async move {
                     if let Ok(Ok(io)) = handshake.await {
-                        connection(io, Client { peer, is_tls: true }, edge, end).await;
+                        connection(io, Origin::new(peer, true), edge, end).await;
                     }
                 });
             }
@@ -112,17 +112,10 @@ struct End {
     _place: Place,
 }
 
-/// Who a connection comes from, and how.
-#[derive(Clone, Copy)]
-struct Client {
-    peer: IpAddr,
-    is_tls: bool,
-}
-
 /// Serves one connection. An error is the client's: it has gone, or spoke nonsense and was told so.
 fn connection<S: Io>(
     io: S,
-    client: Client,
+    origin: Origin,
     edge: Arc<Edge>,
     end: End,
 ) -> impl Future<Output = ()> + Send {
@@ -139,7 +132,7 @@ fn connection<S: Io>(
         (Activity::default(), Passage::default(), Interim::default());
     let io = WithInterim::new(Patient::new(io, limits, activity.clone()), interim.clone());
     let io = Guarded::new(io, heads, activity.clone(), passage.clone());
-    let Client { peer, is_tls } = client;
+    let peer = origin.peer;
     let stopped = end.stopped.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
         if request.version() == Version::HTTP_11 {
@@ -147,12 +140,12 @@ fn connection<S: Io>(
         }
         let refusal = passage.refusal(activity.begun());
         let (edge, busy, stopped) = (Arc::clone(&edge), activity.begin(), stopped.clone());
-        let passage = passage.clone();
+        let (origin, passage) = (origin.clone(), passage.clone());
         async move {
             let is_http1 = request.version() < Version::HTTP_2;
             let mut response = match refusal {
                 Some(bad) => edge.refuse(request, peer, bad),
-                None => edge.serve(request, peer, is_tls).await,
+                None => edge.serve(request, &origin).await,
             };
             let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
             if switches {

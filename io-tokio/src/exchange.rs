@@ -208,18 +208,16 @@ impl Edge {
     pub(crate) async fn serve(
         &self,
         request: Request<Incoming>,
-        peer: IpAddr,
-        is_tls: bool,
+        origin: &Origin,
     ) -> Response<ResponseBody> {
         let (mut head, body) = request.into_parts();
         let count = self.number();
-        let mut entry = self.entry(&head, peer, count);
-        let origin = Origin { peer, is_tls };
+        let mut entry = self.entry(&head, origin.peer, count);
         let upgrade = Upgrade::wanted(&mut head, &body);
         let routed = Target::of(&head, origin, &self.settings)
             .map_err(|bad| (bad.status, bad.why, "bad_request"))
             .and_then(|target| {
-                let to = self.route(&target, &mut head.headers, peer, count);
+                let to = self.route(&target, &mut head.headers, origin.peer, count);
                 Ok((target, to.map_err(|no| (no.status(), no.why(), no.name()))?))
             });
         let (target, to) = match routed {

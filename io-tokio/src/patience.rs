@@ -17,7 +17,9 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::clock;
 
 /// The limits of a connection without a request.
 #[derive(Clone, Copy, Debug)]
@@ -93,21 +95,28 @@ pub(crate) struct Patient<S> {
     activity: Activity,
     is_h2: bool,
     has_read: bool,
-    /// Requests begun when the current wait began, and what runs out.
-    wait: Option<(u32, Waiting, Pin<Box<Sleep>>)>,
+    wait: Option<Wait>,
+    /// Rings when the wait is over, or before; then it is set anew. Most waits are over long before their
+    /// time, and cost no timer of their own.
+    alarm: Option<Pin<Box<Sleep>>>,
     /// Runs while the client does not read.
     blocked: Option<Pin<Box<Sleep>>>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Waiting {
-    ForHead,
-    ForRequest,
+/// What a client without a request is waited for.
+#[derive(Clone, Copy, Debug)]
+struct Wait {
+    /// Requests begun when it began: with the next one it is over.
+    begun: u32,
+    /// For the rest of a head, and not for a request to begin.
+    for_head: bool,
+    until: Instant,
 }
 
 impl<S> Patient<S> {
     pub(crate) const fn new(io: S, limits: Limits, activity: Activity) -> Self {
-        Self { io, limits, activity, is_h2: false, has_read: false, wait: None, blocked: None }
+        let (wait, alarm, blocked) = (None, None, None);
+        Self { io, limits, activity, is_h2: false, has_read: false, wait, alarm, blocked }
     }
 
     /// Bytes came: is this the beginning of a head?
@@ -120,19 +129,11 @@ impl<S> Patient<S> {
             self.is_h2 = bytes.starts_with(b"PRI ");
         }
         let begun = self.activity.begun();
-        let coming = matches!(self.wait, Some((since, Waiting::ForHead, _)) if since == begun);
-        if !(self.is_h2 || coming) {
-            self.start(Waiting::ForHead);
+        let is_coming = self.wait.is_some_and(|wait| wait.begun == begun && wait.for_head);
+        if !(self.is_h2 || is_coming) {
+            let until = clock::after(self.limits.head);
+            self.wait = Some(Wait { begun, for_head: true, until });
         }
-    }
-
-    fn start(&mut self, waiting: Waiting) {
-        let limit = match waiting {
-            Waiting::ForHead => self.limits.head,
-            Waiting::ForRequest => self.limits.idle,
-        };
-        let sleep = Box::pin(tokio::time::sleep(limit));
-        self.wait = Some((self.activity.begun(), waiting, sleep));
     }
 
     /// Nothing came: has the client's time run out?
@@ -141,14 +142,21 @@ impl<S> Patient<S> {
             self.wait = None;
             return Poll::Pending;
         }
-        // A wait that began before the last request is over.
         let begun = self.activity.begun();
-        if !matches!(self.wait, Some((since, _, _)) if since == begun) {
-            self.start(Waiting::ForRequest);
+        let idle = || Wait { begun, for_head: false, until: clock::after(self.limits.idle) };
+        let wait = self.wait.filter(|wait| wait.begun == begun).unwrap_or_else(idle);
+        let until = self.wait.insert(wait).until;
+        let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(until)));
+        if alarm.deadline() > until {
+            alarm.as_mut().reset(until);
         }
-        let Some((_, _, sleep)) = &mut self.wait else { return Poll::Pending };
-        ready!(sleep.as_mut().poll(cx));
-        Poll::Ready(io::Error::from(io::ErrorKind::TimedOut))
+        loop {
+            ready!(alarm.as_mut().poll(cx));
+            if alarm.deadline() >= until {
+                return Poll::Ready(io::Error::from(io::ErrorKind::TimedOut));
+            }
+            alarm.as_mut().reset(until);
+        }
     }
 
     /// What came of a write: has the client not read for too long?

@@ -4,7 +4,6 @@
 //! values. What belongs to one hop stays behind, names that only we may use are dropped, and where
 //! the request came from is added.
 
-use std::io::Write;
 use std::net::IpAddr;
 
 use bytes::Bytes;
@@ -15,13 +14,42 @@ use http::{HeaderMap, Method, StatusCode, Uri, Version};
 use crate::exchange::EdgeSettings;
 use crate::headers::end_to_end;
 
-/// The connection that a request came in on.
-#[derive(Clone, Copy, Debug)]
+/// The connection that a request came in on. Cheap to clone.
+#[derive(Clone, Debug)]
 pub struct Origin {
     /// Who is at its other end.
     pub peer: IpAddr,
     /// Whether it is encrypted.
     pub is_tls: bool,
+    /// `peer`, as the next hop is told it.
+    address: HeaderValue,
+}
+
+impl Origin {
+    /// A connection from `peer`.
+    #[must_use]
+    pub fn new(peer: IpAddr, is_tls: bool) -> Self {
+        // What an address is written with is legal in a header.
+        let address = HeaderValue::from_maybe_shared(Bytes::from(peer.to_canonical().to_string()));
+        Self { peer, is_tls, address: address.unwrap_or(HeaderValue::from_static("unknown")) }
+    }
+
+    /// The hops that a request with `headers` has come over: those that somebody who is trusted
+    /// spoke of, and this one.
+    fn chain(&self, headers: &HeaderMap, trusts: bool) -> HeaderValue {
+        let mut earlier = headers.get_all(&FORWARDED_FOR).iter().filter(|_| trusts).peekable();
+        if earlier.peek().is_none() {
+            return self.address.clone();
+        }
+        let mut chain = Vec::new();
+        for value in earlier {
+            chain.extend_from_slice(value.as_bytes());
+            chain.extend_from_slice(b", ");
+        }
+        chain.extend_from_slice(self.address.as_bytes());
+        // Put together of what is legal.
+        HeaderValue::from_maybe_shared(Bytes::from(chain)).unwrap_or_else(|_| self.address.clone())
+    }
 }
 
 /// Why a head is refused.
@@ -48,7 +76,7 @@ impl Target {
     /// The client's mistake, as the status to answer with.
     pub fn of(
         head: &http::request::Parts,
-        origin: Origin,
+        origin: &Origin,
         settings: &EdgeSettings,
     ) -> Result<Self, BadHead> {
         if head.method == Method::CONNECT || head.method == Method::TRACE {
@@ -112,7 +140,7 @@ impl Target {
     pub fn forward(
         self,
         head: &mut http::request::Parts,
-        origin: Origin,
+        origin: &Origin,
         settings: &EdgeSettings,
     ) -> http::Request<()> {
         let trusts = settings.trusted_proxies.contains(origin.peer);
@@ -122,15 +150,12 @@ impl Target {
             !is_reserved(name) && !is_look_alike(name) && !is_hop_claim && !is_endless_trace
         };
         // Before anything goes: nobody can have a hop forgotten by calling it hop-by-hop.
-        let chain = chain(&head.headers, origin, trusts);
+        let chain = origin.chain(&head.headers, trusts);
         let mut headers = end_to_end(std::mem::take(&mut head.headers), passes);
         if headers.get(header::HOST) != Some(&self.host) {
             headers.insert(header::HOST, self.host.clone());
         }
-        // Nothing but bytes of header values and an address, which are legal.
-        if let Ok(chain) = HeaderValue::from_maybe_shared(chain) {
-            headers.insert(FORWARDED_FOR, chain);
-        }
+        headers.insert(FORWARDED_FOR, chain);
         let proto = HeaderValue::from_static(if origin.is_tls { "https" } else { "http" });
         if !(trusts && headers.contains_key(&FORWARDED_PROTO)) {
             headers.insert(FORWARDED_PROTO, proto);
@@ -177,20 +202,6 @@ fn authority(head: &http::request::Parts) -> Result<Authority, BadHead> {
     Ok(authority)
 }
 
-/// The hops that a request has come over.
-fn chain(headers: &HeaderMap, origin: Origin, trusts: bool) -> Bytes {
-    let mut chain = Vec::with_capacity(ADDRESS_BYTES_MAX);
-    if trusts {
-        for value in headers.get_all(&FORWARDED_FOR) {
-            chain.extend_from_slice(value.as_bytes());
-            chain.extend_from_slice(b", ");
-        }
-    }
-    // Nothing fails that writes into memory.
-    write!(chain, "{}", origin.peer.to_canonical()).ok();
-    chain.into()
-}
-
 /// Names that mean something between router and extension: a client must not use them.
 fn is_reserved(name: &HeaderName) -> bool {
     let name = name.as_str();
@@ -230,8 +241,6 @@ pub fn response_headers(headers: HeaderMap) -> HeaderMap {
     end_to_end(headers, |name, _| !is_reserved(name))
 }
 
-/// Of an address as text.
-const ADDRESS_BYTES_MAX: usize = 45;
 /// A trace's name that is longer is none.
 const TRACE_BYTES_MAX: usize = 512;
 
@@ -254,13 +263,13 @@ mod tests {
     }
 
     fn from(peer: &str) -> Origin {
-        Origin { peer: peer.parse().unwrap(), is_tls: false }
+        Origin::new(peer.parse().unwrap(), false)
     }
 
     fn sent(head: &http::request::Parts, peer: &str) -> Result<http::Request<()>, BadHead> {
         let settings = EdgeSettings::default();
-        let target = Target::of(head, from(peer), &settings)?;
-        Ok(target.forward(&mut head.clone(), from(peer), &settings))
+        let target = Target::of(head, &from(peer), &settings)?;
+        Ok(target.forward(&mut head.clone(), &from(peer), &settings))
     }
 
     #[test]
