@@ -1,7 +1,10 @@
 //! Requests to the app on this machine, by the protocol that it speaks.
 
+use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use h2::RecvStream;
@@ -9,6 +12,7 @@ use http::{Response, request};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use io_tokio::clock::Clock;
+use io_tokio::interim::INTERIM_MAX;
 use io_tokio::net::Connector;
 use io_tokio::stream_body::StreamBody;
 use thiserror::Error;
@@ -20,7 +24,8 @@ mod h2c;
 mod http1;
 
 use h2c::H2c;
-use http1::{Http1, Lent};
+use http1::Http1;
+pub(crate) use http1::Line;
 
 /// The app, as long as one link to the router lasts.
 #[derive(Debug)]
@@ -73,16 +78,27 @@ impl<C: Connector> App<C> {
     }
 
     /// Sends a request and returns the head of its answer. What comes before that goes to
-    /// `interim`, as much as there is room for.
+    /// `interims`. What carries it is left on `line`, beside which all of it has to be polled until
+    /// the answer's end.
     pub(crate) async fn send(
         &self,
+        line: &Line,
         head: request::Parts,
         body: RequestBody,
-        interim: mpsc::Sender<Box<Response<()>>>,
-    ) -> Result<Response<ResponseBody>, AppError> {
+        interims: &Interims,
+    ) -> Result<Response<Incoming>, AppError> {
         match self {
-            Self::H2c(app) => app.send(head, body, interim).await,
-            Self::Http1(app) => app.send(head, body, interim).await,
+            Self::H2c(app) => app.send(head, body, interims).await,
+            Self::Http1(app) => app.send(line, head, body, interims).await,
+        }
+    }
+
+    /// Takes back what carried a request.
+    pub(crate) fn give_back(&self, line: Line) {
+        match self {
+            // Its one connection was never lent.
+            Self::H2c(_) => {}
+            Self::Http1(app) => app.give_back(line),
         }
     }
 
@@ -136,51 +152,32 @@ impl Body for RequestBody {
     }
 }
 
-/// The body of the app's answer. Dropped before its end, it closes the connection at once, or
-/// resets its stream.
-#[derive(Debug)]
-pub(crate) struct ResponseBody {
-    incoming: Incoming,
-    /// What goes back to the others that nobody uses when all of it is read.
-    connection: Option<Lent>,
-}
+/// What an app says before it answers, in order. Clones are the same.
+///
+/// It is added to in the task of the request, which looks here whenever it is polled.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Interims(Arc<Mutex<VecDeque<Response<()>>>>);
 
-impl ResponseBody {
-    fn release_if_done(&mut self) {
-        if self.incoming.is_end_stream() {
-            self.release();
+impl Interims {
+    /// A flood has no room.
+    fn add(&self, head: Response<()>) {
+        let mut heads = self.heads();
+        if heads.len() < INTERIM_MAX {
+            heads.push_back(head);
         }
     }
 
-    fn release(&mut self) {
-        if let Some(connection) = self.connection.take() {
-            connection.give_back();
-        }
-    }
-}
-
-impl Body for ResponseBody {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let frame = ready!(Pin::new(&mut self.incoming).poll_frame(cx));
-        match frame {
-            Some(Ok(_)) => self.release_if_done(),
-            Some(Err(_)) => self.connection = None,
-            None => self.release(),
-        }
-        Poll::Ready(frame)
+    /// Waits for the next one.
+    pub(crate) async fn next(&self) -> Response<()> {
+        poll_fn(|_| self.take().map_or(Poll::Pending, Poll::Ready)).await
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+    /// The next one, if it is there.
+    pub(crate) fn take(&self) -> Option<Response<()>> {
+        self.heads().pop_front()
     }
 
-    fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+    fn heads(&self) -> MutexGuard<'_, VecDeque<Response<()>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

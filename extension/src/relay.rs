@@ -31,15 +31,15 @@ use http::uri::{PathAndQuery, Uri};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http::{header, request, response};
 use http_body::Body;
+use hyper::body::Incoming;
 use io_tokio::headers::end_to_end;
 use io_tokio::interim::INTERIM_MAX;
 use io_tokio::lifecycle_driver::Inputs;
 use io_tokio::net::Connector;
 use io_tokio::stream_body::{SendError, send_body};
-use tokio::sync::mpsc;
 use tokio::time::Sleep;
 
-use crate::app::{App, AppError, RequestBody, ResponseBody};
+use crate::app::{App, AppError, Interims, Line, RequestBody};
 use crate::compression::{Compressed, Plan, Wish};
 use crate::hold;
 use crate::upgrade::Upgrade;
@@ -57,6 +57,20 @@ pub(crate) enum Ending {
 
 /// Relays one request, until both directions have ended.
 pub(crate) async fn relay<C: Connector>(
+    request: Request<RecvStream>,
+    respond: SendResponse<Bytes>,
+    app: &App<C>,
+    compress: bool,
+    inputs: &Inputs,
+) -> Ending {
+    let line = Line::default();
+    let ending = line.beside(relay_over(&line, request, respond, app, compress, inputs)).await;
+    app.give_back(line);
+    ending
+}
+
+async fn relay_over<C: Connector>(
+    line: &Line,
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
     app: &App<C>,
@@ -78,10 +92,9 @@ pub(crate) async fn relay<C: Connector>(
         }
         None => (RequestBody::new(stream, content_length(&head.headers)), None),
     };
-    // Boxed, since a channel has room for dozens, and few requests have any.
-    let (interim, mut interims) = mpsc::channel::<Box<Response<()>>>(INTERIM_MAX);
+    let interims = Interims::default();
     let mut before = Before { expectation: Expectation::of(&head), left: INTERIM_MAX };
-    let mut sending = pin!(app.send(head, body, interim));
+    let mut sending = pin!(app.send(line, head, body, &interims));
     let answered = loop {
         tokio::select! {
             biased;
@@ -89,13 +102,13 @@ pub(crate) async fn relay<C: Connector>(
             reset = poll_fn(|cx| respond.poll_reset(cx)) => {
                 return if reset.is_ok() { Ending::Own } else { Ending::LinkLost };
             }
-            Some(head) = interims.recv() => before.pass_on(*head, &mut respond),
+            head = interims.next() => before.pass_on(head, &mut respond),
             () = before.expectation.over() => pass_on_interim(continues(), &mut respond),
             answered = &mut sending => break answered,
         }
     };
-    while let Ok(head) = interims.try_recv() {
-        before.pass_on(*head, &mut respond);
+    while let Some(head) = interims.take() {
+        before.pass_on(head, &mut respond);
     }
     match answered {
         Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
@@ -207,7 +220,7 @@ fn pass_on_interim(mut head: Response<()>, respond: &mut SendResponse<Bytes>) {
 }
 
 async fn pass_on(
-    response: Response<ResponseBody>,
+    response: Response<Incoming>,
     mut respond: SendResponse<Bytes>,
     wish: Wish,
 ) -> Ending {

@@ -7,11 +7,11 @@ use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
 use http::header::{self, HeaderValue};
 use http::{HeaderMap, Method, Response, request};
+use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use io_tokio::tunnel::{Passed, TunnelError, tunnel};
 use io_tokio::upgrade::{SWITCHED, WEBSOCKET, websocket_accept, websocket_key};
 
-use crate::app::ResponseBody;
 use crate::relay::{Ending, bad_gateway, router_headers};
 
 /// What the app is asked for.
@@ -52,7 +52,7 @@ impl Upgrade {
     /// Passes on that the app switched, and then bytes until both directions have ended.
     pub(crate) async fn pass_on(
         self,
-        mut response: Response<ResponseBody>,
+        mut response: Response<Incoming>,
         from: RecvStream,
         mut respond: SendResponse<Bytes>,
     ) -> Ending {

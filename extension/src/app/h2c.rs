@@ -11,6 +11,7 @@ use std::error::Error;
 
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{HeaderMap, Request, Response, Version, header, request};
+use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use io_tokio::net::Connector;
@@ -18,7 +19,7 @@ use io_tokio::session::undelivered;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
 
-use super::{AppError, RequestBody, ResponseBody};
+use super::{AppError, Interims, RequestBody};
 use crate::readiness::APP_HOST;
 use crate::relay::continues;
 
@@ -48,17 +49,17 @@ impl<C: Connector> H2c<C> {
         &self,
         head: request::Parts,
         body: RequestBody,
-        interim: mpsc::Sender<Box<Response<()>>>,
-    ) -> Result<Response<ResponseBody>, AppError> {
+        interims: &Interims,
+    ) -> Result<Response<Incoming>, AppError> {
         // hyper keeps to itself what comes before an answer, so that nobody would hear the app say
         // that a body may come.
-        interim.try_send(Box::new(continues())).ok();
+        interims.add(continues());
         let mut request = Request::from_parts(h2_head(head), body);
         loop {
             let (mut sender, is_fresh) = self.sender().await.map_err(AppError::Unreachable)?;
             let mut failed = match sender.try_send_request(request).await {
                 Ok(response) => {
-                    return Ok(response.map(|incoming| ResponseBody { incoming, connection: None }));
+                    return Ok(response);
                 }
                 Err(failed) => failed,
             };
