@@ -2,9 +2,10 @@
 //! knowledge.
 
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use http::header::{self, HeaderValue};
@@ -134,18 +135,15 @@ fn connection<S: Io>(
     let io = Guarded::new(io, heads, activity.clone(), passage.clone());
     let peer = origin.peer;
     let stopped = end.stopped.clone();
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        if request.version() == Version::HTTP_11 {
-            request.extensions_mut().insert(interim.clone());
-        }
+    let service = service_fn(move |request: Request<Incoming>| {
         let refusal = passage.refusal(activity.begun());
         let (edge, busy, stopped) = (Arc::clone(&edge), activity.begin(), stopped.clone());
-        let (origin, passage) = (origin.clone(), passage.clone());
+        let (origin, passage, interim) = (origin.clone(), passage.clone(), interim.clone());
         async move {
             let is_http1 = request.version() < Version::HTTP_2;
             let mut response = match refusal {
                 Some(bad) => edge.refuse(request, peer, bad),
-                None => edge.serve(request, &origin).await,
+                None => edge.serve(request, &origin, &interim).await,
             };
             let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
             if switches {
@@ -164,10 +162,22 @@ fn connection<S: Io>(
         let mut end = end;
         let mut connection =
             pin!(builder.serve_connection_with_upgrades(TokioIo::new(io), service).into_owned());
-        let ended = tokio::select! {
-            biased;
-            ended = connection.as_mut() => ended,
-            _ = end.close.recv() => {
+        let mut close = pin!(end.close.recv());
+        let mut is_heard = false;
+        let ended = poll_fn(|cx| {
+            if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+                return Poll::Ready(Some(ended));
+            }
+            // Asked once, it wakes this task. Only from the stop on there can be an answer.
+            if !std::mem::replace(&mut is_heard, true) || end.stopped.has_changed().unwrap_or(true)
+            {
+                return close.as_mut().poll(cx).map(|_| None);
+            }
+            Poll::Pending
+        });
+        let ended = match ended.await {
+            Some(ended) => ended,
+            None => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }

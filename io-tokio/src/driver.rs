@@ -5,9 +5,9 @@
 //! while a slot is free has its instance before it could have been handed to anybody. Nothing in a
 //! turn blocks: orders are handed to tasks that report back.
 //!
-//! One task beside waits for the model's next timer. It is told when that comes sooner than it
-//! thinks, and finds out by itself when it comes later. A pool that has nothing to do costs nothing:
-//! no timer runs.
+//! One task beside, the keeper, has the model's timers fire, and shows the model to who observes
+//! it, once for all turns since it last ran. A pool that has nothing to do costs nothing: no timer
+//! runs.
 //!
 //! The driver ends when nobody is left who could tell it anything: no table of routes, request,
 //! connection or invoke.
@@ -20,7 +20,7 @@ use dispatch_model::{
     Config, Dispatcher, Input, InstanceId, InvokeOutcome, Output, RequestId, Time,
 };
 use tokio::runtime::Handle;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Notify, oneshot, watch};
 
 use crate::chance::Chance;
 use crate::clock::Clock;
@@ -63,7 +63,7 @@ pub fn start(
     let shared = Shared::new(&settings.name, watched);
     let now = clock.now();
     observer.started(now, &config, settings.seed);
-    let (due, awaited) = watch::channel(None);
+    let keeper = Arc::new(Notify::new());
     let driver = Arc::new_cyclic(|driver: &Weak<Driver<_>>| {
         let turns = Turns {
             model: Dispatcher::new(config, settings.seed, now),
@@ -79,12 +79,13 @@ pub fn start(
             instances: HashMap::new(),
             invited,
             stopped,
-            due,
+            keeper: Arc::clone(&keeper),
+            is_kept: true,
         };
         Driver(Mutex::new(turns))
     });
-    driver.turns().begin();
-    tokio::spawn(keep_time(Arc::downgrade(&driver), clock, awaited));
+    driver.turns().perform_all();
+    tokio::spawn(keep(Arc::downgrade(&driver), clock, keeper));
     Pool::new(driver, shared)
 }
 
@@ -103,27 +104,21 @@ impl<O: Observer> Driver<O> {
     }
 }
 
-/// Has the model's timers fire.
-async fn keep_time<O: Observer>(
-    driver: Weak<Driver<O>>,
-    clock: Clock,
-    mut due: watch::Receiver<Option<Time>>,
-) {
-    loop {
-        let at = *due.borrow_and_update();
+/// Has the model's timers fire, and shows the model around.
+async fn keep<O: Observer>(driver: Weak<Driver<O>>, clock: Clock, keeper: Arc<Notify>) {
+    while let Some(driver) = driver.upgrade() {
+        let next = driver.turns().keep();
+        drop(driver);
         let timer = async {
-            match at {
-                Some(at) => clock.sleep_until(at).await,
+            match next {
+                Some(next) => clock.sleep_until(next).await,
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
             biased;
-            changed = due.changed() => if changed.is_err() { return },
-            () = timer => match driver.upgrade() {
-                Some(driver) => driver.turns().time_has_come(),
-                None => return,
-            }
+            () = keeper.notified() => {}
+            () = timer => {}
         }
     }
 }
@@ -147,8 +142,9 @@ struct Turns<O: Observer> {
     /// Instances that have not attached yet, of this pool and of others.
     invited: Invited,
     stopped: watch::Sender<bool>,
-    /// When whoever keeps the time believes that a timer is due: not after it is.
-    due: watch::Sender<Option<Time>>,
+    keeper: Arc<Notify>,
+    /// Whether the keeper has seen all turns.
+    is_kept: bool,
 }
 
 /// What is left of an instance; nothing of it is kept once both are gone.
@@ -161,12 +157,6 @@ struct Attachment {
 }
 
 impl<O: Observer> Turns<O> {
-    /// Does what the new model asks for.
-    fn begin(&mut self) {
-        self.perform_all();
-        self.end();
-    }
-
     fn hear(&mut self, message: Message) {
         self.fire_due();
         if let Some(input) = self.take_in(message) {
@@ -174,14 +164,17 @@ impl<O: Observer> Turns<O> {
             self.model.handle_input(self.now, input);
         }
         self.perform_all();
-        self.end();
+        if std::mem::take(&mut self.is_kept) {
+            self.keeper.notify_one();
+        }
     }
 
-    fn time_has_come(&mut self) {
+    /// Does what is due and says when something is next.
+    fn keep(&mut self) -> Option<Time> {
         self.fire_due();
-        // It may have come for a timer that is no more.
-        self.due.send_replace(None);
-        self.end();
+        self.observer.turn(self.now, &self.model);
+        self.is_kept = true;
+        self.model.poll_timeout().map(|timeout| timeout.at)
     }
 
     fn fire_due(&mut self) {
@@ -191,18 +184,6 @@ impl<O: Observer> Turns<O> {
             self.model.handle_timeout(self.now);
             self.perform_all();
         }
-    }
-
-    fn end(&mut self) {
-        let next = self.model.poll_timeout().map(|timeout| timeout.at);
-        self.due.send_if_modified(|due| {
-            let is_sooner = next.is_some_and(|next| due.is_none_or(|due| next < due));
-            if is_sooner {
-                *due = next;
-            }
-            is_sooner
-        });
-        self.observer.turn(self.now, &self.model);
     }
 
     /// Books what a message carries beside its input.
@@ -367,6 +348,8 @@ impl<O: Observer> Drop for Turns<O> {
     fn drop(&mut self) {
         let names = self.instances.values().filter_map(|attachment| attachment.name.as_deref());
         names.for_each(|name| self.invited.remove(name));
+        // It ends.
+        self.keeper.notify_one();
     }
 }
 

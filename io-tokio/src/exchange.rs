@@ -204,11 +204,12 @@ impl Edge {
         Entry::new(head, peer, id, self.clock.clone(), Arc::clone(&self.log))
     }
 
-    /// Serves one request.
+    /// Serves one request, whose interim responses go to `interim` if the client can be sent any.
     pub(crate) async fn serve(
         &self,
         request: Request<Incoming>,
         origin: &Origin,
+        interim: &Interim,
     ) -> Response<ResponseBody> {
         let (mut head, body) = request.into_parts();
         let count = self.number();
@@ -235,7 +236,7 @@ impl Edge {
         };
         entry.routed(Arc::clone(to.pool.name()), Arc::clone(&to.log));
         let patience = to.patience;
-        let hints = head.extensions.remove::<Interim>().map(|interim| interim.begin());
+        let hints = (head.version == Version::HTTP_11).then(|| interim.begin());
         let mut upload = (!body.is_end_stream()).then(|| Upload::new(body, entry.upload()));
         let expects = expects_continue(&head);
         let awaits = patience.await_body && !expects;

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use dispatch_model::{Config, Dispatcher, Input, InstanceId, Output, Time};
 
-/// Watches the model of one pool. Called by the one task that drives it: be quick, never block.
+/// Watches the model of one pool. Called under its lock, on the data path: be quick, never block.
 ///
 /// Between `started` and the first input there are the outputs of the new model. A due timer is
 /// told before the outputs that come of it, an input before those that it leads to.
@@ -25,7 +25,7 @@ pub trait Observer: Send + 'static {
     /// The model has asked for `output`.
     fn output(&mut self, _now: Time, _output: &Output) {}
 
-    /// A turn of the driver is over: the model has nothing more to ask for.
+    /// One turn or more are over: the model has nothing more to ask for.
     fn turn(&mut self, _now: Time, _model: &Dispatcher) {}
 }
 
@@ -90,7 +90,7 @@ impl<O: Observer> Observer for Option<O> {
     }
 }
 
-/// Recounts the whole model after every turn and panics when something does not hold. Linear in
+/// Recounts the whole model after turns and panics when something does not hold. Linear in
 /// requests and instances: for canaries.
 #[derive(Clone, Copy, Debug)]
 pub struct Checks;
