@@ -122,6 +122,9 @@ pub(crate) struct Running {
     filter: Option<v1::Filter>,
 }
 
+/// The part that instances are.
+pub(crate) const INSTANCES: &str = "extension";
+
 /// A program that a request passes.
 #[derive(Clone, Debug)]
 pub(crate) struct Part {
@@ -139,6 +142,21 @@ impl Running {
             children: Vec::new(),
             emulator: None,
             filter: None,
+        }
+    }
+
+    /// Takes note of the instances that there are now: one may have taken another's place, and what
+    /// it uses counts as well.
+    pub(crate) async fn find_instances(&mut self) {
+        let Some(emulator) = &self.emulator else { return };
+        let Some(part) = self.parts.iter_mut().find(|part| part.name == INSTANCES) else { return };
+        let environments = emulator.environments().await;
+        let mut pids: Vec<_> = environments.iter().flat_map(|it| &it.pids).copied().collect();
+        pids.sort_unstable();
+        part.pids.sort_unstable();
+        if pids != part.pids {
+            crate::say(&format!("instances were {:?} and are {pids:?}", part.pids));
+            part.pids = pids;
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context;
 
 use crate::accounting::{Usage, rss_kib};
-use crate::contender::{Contender, Running};
+use crate::contender::{Contender, INSTANCES, Running};
 use crate::plan::{Generator, MAIN};
 use crate::results::Fact;
 use crate::rounds::Rounds;
@@ -18,7 +18,7 @@ use crate::targets::{EXTENSION_RSS, GROWTH, PARKED_CPU};
 pub(crate) async fn parked(rounds: &mut Rounds, folder: &Path) -> anyhow::Result<()> {
     let running = rounds.only(Contender::Ours).await?;
     MAIN.run(running, LOADED, folder).await?;
-    let pids = pids(running, "extension")?;
+    let pids = pids(running, INSTANCES)?;
     tokio::time::sleep(CALMING).await;
     let before = Usage::of_all(&pids);
     tokio::time::sleep(PARKED).await;

@@ -110,11 +110,14 @@ impl Rounds {
     }
 
     async fn sample(
-        &self,
+        &mut self,
         load: &Load,
         contender: Contender,
         round: u32,
     ) -> anyhow::Result<Option<Sample>> {
+        if let Some(running) = self.running.get_mut(&contender) {
+            running.find_instances().await;
+        }
         let Some(running) = self.running.get(&contender) else { return Ok(None) };
         let books = self.open_books(running)?;
         let measured = load.by.run(running, self.span, &self.folder).await;

@@ -3,6 +3,7 @@
 use crate::contender::Contender::{
     Direct, Nginx, NginxTwice, Ours, OursTls, OursTwoWorkers, OursV1,
 };
+use crate::contender::INSTANCES;
 use crate::plan::SMALL_100;
 use crate::results::{Results, Sample, Spread};
 
@@ -152,7 +153,7 @@ fn added_at_one_connection(results: &Results) -> Option<Spread> {
 fn original(results: &Results) -> Option<Spread> {
     let load = "wire v1, 100 connections";
     let ratios = results.of(load, OursV1).filter_map(|sample| {
-        let part = sample.parts.iter().find(|part| part.name == "extension")?;
+        let part = sample.parts.iter().find(|part| part.name == INSTANCES)?;
         let theirs = results.of(load, NginxTwice).find(|other| other.round == sample.round)?;
         Some(sample.part_cpu_us(part)? / theirs.cpu_us()? / ORIGINAL_TO_TWO_NGINX)
     });

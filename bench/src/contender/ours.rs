@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use emulator::{Config, Emulator, Event, Function, Program, model};
 use tokio::process::Command;
 
-use super::{Part, Running, v1};
+use super::{INSTANCES, Part, Running, v1};
 use crate::processes::{self, Side, command, free_addresses, ours, pid, spawn, wrapper};
 
 /// How it is set up.
@@ -103,7 +103,7 @@ impl Ours<'_> {
         running.children.push(child);
         if !self.by_need {
             let pids = self.instances(&emulator).await?;
-            running.parts.push(Part { name: "extension", pids });
+            running.parts.push(Part { name: INSTANCES, pids });
         }
         let init: Option<Duration> = *first_poll.lock().expect("nobody panics with it");
         // Many that start at once wait for each other.
