@@ -15,7 +15,7 @@ use crate::demo::{self, Demo};
 use crate::dev::{self, Local};
 use crate::settings::parse_span;
 use crate::{DEMO_APP, DIRECT, EXEC, EXTENSION};
-use crate::{config_init, demo_app, direct, report, serve};
+use crate::{config_init, demo_app, direct, doctor, health, report, serve};
 
 /// Serves web requests with AWS Lambda functions that dial back: a request waits for the first free
 /// slot of any instance, never for the cold start that it caused.
@@ -31,6 +31,7 @@ use crate::{config_init, demo_app, direct, report, serve};
 Then, for production:
   lambda-dispatch config init --function NAME   a settings file with every default
   lambda-dispatch config check --config lambda-dispatch.toml
+  lambda-dispatch doctor --config lambda-dispatch.toml
   lambda-dispatch serve --config lambda-dispatch.toml"
 )]
 struct Cli {
@@ -51,6 +52,10 @@ enum Command {
     Demo(DemoArgs),
     /// Run everything on this machine: router, emulated Lambda, and your app or a demo
     Dev(DevArgs),
+    /// Would a router of these settings work: reach AWS, be allowed to invoke, suit its functions?
+    Doctor(DoctorArgs),
+    /// Is the router on this machine well? For health checks of containers without a shell
+    Health(HealthArgs),
     /// What traffic would cost and how long it would wait: here, or with somebody else
     Report(report::ReportArgs),
     /// Run the router in production
@@ -133,6 +138,48 @@ pub(crate) struct CheckArgs {
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
+  lambda-dispatch doctor --config lambda-dispatch.toml
+  lambda-dispatch doctor --function my-function:live --set callback.host=10.0.0.7
+  lambda-dispatch doctor --config lambda-dispatch.toml --json
+
+Nothing is started: functions are asked about, by Invoke with DryRun, GetFunctionConfiguration,
+GetFunctionConcurrency and GetAccountSettings. What the caller may not ask is said, and no fault.
+
+Ends with 0 if nothing breaks, with 1 if something does, with 2 if the settings cannot be used.")]
+pub(crate) struct DoctorArgs {
+    #[command(flatten)]
+    pub(crate) configured: Configured,
+    /// Print what was found as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  lambda-dispatch health --live
+  lambda-dispatch health --config /etc/lambda-dispatch.toml
+  lambda-dispatch health --url http://127.0.0.1:5005/readyz
+
+It asks listen.admin of the settings that the router has: give it the same file and environment.
+A draining router is alive and not ready; who restarts what is not well should ask with --live.
+
+Ends with 0 if the router is ready (--live: alive), else with 1.")]
+pub(crate) struct HealthArgs {
+    #[command(flatten)]
+    pub(crate) configured: Configured,
+    /// Ask /livez instead of /readyz
+    #[arg(long)]
+    pub(crate) live: bool,
+    /// Longest wait for the answer
+    #[arg(long, default_value = "2s", value_name = "TIME", value_parser = parse_span)]
+    pub(crate) timeout: Duration,
+    /// Ask this instead of what the settings say
+    #[arg(long, value_name = "URL", conflicts_with_all = ["live", "config", "function", "set"])]
+    pub(crate) url: Option<String>,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
   lambda-dispatch dev
   lambda-dispatch dev -- node server.js
   lambda-dispatch dev --cold-start 3s -- sh -c 'exec uvicorn main:app --port $PORT'")]
@@ -210,30 +257,35 @@ pub fn main() -> ExitCode {
     if let Some(code) = as_another(&arguments) {
         return code;
     }
-    let done = match Cli::parse().command {
-        Command::Check(args) | Command::Config(ConfigCommand::Check(args)) => serve::check(&args),
-        Command::Completions(args) => {
-            let mut script = Vec::new();
-            clap_complete::generate(args.shell, &mut Cli::command(), NAME, &mut script);
-            crate::print(&String::from_utf8_lossy(&script));
-            Ok(())
-        }
-        Command::Config(ConfigCommand::Init(args)) => config_init::run(&args),
-        Command::Demo(args) => run(demo::run(args.into())),
-        Command::Dev(mut args) => {
-            let (Admin(admin), record) = (args.admin, args.record.take());
-            run(dev::run(args.into(), admin, record))
-        }
-        Command::Report(args) => run(report::run(args)),
-        Command::Serve(configured) => serve::run(&configured),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
+    match perform(Cli::parse().command) {
+        Ok(code) => code,
         Err(error) => {
             crate::say(&format!("lambda-dispatch: {error:#}"));
             ExitCode::FAILURE
         }
     }
+}
+
+fn perform(asked: Command) -> anyhow::Result<ExitCode> {
+    match asked {
+        Command::Check(args) | Command::Config(ConfigCommand::Check(args)) => serve::check(&args)?,
+        Command::Completions(args) => {
+            let mut script = Vec::new();
+            clap_complete::generate(args.shell, &mut Cli::command(), NAME, &mut script);
+            crate::print(&String::from_utf8_lossy(&script));
+        }
+        Command::Config(ConfigCommand::Init(args)) => config_init::run(&args)?,
+        Command::Demo(args) => run(demo::run(args.into()))?,
+        Command::Dev(mut args) => {
+            let (Admin(admin), record) = (args.admin, args.record.take());
+            run(dev::run(args.into(), admin, record))?;
+        }
+        Command::Doctor(args) => return run(doctor::run(args)),
+        Command::Health(args) => return run(health::run(args)),
+        Command::Report(args) => run(report::run(args))?,
+        Command::Serve(configured) => serve::run(&configured)?,
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// This program is also the programs that `dev` and `demo` need beside itself, so that one binary
@@ -259,7 +311,7 @@ fn as_another(arguments: &[OsString]) -> Option<ExitCode> {
 
 /// Runs `work` on a runtime of its own. All that is run so shares this machine with the processes
 /// that it starts, so two threads are plenty.
-fn run(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+fn run<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
