@@ -7,13 +7,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::builder::RangedI64ValueParser;
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 use dispatch_model::{Limits, SLOTS_MAX};
 
 use crate::demo::{self, Demo};
 use crate::dev::{self, Local};
-use crate::settings::parse_span;
+use crate::settings::{as_help, find, parse_span, variable_of};
 use crate::{DEMO_APP, DIRECT, EXEC, EXTENSION};
 use crate::{config_init, demo_app, direct, doctor, health, report, serve};
 
@@ -65,7 +65,7 @@ enum Command {
   LAMBDA_DISPATCH_POOL_SLOTS=20 lambda-dispatch serve --function my-function
 
 SIGTERM drains and ends, a second one ends at once; SIGHUP takes a changed file over; SIGUSR1
-writes down what the router did last.")]
+writes down what the router did last. `lambda-dispatch serve --help` lists every setting.")]
     Serve(Configured),
 }
 
@@ -113,7 +113,7 @@ pub(crate) struct Configured {
     /// The Lambda function: a name, name:qualifier, or an ARN
     #[arg(long, value_name = "NAME")]
     pub(crate) function: Option<String>,
-    /// One setting, such as `--set pool.slots=20`; may be repeated
+    /// One setting, such as `--set pool.slots=20`; may be repeated. `serve --help` lists them
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
     pub(crate) set: Vec<(String, String)>,
 }
@@ -182,7 +182,11 @@ pub(crate) struct HealthArgs {
 #[command(after_help = "Examples:
   lambda-dispatch dev
   lambda-dispatch dev -- node server.js
-  lambda-dispatch dev --cold-start 3s -- sh -c 'exec uvicorn main:app --port $PORT'")]
+  lambda-dispatch dev --cold-start 3s -- sh -c 'exec uvicorn main:app --port $PORT'
+
+The app listens on 127.0.0.1 at the port in $PORT, and answers GET /health with a status below 500.
+Each instance is a process of its own, which inherits this environment and is stopped between
+invokes, as on Lambda. Ctrl-C ends all of them.")]
 struct DevArgs {
     /// Where clients come in
     #[arg(long, default_value = "127.0.0.1:5001", value_name = "ADDRESS", value_parser = address)]
@@ -250,6 +254,27 @@ struct PoolArgs {
     memory: u32,
 }
 
+/// The command line as it is parsed, with what is said of settings in the help of commands.
+#[must_use]
+pub fn command() -> clap::Command {
+    let function = find("pool.function").map(variable_of).unwrap_or_default();
+    let configured = |command: clap::Command| {
+        command.mut_arg("function", |arg| {
+            let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+            arg.help(format!("{help} [env: {function}]"))
+        })
+    };
+    Cli::command()
+        .mut_subcommand("check", configured)
+        .mut_subcommand("config", |config| config.mut_subcommand("check", configured))
+        .mut_subcommand("doctor", configured)
+        .mut_subcommand("health", configured)
+        .mut_subcommand("serve", |serve| {
+            let examples = serve.get_after_help().map(ToString::to_string).unwrap_or_default();
+            configured(serve).after_long_help(format!("{examples}\n\n{}", as_help()))
+        })
+}
+
 /// Runs what the command line asks for.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -257,7 +282,8 @@ pub fn main() -> ExitCode {
     if let Some(code) = as_another(&arguments) {
         return code;
     }
-    match perform(Cli::parse().command) {
+    let parsed = Cli::from_arg_matches(&command().get_matches());
+    match perform(parsed.unwrap_or_else(|error| error.exit()).command) {
         Ok(code) => code,
         Err(error) => {
             crate::say(&format!("lambda-dispatch: {error:#}"));
@@ -271,7 +297,7 @@ fn perform(asked: Command) -> anyhow::Result<ExitCode> {
         Command::Check(args) | Command::Config(ConfigCommand::Check(args)) => serve::check(&args)?,
         Command::Completions(args) => {
             let mut script = Vec::new();
-            clap_complete::generate(args.shell, &mut Cli::command(), NAME, &mut script);
+            clap_complete::generate(args.shell, &mut command(), NAME, &mut script);
             crate::print(&String::from_utf8_lossy(&script));
         }
         Command::Config(ConfigCommand::Init(args)) => config_init::run(&args)?,
@@ -414,6 +440,6 @@ mod tests {
 
     #[test]
     fn command_line_is_consistent() {
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 }

@@ -45,7 +45,7 @@ pub use explain::{explain, warnings};
 pub use function::FunctionName;
 pub use json::{as_json, iam_policy};
 pub use layers::{FILE_VARIABLE, Origin, PREFIX, variable_of};
-pub use listing::{as_file, as_page};
+pub use listing::{as_file, as_help, as_page};
 pub use table::{IGNORED, Kind, SETTINGS, Setting, find};
 pub(crate) use value::Shown;
 pub use value::parse_span;
