@@ -174,7 +174,7 @@ pub(crate) struct HealthArgs {
     #[arg(long, default_value = "2s", value_name = "TIME", value_parser = parse_span)]
     pub(crate) timeout: Duration,
     /// Ask this instead of what the settings say
-    #[arg(long, value_name = "URL", conflicts_with_all = ["live", "config", "function", "set"])]
+    #[arg(long, value_name = "URL", conflicts_with = "live")]
     pub(crate) url: Option<String>,
 }
 

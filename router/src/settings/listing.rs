@@ -79,7 +79,7 @@ pub fn as_help() -> String {
         let default = if setting.default.is_empty() { "(not set)" } else { setting.default };
         text.push_str(&format!("  {} = {default}\n", setting.name));
         text.push_str(&format!("      {}\n", names(setting).join(", ")));
-        for line in wrapped(&format!("{}: {}", setting.about, allowed(setting.kind))) {
+        for line in wrapped(&format!("{} ({})", setting.about, allowed(setting.kind))) {
             text.push_str(&format!("      {line}\n"));
         }
     }
