@@ -354,8 +354,8 @@ impl Settings {
         self.pools.iter().find(|pool| pool.name == name)
     }
 
-    /// The longest that an app of this pool may take to begin a response, on any route; `None` if no
-    /// route leads to it.
+    /// The longest that an app of this pool may take to begin a response, on any route; `None` if
+    /// no route leads to it.
     #[must_use]
     pub fn longest_first_byte(&self, pool: &str) -> Option<Duration> {
         let shares = self.routes.iter().flat_map(|(_, route)| route.split.iter());

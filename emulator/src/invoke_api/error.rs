@@ -12,8 +12,8 @@ use crate::model::ThrottleReason;
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ApiError {
     #[error(
-        "User: {CALLER} is not authorized to perform: lambda:{action} on resource: {resource} because \
-         no identity-based policy allows the lambda:{action} action"
+        "User: {CALLER} is not authorized to perform: lambda:{action} on resource: {resource} \
+         because no identity-based policy allows the lambda:{action} action"
     )]
     Denied { action: &'static str, resource: String },
     #[error("Function not found: {arn}")]

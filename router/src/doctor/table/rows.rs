@@ -30,7 +30,8 @@ pub(in crate::doctor) const ROWS: &[Row] = &[
     Row {
         name: "callback-not-known",
         severity: Unknown,
-        when: "this machine does not know where instances are to dial; a router here does not start",
+        when: "this machine does not know where instances are to dial: a router here does not \
+               start",
         test: Test::Router(|router| {
             let why = router.callback.as_ref().err()?;
             told(
@@ -83,7 +84,8 @@ pub(in crate::doctor) const ROWS: &[Row] = &[
             let why = unseen(case, case.said.configuration.as_ref().err())?;
             told(
                 format!("time-out, memory, network and state were not looked at: {why}"),
-                "to have them looked at, allow lambda:GetFunctionConfiguration; the router needs it not",
+                "to have them looked at, allow lambda:GetFunctionConfiguration, which the router \
+                 does without",
             )
         },
     ),
@@ -91,7 +93,8 @@ pub(in crate::doctor) const ROWS: &[Row] = &[
         let why = unseen(case, case.said.reserved.as_ref().err())?;
         told(
             format!("what is reserved for the function was not looked at: {why}"),
-            "to have it looked at, allow lambda:GetFunctionConcurrency; the router needs it not",
+            "to have it looked at, allow lambda:GetFunctionConcurrency, which the router \
+                 does without",
         )
     }),
     answer(
@@ -105,7 +108,8 @@ pub(in crate::doctor) const ROWS: &[Row] = &[
             let why = unseen(case, case.said.unreserved.as_ref().err())?;
             told(
                 format!("the account's concurrency was not looked at: {why}"),
-                "to have it looked at, allow lambda:GetAccountSettings; the router needs it not",
+                "to have it looked at, allow lambda:GetAccountSettings, which the router does \
+                 without",
             )
         },
     ),
@@ -233,8 +237,8 @@ pub(in crate::doctor) const ROWS: &[Row] = &[
             (longest > it.timeout).then_some(())?;
             told(
                 format!(
-                    "timeouts.first_byte lets a request take {}, the function's time-out ends it after \
-                 {}: 504, lease_ended",
+                    "timeouts.first_byte lets a request take {}, the function's time-out ends it \
+                     after {}: 504, lease_ended",
                     Shown(longest),
                     Shown(it.timeout)
                 ),
@@ -292,8 +296,8 @@ pub(in crate::doctor) const ROWS: &[Row] = &[
         (it.version == LATEST && !it.snap_start).then_some(())?;
         told(
             format!(
-                "{} is the function's $LATEST: each upload is served at once, half done or not, and \
-                 there is no way back",
+                "{} is the function's $LATEST: each upload is served at once, half done or not, \
+                     and there is no way back",
                 case.pool.function
             ),
             "publish versions, and name an alias: FUNCTION:live",
@@ -307,8 +311,8 @@ pub(in crate::doctor) const ROWS: &[Row] = &[
             (it.version == LATEST && it.snap_start).then_some(())?;
             told(
                 format!(
-                    "SnapStart is on for published versions, and {} is $LATEST, of which there is no \
-                 snapshot",
+                    "SnapStart is on for published versions, and {} is $LATEST, of which there is \
+                     no snapshot",
                     case.pool.function
                 ),
                 "publish a version, and name it or an alias: FUNCTION:live",
@@ -350,11 +354,11 @@ pub(in crate::doctor) const ROWS: &[Row] = &[
             )
         },
     ),
-    configured(
+    answer(
         "callback-loopback",
         Breaks,
         "instances are to dial this machine's loopback, or a link-local address",
-        |case, _| {
+        |case| {
             let (host, ip) = callback(case)?;
             (ip.is_loopback() || ip.is_unspecified() || is_link_local(ip)).then_some(())?;
             told(
@@ -411,8 +415,8 @@ pub(in crate::doctor) const ROWS: &[Row] = &[
             it.extension.is_none().then_some(())?;
             told(
                 "the function's variables were not looked at: they cannot be decrypted".to_owned(),
-                "to have them looked at, allow kms:Decrypt with the function's key; the router needs it \
-             not",
+                "to have them looked at, allow kms:Decrypt with the function's key, which the router \
+                 itself does without",
             )
         },
     ),
