@@ -152,6 +152,9 @@ pub(crate) struct DoctorArgs {
     /// Print what was found as JSON
     #[arg(long)]
     pub(crate) json: bool,
+    /// Longest wait for each answer of AWS
+    #[arg(long, default_value = "10s", value_name = "TIME", value_parser = parse_span)]
+    pub(crate) timeout: Duration,
 }
 
 #[derive(Args, Debug)]

@@ -14,6 +14,7 @@ pub mod table;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 
@@ -78,7 +79,7 @@ pub(crate) async fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(2));
         }
     };
-    let examined = examine(&settings).await;
+    let examined = examine(&settings, args.timeout).await;
     crate::print(&if args.json {
         format!("{:#}\n", page::as_json(&examined))
     } else {
@@ -88,7 +89,7 @@ pub(crate) async fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
     Ok(if breaks { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-async fn examine(settings: &Settings) -> Examined {
+async fn examine(settings: &Settings, patience: Duration) -> Examined {
     let variable = |name: &str| std::env::var(name).ok();
     let callback = callback::find(&settings.callback, variable).await;
     let callback = callback.map_err(|error| error.to_string());
@@ -99,7 +100,7 @@ async fn examine(settings: &Settings) -> Examined {
         if ways.iter().any(|(aws, ..)| **aws == pool.aws) {
             continue;
         }
-        let (looker, access) = match Looker::connect(&pool.aws).await {
+        let (looker, access) = match Looker::connect(&pool.aws, patience).await {
             Ok((looker, access)) => (Some(looker), Ok(access)),
             Err(error) => (None, Err(error)),
         };

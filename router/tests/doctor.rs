@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test panics on what it does not expect")]
 
+use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Command, Output};
@@ -44,7 +45,7 @@ async fn doctor(endpoint: &str, arguments: &[&str]) -> (Option<i32>, String) {
     let endpoint = format!("aws.endpoint={endpoint}");
     let given = ["doctor", "--set", "pool.function=shop", "--set", &endpoint];
     let given = [&given[..], &["--set", "callback.host=10.0.0.7"], arguments].concat();
-    let keys = [("AWS_ACCESS_KEY_ID", "AKIA1"), ("AWS_SECRET_ACCESS_KEY", "secret")];
+    let keys = [("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE"), ("AWS_SECRET_ACCESS_KEY", "secret")];
     let ended = run(&given, &[&keys[..], &[("AWS_REGION", "eu-west-1")]].concat()).await;
     assert!(ended.stderr.is_empty(), "{ended:?}");
     let said = String::from_utf8(ended.stdout).unwrap();
@@ -59,7 +60,7 @@ async fn what_suits_each_other_is_well_and_nothing_is_started() {
     assert_eq!(code, Some(0), "{said}");
     for line in [
         "Router: instances are to dial https://10.0.0.7:5004 (callback.host)\n  well\n",
-        "credentials AKIA1 from the environment (AWS_ACCESS_KEY_ID)\n  well\n",
+        "credentials AKIA…MPLE from the environment (AWS_ACCESS_KEY_ID)\n  well\n",
         "Pool default: function shop\n  Image of 7, Active, time-out 15m, 1024 MB, ",
         "none reserved\n  well\n",
         "\nAll is well.\n",
@@ -127,6 +128,30 @@ async fn an_endpoint_where_nobody_listens_is_unreachable() {
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("breaks  unreachable: the Lambda API cannot be reached: "), "{said}");
     assert!(said.contains("1 will break, 0 odd, 0 could not be looked at."), "{said}");
+}
+
+#[tokio::test]
+async fn an_endpoint_that_says_nothing_or_is_another_is_unreachable() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", silent.local_addr().unwrap());
+    let (code, said) = doctor(&endpoint, &["--timeout", "100ms"]).await;
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("cannot be reached: no answer within 100ms"), "{said}");
+
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", other.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for mut stream in other.incoming().map_while(Result::ok) {
+            let answer = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n";
+            let mut head = [0; 4_096];
+            if stream.read(&mut head).is_ok_and(|read| read > 0) {
+                stream.write_all(answer).ok();
+            }
+        }
+    });
+    let (code, said) = doctor(&endpoint, &[]).await;
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("with status 404, is not the Lambda API"), "{said}");
 }
 
 #[tokio::test]
@@ -220,7 +245,9 @@ impl Router {
         command.args(["serve", "--function", "shop"]);
         command.args(sets.iter().flat_map(|set| ["--set", set]));
         command.env_clear().env("HOME", "/nonexistent").env("AWS_REGION", "eu-west-1");
-        command.env("AWS_ACCESS_KEY_ID", "AKIA1").env("AWS_SECRET_ACCESS_KEY", "secret");
+        command
+            .env("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE")
+            .env("AWS_SECRET_ACCESS_KEY", "secret");
         let router = Self { child: command.spawn().unwrap(), admin };
         router.until(&[], Some(0)).await;
         router
@@ -294,7 +321,6 @@ async fn an_admin_port_on_every_address_is_asked_on_this_machine() {
     let listening = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listening.local_addr().unwrap().port().to_string();
     let answer = tokio::task::spawn_blocking(move || {
-        use std::io::{Read as _, Write as _};
         let (mut stream, _) = listening.accept().unwrap();
         let mut head = [0; 1_024];
         let read = stream.read(&mut head).unwrap();

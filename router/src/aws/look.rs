@@ -23,15 +23,17 @@ use super::{AwsError, LambdaInvoker, loaded, whole};
 #[derive(Clone, Debug)]
 pub(crate) struct Looker {
     client: Client,
+    patience: Duration,
 }
 
 impl Looker {
-    /// Finds region and credentials as [`LambdaInvoker::connect`] does, and says what it found.
+    /// Finds region and credentials as [`LambdaInvoker::connect`] does, and says what it found. Later
+    /// each answer may take `patience`.
     ///
     /// # Errors
     ///
     /// As there, or it took longer than [`CREDENTIALS_TIMEOUT`].
-    pub(crate) async fn connect(aws: &Aws) -> Result<(Self, Access), AwsError> {
+    pub(crate) async fn connect(aws: &Aws, patience: Duration) -> Result<(Self, Access), AwsError> {
         let late = || {
             let what =
                 format!("no answer within {CREDENTIALS_TIMEOUT:?} from those that have some");
@@ -45,20 +47,24 @@ impl Looker {
             aws_sdk_lambda::config::Builder::from(&shared).credentials_provider(credentials);
         let transport = Transport::with_system_authorities()?;
         let invoker = LambdaInvoker::new(config, aws.endpoint.as_deref(), transport);
-        Ok((Self { client: invoker.client }, access))
+        Ok((Self { client: invoker.client, patience }, access))
     }
 
     /// Asks all there is to ask about a function, at once.
     pub(crate) async fn look(&self, function: &FunctionName) -> Said {
-        let (name, client) = (function.as_str(), &self.client);
+        let (name, client, patience) = (function.as_str(), &self.client, self.patience);
         let (dry_run, configuration, reserved, account) = tokio::join!(
             in_time(
+                patience,
                 client.invoke().function_name(name).invocation_type(InvocationType::DryRun).send()
             ),
-            in_time(client.get_function_configuration().function_name(name).send()),
+            in_time(patience, client.get_function_configuration().function_name(name).send()),
             // Reserved for the function, whatever its version.
-            in_time(client.get_function_concurrency().function_name(function.unqualified()).send()),
-            in_time(client.get_account_settings().send()),
+            in_time(
+                patience,
+                client.get_function_concurrency().function_name(function.unqualified()).send()
+            ),
+            in_time(patience, client.get_account_settings().send()),
         );
         Said {
             dry_run: dry_run.map(|_| ()),
@@ -74,10 +80,11 @@ impl Looker {
 }
 
 async fn in_time<T, E: ProvideErrorMetadata + std::error::Error + 'static>(
+    patience: Duration,
     call: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
 ) -> Answer<T> {
-    let said = timeout(CALL_TIMEOUT, call).await;
-    let said = said.map_err(|_| Silence::Unreachable(format!("no answer within {CALL_TIMEOUT:?}")));
+    let said = timeout(patience, call).await;
+    let said = said.map_err(|_| Silence::Unreachable(format!("no answer within {patience:?}")));
     said?.map_err(|error| silence(&error))
 }
 
@@ -166,10 +173,17 @@ fn access(aws: &Aws, shared: &SdkConfig, credentials: &Credentials) -> Access {
     Access {
         region: shared.region().map(ToString::to_string).unwrap_or_default(),
         endpoint: aws.endpoint.clone(),
-        access_key: credentials.access_key_id().to_owned(),
+        access_key: shortened(credentials.access_key_id()),
         source: from.map_or("somewhere that the AWS client does not name", source),
         runs_out: is_session && from == Some(&Source::CredentialsEnvVars),
     }
+}
+
+/// `AKIA…MPLE`: enough to know it by.
+fn shortened(key: &str) -> String {
+    let kind: String = key.chars().take(4).collect();
+    let end = key.len().checked_sub(4).filter(|end| *end > 8).and_then(|end| key.get(end..));
+    format!("{kind}…{}", end.unwrap_or_default())
 }
 
 /// What the AWS client found, in words.
@@ -200,9 +214,6 @@ const PROFILE: &str = "a profile in the AWS configuration files";
 /// How long those that have credentials may take; EC2's answers in seconds where there is none.
 const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How long one answer may take.
-const CALL_TIMEOUT: Duration = Duration::from_secs(10);
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -211,7 +222,20 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_never_answers_is_not_waited_for() {
         let never = std::future::pending::<Result<(), SdkError<InvokeError, HttpResponse>>>();
-        let said = in_time(never).await;
+        let said = in_time(Duration::from_secs(10), never).await;
         assert_eq!(said, Err(Silence::Unreachable("no answer within 10s".to_owned())));
+    }
+
+    #[test]
+    fn a_key_is_shown_by_its_ends() {
+        for (key, shown) in [
+            ("AKIAIOSFODNN7EXAMPLE", "AKIA…MPLE"),
+            ("AKIA12345678", "AKIA…"),
+            ("x", "x…"),
+            ("", "…"),
+            ("ключ-ключ-ключ", "ключ…"),
+        ] {
+            assert!(shortened(key).starts_with(shown), "{key}: {}", shortened(key));
+        }
     }
 }

@@ -43,7 +43,7 @@ pub struct Access {
     pub region: String,
     /// The URL of the API, if it is not the region's own.
     pub endpoint: Option<String>,
-    /// The public part of the credentials, `AKIA…`.
+    /// The ends of the public part of the credentials, `AKIA…MPLE`.
     pub access_key: String,
     /// Who gave the credentials, in words.
     pub source: &'static str,
