@@ -105,7 +105,7 @@ struct CompletionsArgs {
 }
 
 /// Settings come from a file, above it the environment (`LAMBDA_DISPATCH_*`), above it flags.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(crate) struct Configured {
     /// TOML file with settings
     #[arg(short, long, value_name = "FILE", env = crate::settings::FILE_VARIABLE)]
@@ -163,7 +163,8 @@ pub(crate) struct DoctorArgs {
   lambda-dispatch health --config /etc/lambda-dispatch.toml
   lambda-dispatch health --url http://127.0.0.1:5005/readyz
 
-It asks listen.admin of the settings that the router has: give it the same file and environment.
+It asks listen.admin, by the router's own settings: give it the same file and environment. Which
+function it is need not be said.
 A draining router is alive and not ready; who restarts what is not well should ask with --live.
 
 Ends with 0 if the router is ready (--live: alive), else with 1.")]

@@ -328,10 +328,14 @@ async fn an_admin_port_on_every_address_is_asked_on_this_machine() {
         String::from_utf8_lossy(&head[..read]).into_owned()
     });
     let admin = format!("listen.admin=0.0.0.0:{port}");
-    let ended = run(&["health", "--function", "f", "--set", &admin], &[]).await;
+    // Which function it is does not matter.
+    let ended = run(&["health", "--set", &admin], &[]).await;
     assert!(ended.status.success(), "{ended:?}");
     assert!(answer.await.unwrap().starts_with("GET /readyz HTTP/1.1\r\n"));
-    let off = run(&["health", "--function", "f", "--set", "listen.admin=off"], &[]).await;
+    let off = run(&["health", "--set", "listen.admin=off"], &[]).await;
     assert_eq!(off.status.code(), Some(1));
     assert!(String::from_utf8(off.stderr).unwrap().contains("listen.admin is off"));
+    let wrong = run(&["health", "--set", "listen.admin=there"], &[]).await;
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(String::from_utf8(wrong.stderr).unwrap().contains("listen.admin is \"there\""));
 }
