@@ -82,6 +82,31 @@ async fn a_function_with_the_defaults_of_lambda_breaks() {
 }
 
 #[tokio::test]
+async fn the_variables_of_the_function_are_read_as_its_extension_reads_them() {
+    for (variables, told) in [
+        (
+            json!({ "LAMBDA_DISPATCH_PORT": "web" }),
+            "breaks  extension-settings: the extension will",
+        ),
+        (json!({ "LAMBDA_DISPATCH_WIRE_V1": "true" }), "odd     extension-wire-v1: "),
+        (
+            json!({ "LAMBDA_DISPATCH_LAST_ACTIVE_GRACE_PERIOD_MS": "250" }),
+            "odd     leaves-by-itself: idle instances leave by themselves after 250ms, and \
+             pool.linger is 1s",
+        ),
+    ] {
+        let configuration = json!({ "Version": "7", "Environment": { "Variables": variables } });
+        let emulator = emulated(&[], &configuration, 900).await;
+        let (_, said) = doctor(&emulator.endpoint(), &[]).await;
+        assert!(said.contains(told), "{told}\n{said}");
+    }
+    let error = json!({ "Version": "7", "Environment": { "Error": { "ErrorCode": "KMS" } } });
+    let (code, said) = doctor(&emulated(&[], &error, 900).await.endpoint(), &[]).await;
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("unknown variables-not-seen: "), "{said}");
+}
+
+#[tokio::test]
 async fn what_is_odd_is_no_reason_to_fail() {
     let configuration = json!({ "Version": "7", "State": "Inactive", "StateReason": "idle" });
     let emulator = emulated(&[], &configuration, 900).await;

@@ -27,8 +27,8 @@ pub(crate) struct Looker {
 }
 
 impl Looker {
-    /// Finds region and credentials as [`LambdaInvoker::connect`] does, and says what it found. Later
-    /// each answer may take `patience`.
+    /// Finds region and credentials as [`LambdaInvoker::connect`] does, and says what it found.
+    /// Later each answer may take `patience`.
     ///
     /// # Errors
     ///
@@ -137,6 +137,7 @@ fn configuration_of(it: &GetFunctionConfigurationOutput) -> Configuration {
         last_update: (text(update), text(it.last_update_status_reason())),
         memory_mb: it.memory_size().and_then(natural).map_or(0, u64::from),
         package: text(it.package_type().map(|it| it.as_str())),
+        per_tenant: it.tenancy_config().is_some(),
         runtime: it.runtime().map(|it| it.as_str().to_owned()),
         snap_start: snap_start.and_then(|it| it.apply_on())
             == Some(&SnapStartApplyOn::PublishedVersions),
@@ -162,8 +163,10 @@ fn extension_of(it: &GetFunctionConfigurationOutput) -> Option<Result<Extension,
         lambda.or_else(|| variables?.get(name).cloned())
     });
     Some(settings.map_err(|error| error.to_string()).map(|settings| Extension {
+        linger: settings.lifecycle.linger,
         networks: settings.router_networks,
         plaintext: settings.plaintext == Plaintext::Allowed,
+        wire_v1: settings.wire_v1,
     }))
 }
 

@@ -81,6 +81,8 @@ pub struct Configuration {
     pub package: String,
     /// `nodejs22.x` or another, of a function that is no image.
     pub runtime: Option<String>,
+    /// Whether each tenant has environments of its own, so that an invoke must name one.
+    pub per_tenant: bool,
     /// Whether snapshots are made of its published versions.
     pub snap_start: bool,
     /// Whether there is one of this version.
@@ -93,11 +95,15 @@ pub struct Configuration {
     pub version: String,
 }
 
-/// What decides whether an instance dials a router.
+/// What decides which router an instance dials, and how long it stays.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Extension {
+    /// How long an idle instance stays before it leaves by itself; `None` is until it is told to.
+    pub linger: Option<Duration>,
     /// Where routers may be.
     pub networks: Networks,
     /// Whether a router may be reached without TLS.
     pub plaintext: bool,
+    /// Whether a router of the original may be reached, which proves nothing.
+    pub wire_v1: bool,
 }

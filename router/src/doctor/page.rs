@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::settings::Shown;
 
 use super::facts::{Access, Answer, Configuration};
-use super::table::{Finding, ROWS, Severity};
+use super::table::{Finding, Severity, rows};
 use super::{Examined, Way};
 
 /// For people. With `colours`, the words that count have some.
@@ -90,7 +90,7 @@ pub(super) fn as_json(examined: &Examined) -> Value {
 #[must_use]
 pub fn as_rows() -> String {
     let mut text = String::from("| name | | when |\n|---|---|---|\n");
-    for row in ROWS {
+    for row in rows() {
         line(&mut text, &format!("| `{}` | {} | {} |", row.name, row.severity.name(), row.when));
     }
     text

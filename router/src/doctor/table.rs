@@ -4,17 +4,18 @@
 //! A row is about the router's machine, its way to AWS, or one function. What it says names the
 //! values that it found and what to do. The page `docs/src/doctor.md` is made of the table.
 
-mod rows;
+mod function;
+mod reach;
 #[cfg(test)]
 mod tests;
 
+use std::net::IpAddr;
+
 use crate::aws::AwsError;
 use crate::callback::CallbackHost;
-use crate::settings::{PoolPlan, Settings, warnings};
+use crate::settings::{Aws, PoolPlan, Settings, warnings};
 
 use super::facts::{Access, Configuration, Said};
-
-pub(super) use rows::ROWS;
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,7 +76,7 @@ pub struct Case<'a> {
 /// What is wrong on the router's own side.
 #[must_use]
 pub fn of_router(router: Router<'_>) -> Vec<Finding> {
-    let mut found = found(ROWS, |row| match row.test {
+    let mut found = found(|row| match row.test {
         Test::Router(test) => test(router),
         Test::Access(_) | Test::Answer(_) | Test::Configuration(_) => None,
     });
@@ -91,7 +92,7 @@ pub fn of_router(router: Router<'_>) -> Vec<Finding> {
 /// What is wrong with the way to AWS.
 #[must_use]
 pub fn of_access(access: &Result<Access, AwsError>) -> Vec<Finding> {
-    found(ROWS, |row| match row.test {
+    found(|row| match row.test {
         Test::Access(test) => test(access),
         Test::Answer(_) | Test::Configuration(_) | Test::Router(_) => None,
     })
@@ -100,7 +101,7 @@ pub fn of_access(access: &Result<Access, AwsError>) -> Vec<Finding> {
 /// What is wrong with a function, or between it and the router.
 #[must_use]
 pub fn of_function(case: Case<'_>) -> Vec<Finding> {
-    found(ROWS, |row| match row.test {
+    found(|row| match row.test {
         Test::Answer(test) => test(case),
         Test::Configuration(test) => case
             .said
@@ -112,9 +113,13 @@ pub fn of_function(case: Case<'_>) -> Vec<Finding> {
     })
 }
 
-fn found(rows: &[Row], test: impl Fn(&Row) -> Option<Told>) -> Vec<Finding> {
-    let mut found: Vec<_> = rows
-        .iter()
+/// Every fault, in the order of the documentation.
+pub(super) fn rows() -> impl Iterator<Item = &'static Row> {
+    reach::ROWS.iter().chain(function::ROWS)
+}
+
+fn found(test: impl Fn(&Row) -> Option<Told>) -> Vec<Finding> {
+    let mut found: Vec<_> = rows()
         .filter_map(|row| {
             let (what, remedy) = test(row)?;
             Some(Finding { name: row.name, severity: row.severity, what, remedy })
@@ -173,4 +178,39 @@ const fn configured(
     test: fn(Case<'_>, &Configuration) -> Option<Told>,
 ) -> Row {
     Row { name, severity, when, test: Test::Configuration(test) }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "rows end with it")]
+fn told(what: String, remedy: &str) -> Option<Told> {
+    Some((what, remedy.to_owned()))
+}
+
+/// What a setting of the pool is called.
+fn setting(case: Case<'_>, key: &str) -> String {
+    match case.pool.name.as_str() {
+        "default" => format!("pool.{key}"),
+        name => format!("pools.{name}.{key}"),
+    }
+}
+
+/// The address that instances are to dial; nothing where it is a name, or where Lambda is an
+/// emulator on this machine.
+fn callback(case: Case<'_>) -> Option<(&str, IpAddr)> {
+    let host = case.router.callback.as_ref().ok()?.host.as_str();
+    let ip: IpAddr = host.parse().ok()?;
+    (!is_emulated(&case.pool.aws)).then_some((host, ip.to_canonical()))
+}
+
+fn is_emulated(aws: &Aws) -> bool {
+    let url = aws.endpoint.as_ref().and_then(|endpoint| endpoint.parse::<http::Uri>().ok());
+    let host = url.as_ref().and_then(http::Uri::host).unwrap_or_default();
+    let ip = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
+}
+
+fn is_link_local(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    }
 }

@@ -68,11 +68,12 @@ impl Scene {
 fn configuration() -> Configuration {
     Configuration {
         architecture: "x86_64".to_owned(),
-        extension: Some(Ok(Extension { networks: Networks::private(), plaintext: false })),
+        extension: Some(Ok(extension())),
         in_vpc: true,
         last_update: ("Successful".to_owned(), String::new()),
         memory_mb: 1_024,
         package: "Image".to_owned(),
+        per_tenant: false,
         runtime: None,
         snap_start: false,
         has_snapshot: false,
@@ -80,6 +81,10 @@ fn configuration() -> Configuration {
         timeout: Duration::from_secs(900),
         version: "7".to_owned(),
     }
+}
+
+fn extension() -> Extension {
+    Extension { linger: None, networks: Networks::private(), plaintext: false, wire_v1: false }
 }
 
 fn at(host: &str) -> CallbackHost {
@@ -149,13 +154,19 @@ const FAULTS: &[Fault] = &[
         it.configuration().package = "Zip".to_owned();
         it.configuration().runtime = Some("nodejs22.x".to_owned());
     }),
+    ("per-tenant", |it| it.configuration().per_tenant = true),
+    ("leaves-by-itself", |it| {
+        let linger = Some(Duration::from_millis(999));
+        it.configuration().extension = Some(Ok(Extension { linger, ..extension() }));
+    }),
+    ("extension-wire-v1", |it| {
+        it.configuration().extension = Some(Ok(Extension { wire_v1: true, ..extension() }));
+    }),
     ("no-vpc", |it| it.configuration().in_vpc = false),
     ("callback-loopback", |it| it.callback = Ok(at("127.0.0.1"))),
     ("extension-settings", |it| it.configuration().extension = Some(Err(words()))),
     ("extension-networks", |it| it.callback = Ok(at("203.0.113.7"))),
     ("extension-plaintext", |it| {
-        it.configuration().extension =
-            Some(Ok(Extension { networks: Networks::any(), plaintext: false }));
         it.set("listen.allow_plaintext_control", "true");
         it.set("callback.scheme", "http");
     }),
@@ -183,7 +194,7 @@ fn each_fault_is_found_where_it_is_and_says_what_to_do() {
 
 #[test]
 fn no_fault_of_the_table_is_without_a_test() {
-    let rows = ROWS.iter().map(|row| row.name).chain(["settings"]);
+    let rows = rows().map(|row| row.name).chain(["settings"]);
     let tested: Vec<_> = FAULTS.iter().map(|(name, _)| *name).collect();
     let mut rows: Vec<_> = rows.collect();
     for name in &tested {
@@ -200,6 +211,8 @@ fn values_at_the_bound_are_no_fault() {
     scene.set("pool.cold_start", "20s");
     scene.configuration().timeout = Duration::from_secs(60);
     scene.configuration().memory_mb = 192;
+    let linger = Some(Duration::from_secs(1));
+    scene.configuration().extension = Some(Ok(Extension { linger, ..extension() }));
     scene.said.reserved = Ok(Some(100));
     assert_eq!(scene.findings(), []);
     scene.said.reserved = Ok(None);

@@ -1,162 +1,16 @@
-//! The rows.
+//! Faults of a function's configuration, beside the settings of its pool.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::doctor::facts::{Extension, Silence};
-use crate::settings::{Aws, Shown};
+use crate::doctor::facts::Extension;
+use crate::settings::Shown;
 
 use super::Severity::{Breaks, Odd, Unknown};
-use super::{Case, Row, Test, Told, access, answer, configured};
+use super::{Row, callback, configured, is_link_local, setting, told};
 
-/// Every fault, in the order of the documentation.
-pub(in crate::doctor) const ROWS: &[Row] = &[
-    access("no-access", Breaks, "there is no region, or there are no credentials", |access| {
-        let error = access.as_ref().err()?;
-        Some((error.to_string(), "nothing else could be asked".to_owned()))
-    }),
-    access(
-        "credentials-run-out",
-        Odd,
-        "a session's credentials stand in the environment, where nobody renews them",
-        |access| {
-            let access = access.as_ref().ok().filter(|access| access.runs_out)?;
-            told(
-                format!("the credentials {} end, and nobody renews them", access.access_key),
-                "in production give the task, pod or instance an IAM role",
-            )
-        },
-    ),
-    Row {
-        name: "callback-not-known",
-        severity: Unknown,
-        when: "this machine does not know where instances are to dial: a router here does not \
-               start",
-        test: Test::Router(|router| {
-            let why = router.callback.as_ref().err()?;
-            told(
-                format!("a router would not start on this machine: {why}"),
-                "run doctor where the router runs, or add --set callback.host=ADDRESS",
-            )
-        }),
-    },
-    answer("unreachable", Breaks, "the Lambda API does not answer", |case| {
-        let Err(Silence::Unreachable(why)) = &case.said.dry_run else { return None };
-        told(
-            format!("the Lambda API cannot be reached: {why}"),
-            "look at aws.endpoint, aws.region, the subnet's way out (NAT, or a VPC endpoint for \
-             Lambda) and port 443 in the router's security group",
-        )
-    }),
-    answer("credentials-refused", Breaks, "AWS does not take the credentials", |case| {
-        let Err(Silence::Untrusted(said)) = &case.said.dry_run else { return None };
-        told(
-            format!("AWS does not take these credentials: {said}"),
-            "renew them; if they are new, look at this machine's clock",
-        )
-    }),
-    answer("not-allowed", Breaks, "the role must not invoke the function", |case| {
-        let Err(Silence::Denied(said)) = &case.said.dry_run else { return None };
-        told(
-            format!("the role must not invoke {}: {said}", case.pool.function),
-            "give it the policy that `lambda-dispatch config check --iam` prints",
-        )
-    }),
-    answer("not-found", Breaks, "there is no such function, version or alias", |case| {
-        let Err(Silence::Missing(said)) = &case.said.dry_run else { return None };
-        told(
-            format!("there is no {} in this account and region: {said}", case.pool.function),
-            "look at the function's name, its version or alias, and the region",
-        )
-    }),
-    answer("no-clear-answer", Unknown, "AWS answered something else, such as a throttle", |case| {
-        let Err(Silence::Other(said)) = &case.said.dry_run else { return None };
-        told(
-            format!("whether {} may be invoked is not known: {said}", case.pool.function),
-            "try again",
-        )
-    }),
-    answer(
-        "configuration-not-seen",
-        Unknown,
-        "`GetFunctionConfiguration` is not allowed",
-        |case| {
-            let why = unseen(case, case.said.configuration.as_ref().err())?;
-            told(
-                format!("time-out, memory, network and state were not looked at: {why}"),
-                "to have them looked at, allow lambda:GetFunctionConfiguration, which the router \
-                 does without",
-            )
-        },
-    ),
-    answer("reservation-not-seen", Unknown, "`GetFunctionConcurrency` is not allowed", |case| {
-        let why = unseen(case, case.said.reserved.as_ref().err())?;
-        told(
-            format!("what is reserved for the function was not looked at: {why}"),
-            "to have it looked at, allow lambda:GetFunctionConcurrency, which the router \
-                 does without",
-        )
-    }),
-    answer(
-        "account-not-seen",
-        Unknown,
-        "`GetAccountSettings` is not allowed, and nothing is reserved",
-        |case| {
-            if case.said.reserved != Ok(None) {
-                return None;
-            }
-            let why = unseen(case, case.said.unreserved.as_ref().err())?;
-            told(
-                format!("the account's concurrency was not looked at: {why}"),
-                "to have it looked at, allow lambda:GetAccountSettings, which the router does \
-                 without",
-            )
-        },
-    ),
-    answer("switched-off", Breaks, "the reserved concurrency is 0", |case| {
-        (case.said.reserved == Ok(Some(0))).then_some(())?;
-        told(
-            "its reserved concurrency is 0: every invoke is throttled".to_owned(),
-            "raise it, or delete the reservation",
-        )
-    }),
-    answer(
-        "more-than-reserved",
-        Odd,
-        "`pool.instances_max` is above the reserved concurrency",
-        |case| {
-            let reserved = case.said.reserved.clone().ok().flatten().filter(|it| *it > 0)?;
-            let most = case.pool.config.instances_max;
-            (most > reserved).then_some(())?;
-            told(
-                format!(
-                    "{} is {most}, and {reserved} are reserved for the function: what is above is \
-                 throttled, and requests wait",
-                    setting(case, "instances_max")
-                ),
-                "set it to the reservation, less what others invoke, or raise that",
-            )
-        },
-    ),
-    answer(
-        "more-than-account",
-        Odd,
-        "`pool.instances_max` is above what the account has left",
-        |case| {
-            let (Ok(None), Ok(left)) = (&case.said.reserved, &case.said.unreserved) else {
-                return None;
-            };
-            let most = case.pool.config.instances_max;
-            (most > *left).then_some(())?;
-            told(
-                format!(
-                    "{} is {most}, and all functions without a reservation have {left} together",
-                    setting(case, "instances_max")
-                ),
-                "lower it, reserve concurrency for the function, or ask AWS for more",
-            )
-        },
-    ),
+/// In the order of the documentation.
+pub(super) const ROWS: &[Row] = &[
     configured(
         "failed",
         Breaks,
@@ -326,6 +180,15 @@ pub(in crate::doctor) const ROWS: &[Row] = &[
             "publish a version after SnapStart was switched on",
         )
     }),
+    configured("per-tenant", Breaks, "the function isolates tenants", |_, it| {
+        it.per_tenant.then_some(())?;
+        told(
+            "it isolates tenants: Lambda refuses an invoke that names none, and an instance serves \
+             requests of all"
+                .to_owned(),
+            "use a function without tenant isolation, or a pool and a function for each tenant",
+        )
+    }),
     configured(
         "zip-runtime",
         Odd,
@@ -351,19 +214,6 @@ pub(in crate::doctor) const ROWS: &[Row] = &[
                     "instances are to dial {host}, which is private, and the function is in no VPC"
                 ),
                 "put the function into the router's VPC",
-            )
-        },
-    ),
-    answer(
-        "callback-loopback",
-        Breaks,
-        "instances are to dial this machine's loopback, or a link-local address",
-        |case| {
-            let (host, ip) = callback(case)?;
-            (ip.is_loopback() || ip.is_unspecified() || is_link_local(ip)).then_some(())?;
-            told(
-                format!("instances are to dial {host}, where nobody but this machine is"),
-                "set callback.host to an address of the router that the function can reach",
             )
         },
     ),
@@ -408,6 +258,40 @@ pub(in crate::doctor) const ROWS: &[Row] = &[
         },
     ),
     configured(
+        "leaves-by-itself",
+        Odd,
+        "the extension lets idle instances leave sooner than `pool.linger`",
+        |case, it| {
+            let extension = it.extension.as_ref()?.as_ref().ok()?;
+            let (own, ours) = (extension.linger?, case.pool.config.linger);
+            (own < ours).then_some(())?;
+            told(
+                format!(
+                    "idle instances leave by themselves after {}, and {} is {}: the router counts on \
+                     who is gone",
+                    Shown(own),
+                    setting(case, "linger"),
+                    Shown(ours)
+                ),
+                "take LAMBDA_DISPATCH_LAST_ACTIVE_GRACE_PERIOD_MS out of the function",
+            )
+        },
+    ),
+    configured(
+        "extension-wire-v1",
+        Odd,
+        "the extension also takes routers of the original, which prove nothing",
+        |_, it| {
+            it.extension.as_ref()?.as_ref().ok().filter(|it| it.wire_v1)?;
+            told(
+                "LAMBDA_DISPATCH_WIRE_V1 is true: the extension also serves a router of the original, \
+                 which proves nothing"
+                    .to_owned(),
+                "take it out of the function once every router is this one",
+            )
+        },
+    ),
+    configured(
         "variables-not-seen",
         Unknown,
         "the function's variables cannot be decrypted by the caller",
@@ -422,58 +306,12 @@ pub(in crate::doctor) const ROWS: &[Row] = &[
     ),
 ];
 
-#[expect(clippy::unnecessary_wraps, reason = "rows end with it")]
-fn told(what: String, remedy: &str) -> Option<Told> {
-    Some((what, remedy.to_owned()))
-}
-
-/// Why something was not seen, unless the answer about invoking says it already.
-fn unseen<'a>(case: Case<'_>, why: Option<&'a Silence>) -> Option<&'a str> {
-    let told_already = match why? {
-        Silence::Denied(_) | Silence::Other(_) => false,
-        Silence::Missing(_) | Silence::Unreachable(_) | Silence::Untrusted(_) => {
-            case.said.dry_run.is_err()
-        }
-    };
-    why.filter(|_| !told_already).map(Silence::said)
-}
-
-/// What a setting of the pool is called.
-fn setting(case: Case<'_>, key: &str) -> String {
-    match case.pool.name.as_str() {
-        "default" => format!("pool.{key}"),
-        name => format!("pools.{name}.{key}"),
-    }
-}
-
 fn reason(why: &str) -> String {
     if why.is_empty() { String::new() } else { format!(" ({why})") }
 }
 
-/// The address that instances are to dial; nothing where it is a name, or where Lambda is an
-/// emulator on this machine.
-fn callback(case: Case<'_>) -> Option<(&str, IpAddr)> {
-    let host = case.router.callback.as_ref().ok()?.host.as_str();
-    let ip: IpAddr = host.parse().ok()?;
-    (!is_emulated(&case.pool.aws)).then_some((host, ip.to_canonical()))
-}
-
-fn is_emulated(aws: &Aws) -> bool {
-    let url = aws.endpoint.as_ref().and_then(|endpoint| endpoint.parse::<http::Uri>().ok());
-    let host = url.as_ref().and_then(http::Uri::host).unwrap_or_default();
-    let ip = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
-}
-
 fn is_private(ip: IpAddr) -> bool {
     io_tokio::networks::Networks::private().contains(ip)
-}
-
-fn is_link_local(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => ip.is_link_local(),
-        IpAddr::V6(ip) => ip.is_unicast_link_local(),
-    }
 }
 
 const LATEST: &str = "$LATEST";
