@@ -89,6 +89,8 @@ def build(instructions, content, architecture, layout):
             config["User"] = rest
         elif instruction == "ENV":
             config.setdefault("Env", []).extend(rest.split())
+        elif instruction == "HEALTHCHECK":
+            pass  # Docker's alone: images of the OCI have no place for it
         elif instruction == "EXPOSE":
             config["ExposedPorts"] = {f"{port}/tcp": {} for port in rest.split()}
         else:

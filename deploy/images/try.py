@@ -180,6 +180,12 @@ def together():
         AWS_SECRET_ACCESS_KEY="nothing",
     )
     until("the router gets ready", lambda: get(admin, "/readyz")[0] == 200)
+    # What the image's HEALTHCHECK runs, by what the router's own environment says.
+    settings = {"LAMBDA_DISPATCH_POOL_FUNCTION": "function"}
+    settings["LAMBDA_DISPATCH_LISTEN_ADMIN"] = f"127.0.0.1:{admin}"
+    for question, answer in ([], "ready\n"), (["--live"], "OK\n"):
+        said = once("router", "health", *question, **settings)
+        assert (said.returncode, said.stdout) == (0, answer), said
     status, page = get(clients, "/")
     assert status == 200 and b"It works" in page, (status, page)
     sent = os.urandom(8 << 20)
@@ -200,6 +206,8 @@ def alone():
     assert json.loads(said.stdout)["Statement"][0]["Action"] == "lambda:InvokeFunction", said
     said = once("router", "serve")
     assert said.returncode != 0 and "pool.function" in said.stderr, said
+    said = once("router", "health", "--live", LAMBDA_DISPATCH_POOL_FUNCTION="f")
+    assert said.returncode == 1 and "127.0.0.1:5005" in said.stderr, said
     said = once("extension", "/opt/extensions/lambda-dispatch")
     assert said.returncode != 0 and "AWS_LAMBDA_RUNTIME_API" in said.stderr, said
     print(f"images: {processor}: router and extension say what they are and what they miss")

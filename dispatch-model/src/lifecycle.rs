@@ -139,6 +139,34 @@ pub enum Timer {
 ///
 /// And: in `Frozen` there is no timer, and `Invoked` is the only thaw; so it is in `Stored` with
 /// `Restored`.
+///
+/// An invoke, from the app's start to the freeze:
+///
+/// ```
+/// use core::time::Duration;
+/// use dispatch_model::Time;
+/// use dispatch_model::lifecycle::{Ask, Config, Input, InvokeId, Lifecycle, LinkEnd, Output};
+///
+/// let mut model = Lifecycle::new(Config::default(), Time::ZERO);
+/// assert_eq!(model.poll_output(), Some(Output::ProbeApp));
+/// model.handle_input(Time::from_millis(40), Input::AppReady);
+/// assert_eq!(model.poll_output(), Some(Output::StopProbing));
+/// assert_eq!(model.poll_output(), Some(Output::AwaitInvoke));
+///
+/// let now = Time::from_millis(2_000);
+/// let (invoke, ask) = (InvokeId(1), Ask::Serve { fingerprint: 7 });
+/// let left = Some(Duration::from_secs(60));
+/// model.handle_input(now, Input::Invoked { invoke, ask, left });
+/// let lease = Duration::from_millis(59_500);
+/// assert_eq!(model.poll_output(), Some(Output::Connect { lease, cold: true }));
+/// model.handle_input(now, Input::Attached);
+///
+/// // The router has no more work. Between invokes there is no timer: nothing runs then.
+/// model.handle_input(Time::from_millis(3_000), Input::Disconnected { end: LinkEnd::Closed });
+/// assert!(matches!(model.poll_output(), Some(Output::Return(report)) if !report.failed));
+/// assert_eq!(model.poll_output(), Some(Output::AwaitInvoke));
+/// assert_eq!(model.poll_timeout(), None);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Lifecycle {
     config: Config,

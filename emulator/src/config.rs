@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 
+use serde_json::{Map, Value};
+
 use crate::event::{Observer, observe_by_tracing};
 use crate::model;
 
@@ -13,6 +15,9 @@ use crate::model;
 pub struct Config {
     /// The account in the function's ARN, 12 digits.
     pub account_id: String,
+    /// Operations that callers have no permission for, such as `GetFunctionConfiguration`: each is
+    /// refused with 403. Default none.
+    pub denied: Vec<String>,
     /// Where the Invoke API listens. Port 0, the default, is a free one.
     pub listen: SocketAddr,
     /// Told of every [`Event`](crate::Event), on the emulator's own tasks: it must not block.
@@ -33,6 +38,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             account_id: "123456789012".to_owned(),
+            denied: Vec::new(),
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             observer: observe_by_tracing(),
             region: "us-east-1".to_owned(),
@@ -47,6 +53,7 @@ impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")
             .field("account_id", &self.account_id)
+            .field("denied", &self.denied)
             .field("listen", &self.listen)
             .field("region", &self.region)
             .field("seed", &self.seed)
@@ -68,13 +75,22 @@ pub struct Function {
     /// Each environment has a free loopback port for its app, in `LAMBDA_DISPATCH_PORT`. It is also
     /// given in this variable, say `PORT`. Default `None`.
     pub port_env: Option<String>,
+    /// What `GetFunctionConfiguration` says beside, or instead of, what the emulator knows itself:
+    /// `VpcConfig`, `SnapStart`, `State`. It changes nothing else. Default nothing.
+    pub configuration: Map<String, Value>,
 }
 
 impl Function {
     /// A function that runs `programs` with no variables of its own.
     #[must_use]
     pub fn new(name: impl Into<String>, programs: Vec<Program>) -> Self {
-        Self { name: name.into(), programs, env: Vec::new(), port_env: None }
+        Self {
+            name: name.into(),
+            programs,
+            env: Vec::new(),
+            port_env: None,
+            configuration: Map::new(),
+        }
     }
 }
 

@@ -65,32 +65,52 @@ impl InvokeApi {
         let segments: Vec<&str> = path.trim_end_matches('/').split('/').skip(1).collect();
         match (request.method(), segments.as_slice()) {
             (&Method::POST, ["2015-03-31", "functions", name, "invocations"]) => {
+                self.check_permission("Invoke", name)?;
                 self.check_name(name, &query)?;
                 self.invoke(request, id).await
             }
             (&Method::GET, ["2015-03-31", "functions", name, "configuration"]) => {
+                self.check_permission("GetFunctionConfiguration", name)?;
                 self.check_name(name, &query)?;
                 Ok(json(&settings::configuration(&self.config, &self.function)))
             }
             (&Method::GET, ["2019-09-30", "functions", name, "concurrency"]) => {
+                self.check_permission("GetFunctionConcurrency", name)?;
                 self.check_name(name, &query)?;
                 Ok(json(&settings::concurrency(&self.config)))
             }
             (&Method::GET, ["2016-08-19", "account-settings"]) => {
+                self.check_permission("GetAccountSettings", "")?;
                 Ok(json(&settings::account(&self.config)))
             }
             _ => Err(ApiError::UnknownOperation),
         }
     }
 
-    fn check_name(&self, segment: &str, query: &str) -> Result<(), ApiError> {
-        let name = FunctionName::parse(segment, query).ok_or(ApiError::InvalidName)?;
-        if name.name == self.function.name && name.qualifier.is_none_or(|it| it == "$LATEST") {
+    /// Before anything else, as on AWS: who may not ask does not learn what is there.
+    fn check_permission(&self, operation: &'static str, name: &str) -> Result<(), ApiError> {
+        if !self.config.denied.iter().any(|denied| denied == operation) {
             return Ok(());
         }
+        let name = FunctionName::parse(name, "").map(|name| self.arn(&name));
+        // The one operation whose permission has another name.
+        let action = if operation == "Invoke" { "InvokeFunction" } else { operation };
+        Err(ApiError::Denied { action, resource: name.unwrap_or_else(|| "*".to_owned()) })
+    }
+
+    fn check_name(&self, segment: &str, query: &str) -> Result<(), ApiError> {
+        let name = FunctionName::parse(segment, query).ok_or(ApiError::InvalidName)?;
+        if name.name == self.function.name
+            && name.qualifier.as_ref().is_none_or(|it| it == "$LATEST")
+        {
+            return Ok(());
+        }
+        Err(ApiError::FunctionNotFound { arn: self.arn(&name) })
+    }
+
+    fn arn(&self, name: &FunctionName) -> String {
         let Config { region, account_id, .. } = &*self.config;
-        let arn = format!("arn:aws:lambda:{region}:{account_id}:function:{}", name.as_asked);
-        Err(ApiError::FunctionNotFound { arn })
+        format!("arn:aws:lambda:{region}:{account_id}:function:{}", name.as_asked)
     }
 
     async fn invoke(&self, request: Request<Incoming>, id: &str) -> Result<Reply, ApiError> {

@@ -31,16 +31,24 @@
 //!
 //! # Example
 //!
-//! ```no_run
-//! # async fn example() -> std::io::Result<()> {
-//! use emulator::{Config, Emulator, Function, Program};
+//! A program that ends at once is no runtime: as on AWS, its initialisation fails, and an invoke
+//! would be told so.
 //!
-//! let function = Function::new("demo", vec![Program::new("app", ["./bootstrap"])]);
+//! ```
+//! use emulator::{Config, Emulator, Function, PrewarmError, Program};
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+//! let function = Function::new("demo", vec![Program::new("app", ["true"])]);
 //! let emulator = Emulator::start(Config::default(), function).await?;
 //! println!("AWS_ENDPOINT_URL_LAMBDA={}", emulator.endpoint());
-//! # emulator.shutdown().await;
-//! # Ok(())
-//! # }
+//! assert!(emulator.environments().await.is_empty(), "nothing starts before it is needed");
+//!
+//! let ready = emulator.prewarm(1).await;
+//! assert!(matches!(ready, Err(PrewarmError::InitFailed { .. })), "{ready:?}");
+//! emulator.shutdown().await;
+//! # std::io::Result::Ok(())
+//! # })?;
+//! # std::io::Result::Ok(())
 //! ```
 
 mod call;

@@ -81,6 +81,31 @@ pub use self::input::{EnvironmentId, ExtensionId, Input, InvokeId};
 pub use self::output::{Answer, Bill, InitFailure, Output, ThrottleReason};
 
 /// The Lambda service, as far as one function can see it.
+///
+/// An invoke makes an environment of its own, is given to it once that has initialised, and leaves
+/// it idle and frozen:
+///
+/// ```
+/// use dispatch_model::Time;
+/// use emulator::model::{Answer, Config, EnvironmentId, Input, InvokeId, Model, Output, Stage};
+///
+/// let mut lambda = Model::new(Config::default(), 7, Time::ZERO);
+/// let (invoke, environment) = (InvokeId::new(1), EnvironmentId::new(1));
+/// lambda.handle_input(Time::ZERO, Input::InvokeRequested { invoke });
+/// assert_eq!(lambda.poll_output(), Some(Output::Start { environment }));
+///
+/// let ready = Time::from_millis(800);
+/// lambda.handle_input(ready, Input::RuntimeNext { environment });
+/// assert!(matches!(lambda.poll_output(), Some(Output::Initialised { .. })));
+/// assert!(matches!(lambda.poll_output(), Some(Output::Deliver { .. })));
+///
+/// let done = Time::from_millis(850);
+/// lambda.handle_input(done, Input::ResponsePosted { environment, invoke });
+/// lambda.handle_input(done, Input::RuntimeNext { environment });
+/// let answer = Answer::Response;
+/// assert_eq!(lambda.poll_output(), Some(Output::Answer { invoke, answer }));
+/// assert_eq!(lambda.stage(environment), Some(Stage::Idle));
+/// ```
 #[derive(Debug)]
 pub struct Model {
     config: Config,

@@ -1,5 +1,76 @@
 //! A router, put together: listeners, pools with their drivers, and the routes between. `serve`,
 //! `dev`, `demo` and the simulator run the same one.
+//!
+//! Here is one whose function cannot be invoked: its edge takes a request from a client, the model
+//! says that waiting is pointless, and the client is told so.
+//!
+//! ```
+//! use std::pin::Pin;
+//! use std::sync::Arc;
+//!
+//! use dispatch_model::{Config, InvokeOutcome, Limits};
+//! use io_tokio::chance::Chance;
+//! use io_tokio::clock::Clock;
+//! use io_tokio::driver::PoolSettings;
+//! use io_tokio::exchange::EdgeSettings;
+//! use io_tokio::invoker::{Invoked, Invoker};
+//! use io_tokio::observe::Blind;
+//! use io_tokio::routes::Routes;
+//! use io_tokio::running::{Parts, PoolParts, Running, Share};
+//! use io_tokio::split::Split;
+//! use tokio::io::{AsyncReadExt, AsyncWriteExt};
+//! use tokio::net::{TcpListener, TcpStream};
+//!
+//! struct Nobody;
+//!
+//! impl Invoker for Nobody {
+//!     fn invoke(
+//!         &self,
+//!         function: &str,
+//!         _payload: Vec<u8>,
+//!     ) -> Pin<Box<dyn Future<Output = Invoked> + Send + '_>> {
+//!         let said = format!("the role must not invoke {function}");
+//!         Box::pin(async move { Invoked::new(InvokeOutcome::Forbidden, &said) })
+//!     }
+//! }
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+//! let clients = TcpListener::bind("127.0.0.1:0").await?;
+//! let instances = TcpListener::bind("127.0.0.1:0").await?;
+//! let (address, callback) = (clients.local_addr()?, instances.local_addr()?);
+//! let _router = Running::start(Parts {
+//!     clients: vec![(clients, None)],
+//!     instances: vec![(instances, None)],
+//!     wire_v1: None,
+//!     clock: Clock::start(),
+//!     pools: vec![PoolParts {
+//!         config: Config::new(Limits::default())?,
+//!         settings: PoolSettings {
+//!             name: "default".to_owned(),
+//!             function: "shop".to_owned(),
+//!             callback_url: format!("http://{callback}"),
+//!             identity: None,
+//!             seed: 7,
+//!             chance: Chance::System,
+//!         },
+//!         invoker: Arc::new(Nobody),
+//!         access: Arc::new(Blind),
+//!         observer: Blind,
+//!     }],
+//!     routes: Routes::all_to(Split::all_to(Share::of_default_pool())),
+//!     edge: EdgeSettings::default(),
+//!     access: Arc::new(Blind),
+//! });
+//!
+//! let mut client = TcpStream::connect(address).await?;
+//! client.write_all(b"GET / HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n").await?;
+//! let mut answer = String::new();
+//! client.read_to_string(&mut answer).await?;
+//! assert!(answer.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{answer}");
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! ```
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -39,6 +39,32 @@ use crate::spread::Spread;
 use crate::traffic::{Format, Opened, Service, Traffic, TrafficError};
 
 /// What a report is to be made of.
+///
+/// ```
+/// use std::path::Path;
+///
+/// use reports::{Plan, Prices, Progress, Scene};
+///
+/// let mut plan = Plan::parse(
+///     r#"
+///     title = "Two minutes"
+///     seeds = 1
+///     sweep = false
+///     traffic = { kind = "poisson", rate = 50, for = "2m" }
+///     service = { time = "100ms" }
+///     cold_start = { time = "3s" }
+///     alternative = [{ kind = "dispatch", slots = 10 }, { kind = "lambda" }]
+///     "#,
+/// )?;
+/// let traffic = plan.open(Path::new("."))?;
+/// let prices = Prices::builtin(&plan.region)?;
+/// let progress = Progress::default();
+/// let scene = Scene { plan: &plan, traffic: &traffic, prices: &prices, progress: &progress };
+/// let report = scene.report("an example", "0.1.0")?;
+/// let [ours, lambda] = &report.alternatives[..] else { panic!("{report:?}") };
+/// assert!(ours.instances_mean.mean < lambda.instances_mean.mean);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Plan {

@@ -10,6 +10,7 @@
 //! What Lambda says is turned into an [`InvokeOutcome`](dispatch_model::InvokeOutcome): by what it
 //! means for the next invoke, not by its number.
 
+pub(crate) mod look;
 mod outcome;
 mod transport;
 
@@ -17,7 +18,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use aws_config::BehaviorVersion;
+use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_lambda::Client;
 use aws_sdk_lambda::config::retry::{ReconnectMode, RetryConfig};
 use aws_sdk_lambda::config::timeout::TimeoutConfig;
@@ -74,25 +75,9 @@ impl LambdaInvoker {
     ///
     /// There is no region, there are no credentials, or TLS cannot be set up.
     pub async fn connect(aws: &Aws) -> Result<Self, AwsError> {
-        let provider = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
-        let http = aws_smithy_http_client::Builder::new().tls_provider(provider).build_https();
-        let mut loader = aws_config::defaults(BEHAVIOR()).http_client(http);
-        if let Some(region) = &aws.region {
-            loader = loader.region(Region::new(region.clone()));
-        }
-        let shared = loader.load().await;
-        if shared.region().is_none() {
-            return Err(AwsError::NoRegion);
-        }
-        let Some(credentials) = shared.credentials_provider() else {
-            return Err(AwsError::NoCredentials("no provider is configured".to_owned()));
-        };
-        credentials
-            .provide_credentials()
-            .await
-            .map_err(|error| AwsError::NoCredentials(whole(&error)))?;
+        let (shared, _) = loaded(aws).await?;
         let config = aws_sdk_lambda::config::Builder::from(&shared);
-        Self::new(config, aws.endpoint.as_deref(), Transport::with_system_authorities()?)
+        Ok(Self::new(config, aws.endpoint.as_deref(), Transport::with_system_authorities()?))
     }
 
     /// For a stand-in of Lambda at `endpoint`: any credentials, any region, nothing looked up.
@@ -105,14 +90,14 @@ impl LambdaInvoker {
             .behavior_version(BEHAVIOR())
             .region(Region::from_static("us-east-1"))
             .credentials_provider(Credentials::new("local", "local", None, None, "local"));
-        Self::new(config, Some(endpoint), Transport::without_authorities()?)
+        Ok(Self::new(config, Some(endpoint), Transport::without_authorities()?))
     }
 
     fn new(
         config: aws_sdk_lambda::config::Builder,
         endpoint: Option<&str>,
         transport: Transport,
-    ) -> Result<Self, AwsError> {
+    ) -> Self {
         let mut config = config
             // Each call has its own connection, so a failed one leaves none behind to be avoided.
             .retry_config(
@@ -124,8 +109,28 @@ impl LambdaInvoker {
         if let Some(endpoint) = endpoint {
             config = config.endpoint_url(endpoint);
         }
-        Ok(Self { client: Client::from_conf(config.build()) })
+        Self { client: Client::from_conf(config.build()) }
     }
+}
+
+/// Region and credentials, from `aws` or from where every AWS program has them.
+async fn loaded(aws: &Aws) -> Result<(SdkConfig, Credentials), AwsError> {
+    let provider = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
+    let http = aws_smithy_http_client::Builder::new().tls_provider(provider).build_https();
+    let mut loader = aws_config::defaults(BEHAVIOR()).http_client(http);
+    if let Some(region) = &aws.region {
+        loader = loader.region(Region::new(region.clone()));
+    }
+    let shared = loader.load().await;
+    if shared.region().is_none() {
+        return Err(AwsError::NoRegion);
+    }
+    let Some(provider) = shared.credentials_provider() else {
+        return Err(AwsError::NoCredentials("no provider is configured".to_owned()));
+    };
+    let credentials = provider.provide_credentials().await;
+    let credentials = credentials.map_err(|error| AwsError::NoCredentials(whole(&error)))?;
+    Ok((shared, credentials))
 }
 
 impl Invoker for LambdaInvoker {

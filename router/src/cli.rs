@@ -7,15 +7,15 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::builder::RangedI64ValueParser;
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 use dispatch_model::{Limits, SLOTS_MAX};
 
 use crate::demo::{self, Demo};
 use crate::dev::{self, Local};
-use crate::settings::parse_span;
+use crate::settings::{as_help, find, parse_span, variable_of};
 use crate::{DEMO_APP, DIRECT, EXEC, EXTENSION};
-use crate::{config_init, demo_app, direct, report, serve};
+use crate::{config_init, demo_app, direct, doctor, health, report, serve};
 
 /// Serves web requests with AWS Lambda functions that dial back: a request waits for the first free
 /// slot of any instance, never for the cold start that it caused.
@@ -31,6 +31,7 @@ use crate::{config_init, demo_app, direct, report, serve};
 Then, for production:
   lambda-dispatch config init --function NAME   a settings file with every default
   lambda-dispatch config check --config lambda-dispatch.toml
+  lambda-dispatch doctor --config lambda-dispatch.toml
   lambda-dispatch serve --config lambda-dispatch.toml"
 )]
 struct Cli {
@@ -51,6 +52,10 @@ enum Command {
     Demo(DemoArgs),
     /// Run everything on this machine: router, emulated Lambda, and your app or a demo
     Dev(DevArgs),
+    /// Would a router of these settings work: reach AWS, be allowed to invoke, suit its functions?
+    Doctor(DoctorArgs),
+    /// Is the router on this machine well? For health checks of containers without a shell
+    Health(HealthArgs),
     /// What traffic would cost and how long it would wait: here, or with somebody else
     Report(report::ReportArgs),
     /// Run the router in production
@@ -60,7 +65,7 @@ enum Command {
   LAMBDA_DISPATCH_POOL_SLOTS=20 lambda-dispatch serve --function my-function
 
 SIGTERM drains and ends, a second one ends at once; SIGHUP takes a changed file over; SIGUSR1
-writes down what the router did last.")]
+writes down what the router did last. `lambda-dispatch serve --help` lists every setting.")]
     Serve(Configured),
 }
 
@@ -100,7 +105,7 @@ struct CompletionsArgs {
 }
 
 /// Settings come from a file, above it the environment (`LAMBDA_DISPATCH_*`), above it flags.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(crate) struct Configured {
     /// TOML file with settings
     #[arg(short, long, value_name = "FILE", env = crate::settings::FILE_VARIABLE)]
@@ -108,7 +113,7 @@ pub(crate) struct Configured {
     /// The Lambda function: a name, name:qualifier, or an ARN
     #[arg(long, value_name = "NAME")]
     pub(crate) function: Option<String>,
-    /// One setting, such as `--set pool.slots=20`; may be repeated
+    /// One setting, such as `--set pool.slots=20`; may be repeated. `serve --help` lists them
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
     pub(crate) set: Vec<(String, String)>,
 }
@@ -133,9 +138,59 @@ pub(crate) struct CheckArgs {
 
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
+  lambda-dispatch doctor --config lambda-dispatch.toml
+  lambda-dispatch doctor --function my-function:live --set callback.host=10.0.0.7
+  lambda-dispatch doctor --config lambda-dispatch.toml --json
+
+Nothing is started: functions are asked about, by Invoke with DryRun, GetFunctionConfiguration,
+GetFunctionConcurrency and GetAccountSettings. What the caller may not ask is said, and no fault.
+
+Ends with 0 if nothing breaks, with 1 if something does, with 2 if the settings cannot be used.")]
+pub(crate) struct DoctorArgs {
+    #[command(flatten)]
+    pub(crate) configured: Configured,
+    /// Print what was found as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Longest wait for each answer of AWS
+    #[arg(long, default_value = "10s", value_name = "TIME", value_parser = parse_span)]
+    pub(crate) timeout: Duration,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  lambda-dispatch health --live
+  lambda-dispatch health --config /etc/lambda-dispatch.toml
+  lambda-dispatch health --url http://127.0.0.1:5005/readyz
+
+It asks listen.admin, by the router's own settings: give it the same file and environment. Which
+function it is need not be said.
+A draining router is alive and not ready; who restarts what is not well should ask with --live.
+
+Ends with 0 if the router is ready (--live: alive), else with 1.")]
+pub(crate) struct HealthArgs {
+    #[command(flatten)]
+    pub(crate) configured: Configured,
+    /// Ask /livez instead of /readyz
+    #[arg(long)]
+    pub(crate) live: bool,
+    /// Longest wait for the answer
+    #[arg(long, default_value = "2s", value_name = "TIME", value_parser = parse_span)]
+    pub(crate) timeout: Duration,
+    /// Ask this instead of what the settings say
+    #[arg(long, value_name = "URL", conflicts_with = "live")]
+    pub(crate) url: Option<String>,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
   lambda-dispatch dev
   lambda-dispatch dev -- node server.js
-  lambda-dispatch dev --cold-start 3s -- sh -c 'exec uvicorn main:app --port $PORT'")]
+  lambda-dispatch dev --cold-start 3s -- sh -c 'exec uvicorn main:app --port $PORT'
+
+The app listens on 127.0.0.1 at the port in $PORT, and answers GET /health with a status below 500.
+Each instance is a process of its own, which inherits this environment and is stopped between
+invokes, as on Lambda. Ctrl-C ends all of them.")]
 struct DevArgs {
     /// Where clients come in
     #[arg(long, default_value = "127.0.0.1:5001", value_name = "ADDRESS", value_parser = address)]
@@ -203,6 +258,27 @@ struct PoolArgs {
     memory: u32,
 }
 
+/// The command line as it is parsed, with what is said of settings in the help of commands.
+#[must_use]
+pub fn command() -> clap::Command {
+    let function = find("pool.function").map(variable_of).unwrap_or_default();
+    let configured = |command: clap::Command| {
+        command.mut_arg("function", |arg| {
+            let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+            arg.help(format!("{help} [env: {function}]"))
+        })
+    };
+    Cli::command()
+        .mut_subcommand("check", configured)
+        .mut_subcommand("config", |config| config.mut_subcommand("check", configured))
+        .mut_subcommand("doctor", configured)
+        .mut_subcommand("health", configured)
+        .mut_subcommand("serve", |serve| {
+            let examples = serve.get_after_help().map(ToString::to_string).unwrap_or_default();
+            configured(serve).after_long_help(format!("{examples}\n\n{}", as_help()))
+        })
+}
+
 /// Runs what the command line asks for.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -210,30 +286,36 @@ pub fn main() -> ExitCode {
     if let Some(code) = as_another(&arguments) {
         return code;
     }
-    let done = match Cli::parse().command {
-        Command::Check(args) | Command::Config(ConfigCommand::Check(args)) => serve::check(&args),
-        Command::Completions(args) => {
-            let mut script = Vec::new();
-            clap_complete::generate(args.shell, &mut Cli::command(), NAME, &mut script);
-            crate::print(&String::from_utf8_lossy(&script));
-            Ok(())
-        }
-        Command::Config(ConfigCommand::Init(args)) => config_init::run(&args),
-        Command::Demo(args) => run(demo::run(args.into())),
-        Command::Dev(mut args) => {
-            let (Admin(admin), record) = (args.admin, args.record.take());
-            run(dev::run(args.into(), admin, record))
-        }
-        Command::Report(args) => run(report::run(args)),
-        Command::Serve(configured) => serve::run(&configured),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
+    let parsed = Cli::from_arg_matches(&command().get_matches());
+    match perform(parsed.unwrap_or_else(|error| error.exit()).command) {
+        Ok(code) => code,
         Err(error) => {
             crate::say(&format!("lambda-dispatch: {error:#}"));
             ExitCode::FAILURE
         }
     }
+}
+
+fn perform(asked: Command) -> anyhow::Result<ExitCode> {
+    match asked {
+        Command::Check(args) | Command::Config(ConfigCommand::Check(args)) => serve::check(&args)?,
+        Command::Completions(args) => {
+            let mut script = Vec::new();
+            clap_complete::generate(args.shell, &mut command(), NAME, &mut script);
+            crate::print(&String::from_utf8_lossy(&script));
+        }
+        Command::Config(ConfigCommand::Init(args)) => config_init::run(&args)?,
+        Command::Demo(args) => run(demo::run(args.into()))?,
+        Command::Dev(mut args) => {
+            let (Admin(admin), record) = (args.admin, args.record.take());
+            run(dev::run(args.into(), admin, record))?;
+        }
+        Command::Doctor(args) => return run(doctor::run(args)),
+        Command::Health(args) => return run(health::run(args)),
+        Command::Report(args) => run(report::run(args))?,
+        Command::Serve(configured) => serve::run(&configured)?,
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// This program is also the programs that `dev` and `demo` need beside itself, so that one binary
@@ -259,7 +341,7 @@ fn as_another(arguments: &[OsString]) -> Option<ExitCode> {
 
 /// Runs `work` on a runtime of its own. All that is run so shares this machine with the processes
 /// that it starts, so two threads are plenty.
-fn run(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+fn run<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -362,6 +444,6 @@ mod tests {
 
     #[test]
     fn command_line_is_consistent() {
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 }

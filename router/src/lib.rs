@@ -6,10 +6,11 @@
 //! | module | what |
 //! |---|---|
 //! | [`cli`] | the command line |
-//! | `serve` | the router in production |
+//! | `serve`, `health` | the router in production, and whether it is well |
 //! | [`dev`], [`demo`], [`demo_app`], [`direct`] | everything on one machine |
 //! | [`settings`], [`callback`] | what the operator wants, and where we are |
 //! | [`aws`] | Lambda's API |
+//! | [`doctor`] | whether it would work |
 //! | [`admin`], [`metrics`], [`access_log`], [`logging`] | what can be seen from outside |
 //! | `decisions` | why there are as many instances as there are |
 //! | `recorder` | what is kept to be replayed |
@@ -26,7 +27,10 @@ pub mod demo;
 pub mod demo_app;
 pub mod dev;
 pub mod direct;
+pub mod doctor;
 mod explain;
+mod fetch;
+mod health;
 pub mod logging;
 pub mod metrics;
 mod problems;
@@ -35,11 +39,18 @@ mod report;
 mod serve;
 pub mod settings;
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 /// Prints to standard output. If nobody reads it any more, that is no reason to fail.
 fn print(text: &str) {
     std::io::stdout().write_all(text.as_bytes()).ok();
+}
+
+/// Whether what is written to `stream` may have colours: somebody sees it, and has not said no
+/// (<https://no-color.org>).
+fn shows_colours(stream: &impl IsTerminal) -> bool {
+    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    stream.is_terminal() && !refused
 }
 
 /// Says one line to the person at the terminal.

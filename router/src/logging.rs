@@ -3,7 +3,7 @@
 //! Text for people, with colours only on a terminal; or one JSON object per line. What was received
 //! from elsewhere goes into fields, which the formatter escapes, never into the message.
 
-use std::io::{self, IsTerminal as _};
+use std::io;
 
 use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
@@ -34,8 +34,7 @@ pub enum LoggingError {
 ///
 /// The filter makes no sense, or it was done before.
 pub fn start(log: &Log) -> Result<(), LoggingError> {
-    let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    subscriber(log, colours, io::stderr)?
+    subscriber(log, crate::shows_colours(&io::stderr()), io::stderr)?
         .try_init()
         .map_err(|error| LoggingError::Twice(error.to_string()))
 }

@@ -44,6 +44,9 @@ pub(crate) struct ReportArgs {
 #[derive(Debug, Subcommand)]
 enum Task {
     /// Find the cheapest settings that meet a limit, and say what keeps them from being cheaper
+    #[command(after_help = "Examples:
+  lambda-dispatch report solve --slo 'p99<1s' reports/plans/shop.toml
+  lambda-dispatch report solve --slo 'p99<300ms, cold<0.1%' --from alb logs/*.log.gz")]
     Solve {
         /// What must be met, such as 'p99<300ms, cold<0.1%'
         #[arg(long, value_name = "LIMITS")]

@@ -65,7 +65,7 @@ pub(crate) fn run(configured: &Configured) -> anyhow::Result<()> {
     runtime.context("cannot start threads")?.block_on(serve(settings, configured))
 }
 
-fn load(configured: &Configured) -> anyhow::Result<Settings> {
+pub(crate) fn load(configured: &Configured) -> anyhow::Result<Settings> {
     let function = configured.function.iter().map(|name| ("pool.function", name.as_str()));
     let set = configured.set.iter().map(|(key, value)| (key.as_str(), value.as_str()));
     let overrides: Vec<_> = set.chain(function).collect();

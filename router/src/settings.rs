@@ -45,8 +45,9 @@ pub use explain::{explain, warnings};
 pub use function::FunctionName;
 pub use json::{as_json, iam_policy};
 pub use layers::{FILE_VARIABLE, Origin, PREFIX, variable_of};
-pub use listing::{as_file, as_page};
+pub use listing::{as_file, as_help, as_page};
 pub use table::{IGNORED, Kind, SETTINGS, Setting, find};
+pub(crate) use value::Shown;
 pub use value::parse_span;
 
 /// Everything that the router is told, checked.
@@ -351,6 +352,15 @@ impl Settings {
     #[must_use]
     pub fn pool(&self, name: &str) -> Option<&PoolPlan> {
         self.pools.iter().find(|pool| pool.name == name)
+    }
+
+    /// The longest that an app of this pool may take to begin a response, on any route; `None` if
+    /// no route leads to it.
+    #[must_use]
+    pub fn longest_first_byte(&self, pool: &str) -> Option<Duration> {
+        let shares = self.routes.iter().flat_map(|(_, route)| route.split.iter());
+        let own = shares.filter(|(weight, share)| *weight > 0 && share.pool == pool);
+        own.map(|(_, share)| share.patience.first_byte).max()
     }
 
     /// Every value in force for the router, in the order of [`SETTINGS`].

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use lambda_dispatch::settings::{SETTINGS, Settings, as_file, as_page};
+use lambda_dispatch::settings::{SETTINGS, Settings, as_file, as_page, variable_of};
 
 #[test]
 fn the_page_of_settings_is_that_of_the_table() {
@@ -99,7 +99,9 @@ fn a_function_that_is_none_leaves_no_file() {
 fn completions_know_every_command() {
     for shell in ["bash", "zsh", "fish"] {
         let script = String::from_utf8(run(&["completions", shell]).stdout).unwrap();
-        for command in ["check", "completions", "config", "demo", "dev", "report", "serve"] {
+        for command in
+            ["check", "completions", "config", "demo", "dev", "doctor", "health", "report", "serve"]
+        {
             assert!(script.contains(command), "{shell}: {command}");
         }
     }
@@ -116,6 +118,10 @@ fn whoever_errs_is_told_what_is_right() {
         (&["serv"][..], "'serve'"),
         (&["serve", "--functoin", "site"], "--function"),
         (&["config", "inti"], "'init'"),
+        (&["docter"], "'doctor'"),
+        (&["health", "--lvie"], "'--live'"),
+        (&["dev", "--max-instance", "3"], "'--max-instances'"),
+        (&["report", "--qick", "plan.toml"], "'--quick'"),
         (&["completions", "tcsh"], "possible values: bash"),
         (&["check", "--config", "/no/such/file.toml"], "/no/such/file.toml"),
         (&["check", "--function", "site", "--set", "pool.slot=3"], "pool.slots"),
@@ -131,18 +137,42 @@ fn whoever_errs_is_told_what_is_right() {
 }
 
 #[test]
-fn help_of_every_command_has_an_example() {
-    for command in [
-        &["config", "check"][..],
-        &["config", "init"],
-        &["demo"],
-        &["dev"],
-        &["report"],
-        &["serve"],
-    ] {
-        let help = run(&[command, &["--help"]].concat());
-        let said = String::from_utf8(help.stdout).unwrap();
-        assert!(said.contains("Examples:\n  lambda-dispatch "), "{command:?}: {said}");
+fn help_of_serve_lists_every_setting_with_its_default_and_variables() {
+    let help = String::from_utf8(run(&["serve", "--help"]).stdout).unwrap();
+    for setting in SETTINGS {
+        let default = if setting.default.is_empty() { "(not set)" } else { setting.default };
+        let entry = format!("\n  {} = {default}\n      {}", setting.name, variable_of(setting));
+        assert!(help.contains(&entry), "{entry}\n{help}");
+        for name in setting.variables {
+            assert!(help.contains(name), "{name}\n{help}");
+        }
+    }
+    let longest = help.lines().max_by_key(|line| line.len()).unwrap();
+    assert!(longest.chars().count() <= 100, "{longest}");
+    let short = String::from_utf8(run(&["serve", "-h"]).stdout).unwrap();
+    assert!(short.contains("Examples:") && !short.contains("listen.http ="), "{short}");
+    let words: Vec<_> = short.split_whitespace().collect();
+    assert!(words.join(" ").contains("[env: LAMBDA_DISPATCH_POOL_FUNCTION]"), "{short}");
+}
+
+#[test]
+fn colours_are_for_terminals_whose_users_want_them() {
+    let terminal = |line: &str, variables: &[(&str, &str)]| {
+        let line = format!("{} {line}", env!("CARGO_BIN_EXE_lambda-dispatch"));
+        let mut script = Command::new("script");
+        script.args(["-qec", &line, "/dev/null"]).env_remove("NO_COLOR").env("TERM", "xterm");
+        script.env("AWS_EC2_METADATA_DISABLED", "true").env("HOME", "/nonexistent");
+        script.envs(variables.iter().copied()).stdin(std::process::Stdio::null());
+        script.output().map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    for line in ["--help", "serv", "doctor --function f --set aws.endpoint=http://127.0.0.1:1"] {
+        let Ok(coloured) = terminal(line, &[]) else {
+            println!("skipped: there is no `script` here; it is in bsdutils");
+            return;
+        };
+        assert!(coloured.contains("\u{1b}["), "{line}: {coloured:?}");
+        let plain = terminal(line, &[("NO_COLOR", "1")]).unwrap();
+        assert!(!plain.contains('\u{1b}') && !plain.is_empty(), "{line}: {plain:?}");
     }
 }
 

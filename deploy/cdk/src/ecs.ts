@@ -172,6 +172,13 @@ export interface EcsConstructProps {
    */
   readonly accessLog?: boolean;
 
+  /**
+   * When ECS replaces the router's container: what it runs there, and how often.
+   *
+   * @default - `lambda-dispatch health --live`, which needs no shell; three failures, 10 s apart
+   */
+  readonly containerHealthCheck?: ecs.HealthCheck;
+
   /** Allow `aws ecs execute-command`; the tasks' file system is writable then. @default false */
   readonly enableExecuteCommand?: boolean;
 }
@@ -250,6 +257,14 @@ export class EcsConstruct extends Construct {
         props.routerImage ?? props.containerImage ?? this.ownRegistry('lambda-dispatch-router'),
       logging: ecs.LogDriver.awsLogs({ logGroup: this.logGroup, streamPrefix: 'ecs' }),
       stopTimeout: cdk.Duration.seconds(STOP_SECONDS),
+      // Alive, not ready: a router that drains is not to be replaced before its time.
+      healthCheck: props.containerHealthCheck ?? {
+        command: ['CMD', '/lambda-dispatch', 'health', '--live'],
+        interval: cdk.Duration.seconds(10),
+        timeout: cdk.Duration.seconds(5),
+        retries: 3,
+        startPeriod: cdk.Duration.seconds(30),
+      },
       readonlyRootFilesystem: !props.enableExecuteCommand,
       portMappings: ports.map((containerPort) => ({ containerPort })),
       environment: {

@@ -175,6 +175,18 @@ test('spare capacity is had on both processors', () => {
   }
 });
 
+test('a container that does not live is replaced, as the router itself says', () => {
+  const check = (it) => containers(template(pair(it).stack))[0].HealthCheck;
+  assert.deepEqual(check(), {
+    Command: ['CMD', '/lambda-dispatch', 'health', '--live'],
+    Interval: 10,
+    Timeout: 5,
+    Retries: 3,
+    StartPeriod: 30,
+  });
+  assert.deepEqual(check({ containerHealthCheck: { command: ['CMD', '/mine'] } }).Command, ['CMD', '/mine']);
+});
+
 test('the file system of a task is read-only, unless somebody is to work in it', () => {
   assert.equal(containers(template(pair().stack))[0].ReadonlyRootFilesystem, true);
   const of = template(pair({ enableExecuteCommand: true }).stack);

@@ -1,6 +1,6 @@
 // The router itself reads what the constructs set. It is built by `cargo build`.
 const assert = require('node:assert/strict');
-const { execFileSync } = require('node:child_process');
+const { execFileSync, spawnSync } = require('node:child_process');
 const { existsSync } = require('node:fs');
 const path = require('node:path');
 const test = require('node:test');
@@ -53,6 +53,18 @@ test("the ports are the router's own", { skip }, () => {
   const { values } = check({});
   assert.match(values['listen.http'].value, /:5001$/);
   assert.match(values['listen.control'].value, /:5004$/);
+});
+
+test("the program knows the container's health check", { skip }, () => {
+  const of = template(pair({}).stack);
+  const [task] = Object.values(of.findResources('AWS::ECS::TaskDefinition'));
+  const [, file, ...words] = task.Properties.ContainerDefinitions[0].HealthCheck.Command;
+  assert.equal(path.basename(file), path.basename(program));
+  // Nobody listens here; what is wanted is that it is asked where the task's router would be.
+  const env = { ...environment(of), LAMBDA_DISPATCH_POOL_FUNCTION: FUNCTION };
+  const ended = spawnSync(program, words, { env, encoding: 'utf8' });
+  assert.equal(ended.status, 1);
+  assert.match(ended.stderr, /127\.0\.0\.1:5005/);
 });
 
 test('the role is what the router says it needs', { skip }, () => {

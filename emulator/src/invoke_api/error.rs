@@ -11,6 +11,11 @@ use crate::model::ThrottleReason;
 /// Why an API call fails.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ApiError {
+    #[error(
+        "User: {CALLER} is not authorized to perform: lambda:{action} on resource: {resource} \
+         because no identity-based policy allows the lambda:{action} action"
+    )]
+    Denied { action: &'static str, resource: String },
     #[error("Function not found: {arn}")]
     FunctionNotFound { arn: String },
     #[error("{reason}")]
@@ -37,6 +42,7 @@ pub(super) enum ApiError {
 impl ApiError {
     pub(super) fn into_reply(self) -> Reply {
         let (status, name) = match self {
+            Self::Denied { .. } => (StatusCode::FORBIDDEN, "AccessDeniedException"),
             Self::FunctionNotFound { .. } => (StatusCode::NOT_FOUND, "ResourceNotFoundException"),
             Self::InvalidContent { .. } => {
                 (StatusCode::BAD_REQUEST, "InvalidRequestContentException")
@@ -52,6 +58,10 @@ impl ApiError {
         };
         let at_fault = if status.is_server_error() { "Service" } else { "User" };
         let mut body = json!({ "Type": at_fault, "message": self.to_string() });
+        if matches!(self, Self::Denied { .. }) {
+            // Not said by Lambda but by what stands before it, which writes it so.
+            body = json!({ "Message": self.to_string() });
+        }
         if let Self::Throttled(reason) = self {
             body["Reason"] = reason.as_str().into();
         }
@@ -63,5 +73,8 @@ impl ApiError {
         reply
     }
 }
+
+/// Who calls, as far as an error tells.
+const CALLER: &str = "arn:aws:sts::123456789012:assumed-role/caller/emulator";
 
 const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");

@@ -1,14 +1,18 @@
 //! What a caller can read about the function and the account.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::config::{Config, Function};
 use crate::owner::function_arn;
 
 /// `GetFunctionConfiguration`.
 pub(super) fn configuration(config: &Config, function: &Function) -> Value {
-    json!({
+    let text = |it: &std::ffi::OsString| it.to_string_lossy().into_owned();
+    let variables: Map<_, _> =
+        function.env.iter().map(|(name, value)| (text(name), text(value).into())).collect();
+    let mut configuration = json!({
         "Architectures": [if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" }],
+        "Environment": { "Variables": variables },
         "FunctionArn": function_arn(config, function),
         "FunctionName": function.name,
         "LastUpdateStatus": "Successful",
@@ -17,7 +21,11 @@ pub(super) fn configuration(config: &Config, function: &Function) -> Value {
         "State": "Active",
         "Timeout": config.service.function_timeout.as_secs(),
         "Version": "$LATEST",
-    })
+    });
+    for (field, value) in &function.configuration {
+        configuration[field] = value.clone();
+    }
+    configuration
 }
 
 /// `GetFunctionConcurrency`: empty when nothing is reserved.

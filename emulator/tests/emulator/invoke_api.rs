@@ -154,3 +154,46 @@ async fn settings_can_be_read() {
     let unknown = send(stage.address(), get("/2015-03-31/functions/")).await;
     assert_eq!(unknown.header("x-amzn-errortype"), "UnknownOperationException");
 }
+
+#[tokio::test]
+async fn configuration_says_what_it_was_told_to_beside_what_is_known() {
+    let mut described = function("runtime");
+    described.env.push(("COLOUR".into(), "blue".into()));
+    described.configuration = json!({ "State": "Inactive", "VpcConfig": { "VpcId": "vpc-1" } })
+        .as_object()
+        .unwrap()
+        .clone();
+    let stage = Stage::set(service(), described).await;
+    let said = send(stage.address(), get("/2015-03-31/functions/demo/configuration")).await.json();
+    assert_eq!(
+        (&said["State"], &said["VpcConfig"]["VpcId"]),
+        (&"Inactive".into(), &"vpc-1".into())
+    );
+    assert_eq!(said["Environment"]["Variables"], json!({ "COLOUR": "blue" }));
+    assert_eq!(said["Timeout"], 60, "as before");
+}
+
+#[tokio::test]
+async fn who_has_no_permission_is_told_which_is_missing_and_starts_nothing() {
+    let denied = ["Invoke", "GetFunctionConfiguration", "GetFunctionConcurrency"];
+    let denied = denied.map(str::to_owned).to_vec();
+    let stage = Stage::with(emulator::Config { denied, ..Default::default() }, function("runtime"));
+    let stage = stage.await;
+    let mut dry = invoke_request(&json!({}));
+    dry.headers_mut().insert("x-amz-invocation-type", HeaderValue::from_static("DryRun"));
+    for (request, action) in [
+        (invoke_request(&json!({})), "InvokeFunction"),
+        (dry, "InvokeFunction"),
+        (get("/2015-03-31/functions/demo/configuration"), "GetFunctionConfiguration"),
+        (get("/2019-09-30/functions/demo/concurrency"), "GetFunctionConcurrency"),
+        (get("/2015-03-31/functions/not-there/configuration"), "GetFunctionConfiguration"),
+    ] {
+        let answer = send(stage.address(), request).await;
+        assert_eq!(answer.status, 403);
+        assert_eq!(answer.header("x-amzn-errortype"), "AccessDeniedException");
+        let said = answer.json()["Message"].as_str().unwrap().to_owned();
+        assert!(said.contains(&format!("not authorized to perform: lambda:{action} on")), "{said}");
+    }
+    assert_eq!(send(stage.address(), get("/2016-08-19/account-settings/")).await.status, 200);
+    assert!(stage.emulator.environments().await.is_empty());
+}

@@ -32,13 +32,15 @@ pub(crate) fn service() -> model::Config {
 
 impl Stage {
     pub(crate) async fn set(service: model::Config, function: Function) -> Self {
+        Self::with(Config { service, ..Config::default() }, function).await
+    }
+
+    /// With all of `config` but its observer.
+    pub(crate) async fn with(config: Config, function: Function) -> Self {
         let events = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&events);
-        let config = Config {
-            observer: Arc::new(move |event: &Event| seen.lock().unwrap().push(event.clone())),
-            service,
-            ..Config::default()
-        };
+        let observer = Arc::new(move |event: &Event| seen.lock().unwrap().push(event.clone()));
+        let config = Config { observer, ..config };
         Self { emulator: Emulator::start(config, function).await.unwrap(), events }
     }
 

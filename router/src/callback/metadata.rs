@@ -5,13 +5,8 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Method, Request, Uri, header};
-use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use http::Method;
 use serde_json::Value;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 /// The task's own address, from the container metadata (version 4) that ECS names in a variable.
@@ -74,47 +69,10 @@ async fn in_time(answer: impl Future<Output = Result<String, String>>) -> Result
         .unwrap_or_else(|_| Err(format!("no answer within {TOTAL_TIMEOUT:?}")))
 }
 
-/// One request with at most one header; the body of a 200, of at most 64 KiB.
+/// The body of a success.
 async fn fetch(method: &Method, url: &str, extra: Option<(&str, &str)>) -> Result<String, String> {
-    let uri: Uri = url.parse().map_err(|_| format!("{url} is not a URL"))?;
-    let authority = uri.authority().ok_or_else(|| format!("{url} has no host"))?.clone();
-    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-    let port = authority.port_u16().unwrap_or(80);
-    let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect((host, port)))
-        .await
-        .map_err(|_| format!("{authority} did not answer within {CONNECT_TIMEOUT:?}"))?
-        .map_err(|error| format!("{authority}: {error}"))?;
-    let said = |error: &dyn std::error::Error| format!("{url}: {error}");
-    let (mut sender, connection) =
-        http1::handshake(TokioIo::new(stream)).await.map_err(|error| said(&error))?;
-    let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    let mut request =
-        Request::builder().method(method).uri(path).header(header::HOST, authority.as_str());
-    if let Some((name, value)) = extra {
-        request = request.header(name, value);
-    }
-    let request = request.body(Empty::<Bytes>::new()).map_err(|error| said(&error))?;
-    let exchange = async {
-        let response = sender.send_request(request).await.map_err(|error| said(&error))?;
-        let status = response.status();
-        if !status.is_success() {
-            return Err(format!("{url} answered {status}"));
-        }
-        let body = Limited::new(response.into_body(), BODY_MAX).collect().await;
-        let body = body.map_err(|error| format!("{url}: {error}"))?.to_bytes();
-        String::from_utf8(body.to_vec()).map_err(|_| format!("{url} answered with binary data"))
-    };
-    let mut exchange = std::pin::pin!(exchange);
-    tokio::select! {
-        biased;
-        answer = &mut exchange => answer,
-        ended = connection => match ended {
-            Ok(()) => exchange.await,
-            Err(error) => Err(said(&error)),
-        },
-    }
+    let (status, body) = crate::fetch::fetch(method, url, extra).await?;
+    if status.is_success() { Ok(body) } else { Err(format!("{url} answered {status}")) }
 }
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(2);
-const BODY_MAX: usize = 64 << 10;

@@ -165,9 +165,7 @@ fn time_risks(settings: &Settings) -> Vec<(bool, String)> {
 
 /// What one pool risks.
 fn pool_risks(pool: &PoolPlan, settings: &Settings) -> Vec<(bool, String)> {
-    let shares = settings.routes.iter().flat_map(|(_, route)| route.split.iter());
-    let own = shares.filter(|(weight, share)| *weight > 0 && share.pool == pool.name);
-    let first_byte = own.map(|(_, share)| share.patience.first_byte).max();
+    let first_byte = settings.longest_first_byte(&pool.name);
     let (is_reached, first_byte) = (first_byte.is_some(), first_byte.unwrap_or_default());
     let pool = &pool.config;
     let minute = Duration::from_secs(60);

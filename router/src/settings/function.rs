@@ -42,6 +42,17 @@ impl FunctionName {
         &self.0
     }
 
+    /// The function without the version or alias, if the name has one.
+    #[must_use]
+    pub fn unqualified(&self) -> &str {
+        let all = self.0.split(':').count();
+        // name, account:function:name, arn:partition:lambda:region:account:function:name
+        match self.0.rsplit_once(':') {
+            Some((unqualified, _)) if matches!(all, 2 | 4 | 8) => unqualified,
+            Some(_) | None => &self.0,
+        }
+    }
+
     /// The region, if the name is a full ARN.
     #[must_use]
     pub fn region(&self) -> Option<&str> {
@@ -145,6 +156,27 @@ mod tests {
         ] {
             let function = FunctionName::parse(text).unwrap_or_else(|e| panic!("{text}: {e}"));
             assert_eq!((function.as_str(), function.region()), (text, region));
+        }
+    }
+
+    #[test]
+    fn a_version_or_alias_can_be_left_out() {
+        for (text, unqualified) in [
+            ("f", "f"),
+            ("f:live", "f"),
+            ("f:$LATEST", "f"),
+            ("123456789012:function:f", "123456789012:function:f"),
+            ("123456789012:function:f:7", "123456789012:function:f"),
+            (
+                "arn:aws:lambda:eu-west-1:123456789012:function:f",
+                "arn:aws:lambda:eu-west-1:123456789012:function:f",
+            ),
+            (
+                "arn:aws:lambda:eu-west-1:123456789012:function:f:live",
+                "arn:aws:lambda:eu-west-1:123456789012:function:f",
+            ),
+        ] {
+            assert_eq!(FunctionName::parse(text).unwrap().unqualified(), unqualified);
         }
     }
 

@@ -1,4 +1,5 @@
-//! The list of settings for people: as a file to begin with, and as a page of the documentation.
+//! The list of settings for people: as a file to begin with, as a page of the documentation, and in
+//! the help.
 
 use super::layers::variable_of;
 use super::table::{Kind, SETTINGS, Setting};
@@ -52,12 +53,8 @@ pub fn as_page() -> String {
         } else {
             format!("`{}`", setting.default)
         };
-        let mut names = format!("`{}`", variable_of(setting));
-        let original = (!setting.original.is_empty())
-            .then(|| format!("{}{}", super::PREFIX, setting.original));
-        for name in original.as_deref().into_iter().chain(setting.variables.iter().copied()) {
-            names.push_str(&format!(", `{name}`"));
-        }
+        let names: Vec<_> = names(setting).iter().map(|name| format!("`{name}`")).collect();
+        let names = names.join(", ");
         let cells = [cell(setting.about), cell(&allowed(setting.kind)), names];
         let [about, allowed, names] = cells;
         text.push_str(&format!(
@@ -66,6 +63,37 @@ pub fn as_page() -> String {
         ));
     }
     text
+}
+
+/// What `serve --help` ends with: each setting, its default, its variables, and what it is.
+#[must_use]
+pub fn as_help() -> String {
+    let mut text = HELP_HEAD.to_owned();
+    let mut section = "";
+    for setting in SETTINGS {
+        let (in_section, _) = split(setting);
+        if in_section != section {
+            section = in_section;
+            text.push('\n');
+        }
+        let default = if setting.default.is_empty() { "(not set)" } else { setting.default };
+        text.push_str(&format!("  {} = {default}\n", setting.name));
+        text.push_str(&format!("      {}\n", names(setting).join(", ")));
+        for line in wrapped(&format!("{} ({})", setting.about, allowed(setting.kind))) {
+            text.push_str(&format!("      {line}\n"));
+        }
+    }
+    text
+}
+
+/// What sets it in the environment, strongest first.
+fn names(setting: &Setting) -> Vec<String> {
+    let mut names = vec![variable_of(setting)];
+    if !setting.original.is_empty() {
+        names.push(format!("{}{}", super::PREFIX, setting.original));
+    }
+    names.extend(setting.variables.iter().map(ToString::to_string));
+    names
 }
 
 /// Section and key.
@@ -110,7 +138,13 @@ fn wrapped(text: &str) -> Vec<String> {
     lines
 }
 
-const LINE: usize = 96;
+const LINE: usize = 92;
+
+const HELP_HEAD: &str = "\
+Settings, with their defaults, the variables that set them, and what they are. A flag (`--set
+pool.slots=20`) goes before the environment, that before the file, where `pool.slots` is `slots` in
+`[pool]`. `lambda-dispatch config check` says what is in force, and who set it.
+";
 
 const FILE_HEAD: &str = "\
 # Settings of the lambda-dispatch router. Each stands here with its default; take the # away to

@@ -55,7 +55,7 @@ pub(super) fn folded(name: &str) -> String {
 }
 
 /// A time the way a person writes it: `250ms`, `90s`, `2m`.
-pub(super) struct Shown(pub(super) Duration);
+pub(crate) struct Shown(pub(crate) Duration);
 
 impl fmt::Display for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
