@@ -26,10 +26,18 @@ async fn flooded(bad: &str) {
     let router = Router::start(&pools, &routes, EdgeSettings::default()).await;
     assert_eq!(router.get("good.example", "/").await.0, 200);
 
+    let running = if bad == "hanging" { 4 } else { 0 };
     let mut flood = JoinSet::new();
-    for _ in 0..FLOOD {
+    for count in 0..FLOOD {
         let client = router.client(&get("bad.example", "/", "")).await;
         flood.spawn(answer(client));
+        if count + 1 == running {
+            // All that its instances can take, before there is no place in line.
+            let running = running as u64;
+            router
+                .until(bad, |gauges, stats| stats.dispatched == running && gauges.queued == 0)
+                .await;
+        }
     }
     let refused = |arrived: u64, queued: u32| arrived == FLOOD as u64 && queued == PLACES;
     router.until(bad, |gauges, stats| refused(stats.arrived, gauges.queued)).await;
@@ -42,7 +50,6 @@ async fn flooded(bad: &str) {
     assert_eq!(router.now(bad).0.queued, PLACES, "the flood is still there");
 
     // Of those that had no place each was told at once.
-    let running = if bad == "hanging" { 4 } else { 0 };
     for _ in 0..FLOOD - PLACES as usize - running {
         let (status, _) = soon(flood.join_next()).await.unwrap().unwrap();
         assert!(matches!(status, 429 | 503), "{status}");
