@@ -30,9 +30,14 @@ use io_tokio::running::{Parts, PoolParts, Running, Share};
 use io_tokio::split::Split;
 use lambda_dispatch_extension::network::Network;
 use lambda_dispatch_extension::settings::Settings;
+use mimalloc::MiMalloc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
+
+/// As in the programs.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 type Failure = Box<dyn std::error::Error>;
 
