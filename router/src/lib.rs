@@ -11,7 +11,8 @@
 //! | [`settings`], [`callback`] | what the operator wants, and where we are |
 //! | [`aws`] | Lambda's API |
 //! | [`admin`], [`metrics`], [`access_log`], [`logging`] | what can be seen from outside |
-//! | `decisions` | why there are as many instances as there are |
+//! | `decisions`, `problems`, `explain` | why there are as many instances as there are |
+//! | `dashboard`, `cost` | the same for people, as it happens, and what it costs |
 //! | `recorder` | what is kept to be replayed |
 //! | `report` | what other settings, or others, would make of traffic |
 
@@ -21,6 +22,8 @@ pub mod aws;
 pub mod callback;
 pub mod cli;
 mod config_init;
+mod cost;
+mod dashboard;
 mod decisions;
 pub mod demo;
 pub mod demo_app;
