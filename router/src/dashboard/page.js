@@ -71,7 +71,7 @@ class Chart {
       this.paths[part] = svg("path", { class: part, d: "" });
       this.picture.append(this.paths[part]);
     }
-    this.paths.base.setAttribute("d", `M0 ${HEIGHT}H${WIDTH}`);
+    this.paths.base.setAttribute("d", `M0 0H${WIDTH}M0 ${HEIGHT}H${WIDTH}`);
     const ends = make("p", "ends", make("span", "", "10 min ago"), make("span", "", "now"));
     ends.setAttribute("aria-hidden", "true");
     const chart = make("div", "chart", this.picture, this.top);
@@ -143,9 +143,9 @@ function drawCharts(pool, points, now) {
     `at most ${span(most(points, (point) => point[WAIT]))}; `
     + `a cold start takes ${span(pool.cold_start_ms)}`);
   draw(charts.slots, count(pool.slots_busy), ` of ${count(pool.slots)} busy`,
-    "dashed: the slots that there are");
+    "grey: the slots that there are");
   const [ours, plain] = [last[OURS], last[PLAIN]];
-  let beside = `plain Lambda: ${dollars(plain)} (dashed)`;
+  let beside = `grey: plain Lambda, ${dollars(plain)}`;
   if (ours > 0 && plain >= ours * 1.05) beside += `, ${(plain / ours).toFixed(1)} times as much`;
   if (plain > 0 && ours >= plain * 1.05) beside += `, ${Math.round(100 - 100 * plain / ours)} % less`;
   draw(charts.cost, dollars(ours), " an hour", beside);
@@ -251,10 +251,15 @@ const when = (text) => {
   return time;
 };
 
+/** The reason of a decision, without digits that nobody reads. */
+const reason = (text) => text.slice(text.indexOf(": ") + 2).replaceAll(" x ", " × ")
+  .replace(/\d+\.\d{2,}/g, (number) => String(Number(Number(number).toPrecision(3))))
+  .replace(/(\d)(ms|s)\b/g, "$1 $2");
+
 function drawTables(now, pool) {
   const ours = (it) => it.pool === pool.name;
   fill(body("decisions"), now.decisions.filter(ours).reverse().map((it) =>
-    [when(it.at), `${it.from} → ${it.to}`, it.text.slice(it.text.indexOf(": ") + 2)]), "none yet");
+    [when(it.at), `${it.from} → ${it.to}`, reason(it.text)]), "none yet");
   fill(body("problems"), now.problems.filter(ours).reverse().map((it) => [when(it.last), it.text]),
     "none, as far as is known");
   const words = ([word, sum]) => [word.replaceAll("_", " "), sum];
@@ -338,6 +343,7 @@ function onNow(event) {
 function link(text, wrong) {
   say(byId("link"), text);
   byId("link").classList.toggle("warn", wrong);
+  byId("link").classList.toggle("live", text === "Live");
 }
 
 function open() {

@@ -19,16 +19,20 @@ pub(crate) fn page() -> Bytes {
 /// Lets in this style and this script by their hashes, and events from where the page is from.
 pub(crate) fn policy() -> HeaderValue {
     static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
-        let hash = |text: &str| BASE64.encode(digest(&SHA256, text.as_bytes()));
         let (style, script) = (hash(STYLE), hash(SCRIPT));
         let policy = format!(
-            "default-src 'none'; style-src 'sha256-{style}'; script-src 'sha256-{script}'; \
+            "default-src 'none'; style-src '{style}'; script-src '{script}'; \
              connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; \
              frame-ancestors 'none'"
         );
         HeaderValue::try_from(policy).expect("it is plain ASCII")
     });
     POLICY.clone()
+}
+
+/// As a policy names a text.
+pub(super) fn hash(text: &str) -> String {
+    format!("sha256-{}", BASE64.encode(digest(&SHA256, text.as_bytes())))
 }
 
 const HTML: &str = include_str!("page.html");

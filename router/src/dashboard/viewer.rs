@@ -75,3 +75,70 @@ async fn feed(to: mpsc::Sender<Bytes>, first: Bytes, mut newest: watch::Receiver
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Whoever has gone without a word is not sent to for longer than this.
 const VIEW_MAX: Duration = Duration::from_secs(3_600);
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    async fn next(events: &mut Events) -> Option<Bytes> {
+        let mut events = Pin::new(events);
+        let frame = poll_fn(|context| events.as_mut().poll_frame(context)).await;
+        frame.map(|frame| frame.unwrap().into_data().unwrap())
+    }
+
+    #[tokio::test]
+    async fn who_is_behind_misses_events_and_who_takes_none_is_over() {
+        tokio::time::pause();
+        let (places, over) = (Arc::new(Semaphore::new(1)), Arc::new(Notify::new()));
+        let place = Arc::clone(&places).try_acquire_owned().unwrap();
+        let newest = watch::Sender::default();
+        let first = Bytes::from_static(b"first");
+        let mut events = start(first.clone(), newest.subscribe(), Arc::clone(&over), place);
+        assert_eq!(next(&mut events).await, Some(first));
+        for text in ["a", "b", "c", "d"] {
+            newest.send_replace(Bytes::from_static(text.as_bytes()));
+            sleep(PATIENCE / 10).await;
+        }
+        assert_eq!(next(&mut events).await, Some(Bytes::from_static(b"a")), "was on its way");
+        assert_eq!(next(&mut events).await, Some(Bytes::from_static(b"b")), "was to be sent");
+        assert_eq!(next(&mut events).await, Some(Bytes::from_static(b"d")), "is the newest");
+        assert_eq!(places.available_permits(), 0);
+        newest.send_replace(Bytes::from_static(b"e"));
+        sleep(PATIENCE / 10).await;
+        newest.send_replace(Bytes::from_static(b"f"));
+        over.notified().await;
+        assert_eq!(places.available_permits(), 1);
+        assert_eq!(next(&mut events).await, Some(Bytes::from_static(b"e")));
+        assert_eq!(next(&mut events).await, None);
+    }
+
+    #[tokio::test]
+    async fn no_view_lasts_for_ever() {
+        tokio::time::pause();
+        let (places, over) = (Arc::new(Semaphore::new(1)), Arc::new(Notify::new()));
+        let place = Arc::clone(&places).try_acquire_owned().unwrap();
+        let newest = watch::Sender::default();
+        let mut events = start(Bytes::new(), newest.subscribe(), Arc::clone(&over), place);
+        let reader = tokio::spawn(async move { while next(&mut events).await.is_some() {} });
+        let ticks = async {
+            loop {
+                sleep(Duration::from_secs(1)).await;
+                newest.send_replace(Bytes::new());
+            }
+        };
+        let clock = io_tokio::clock::Clock::start();
+        tokio::select! {
+            biased;
+            () = ticks => {}
+            () = over.notified() => {}
+        }
+        let took = clock.now().saturating_since(dispatch_model::Time::ZERO);
+        assert!(took >= VIEW_MAX && took < VIEW_MAX * 2, "{took:?}");
+        reader.await.unwrap();
+        assert_eq!(places.available_permits(), 1);
+    }
+}
