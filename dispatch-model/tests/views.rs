@@ -17,12 +17,12 @@ fn started() -> (Dispatcher, InstanceId) {
     let mut model = Dispatcher::new(config, 7, Time::ZERO);
     let request = RequestId::new(0, 0);
     model.handle_input(Time::from_millis(500), Input::RequestArrived { request, bytes: 1 });
-    let orders: Vec<_> = std::iter::from_fn(|| model.poll_output()).collect();
-    let invoked = orders.iter().find_map(|order| match order {
-        Output::Invoke { instance } => Some(*instance),
-        _ => None,
-    });
-    (model, invoked.unwrap())
+    while let Some(output) = model.poll_output() {
+        if let Output::Invoke { instance } = output {
+            return (model, instance);
+        }
+    }
+    panic!("nothing is started for a request that waits");
 }
 
 fn seen(model: &Dispatcher) -> Vec<InstanceView> {

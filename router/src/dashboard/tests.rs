@@ -302,13 +302,21 @@ async fn ten_viewers_of_a_thousand_instances_cost_less_than_a_hundredth_of_a_cor
     let span = Duration::from_secs(10);
     let alone = cpu_of(span).await;
     let mut reading = tokio::task::JoinSet::new();
+    let (read, mut lens) = mpsc::unbounded_channel();
     for _ in 0..10 {
-        let mut viewer = stage.view().await;
-        reading.spawn(async move { while !viewer.line().await.is_empty() {} });
+        let (mut viewer, read) = (stage.view().await, read.clone());
+        reading.spawn(async move {
+            loop {
+                read.send(viewer.line().await.len()).ok();
+            }
+        });
     }
     // The first events are larger.
     tokio::time::sleep(STEP * 2).await;
     let watched = cpu_of(span).await;
+    let lines: Vec<_> = std::iter::from_fn(|| lens.try_recv().ok()).collect();
+    println!("{} bytes an event", lines[lines.len() - 50..].iter().max().unwrap());
+    assert!(lines.len() > 10 * 3 * 9, "each reads an event of three lines a second");
     let percent = |cpu: Duration| cpu.as_secs_f64() / span.as_secs_f64() * 100.0;
     println!("nobody watches: {:.2} % of a core", percent(alone));
     println!("ten watch, and read in the same process: {:.2} %", percent(watched));

@@ -130,7 +130,7 @@ impl PoolMetrics {
         let worst = history.worst_wait_nanos.swap(0, Relaxed);
         let wait = worst.max(history.oldest_wait_nanos.load(Relaxed));
         let mut samples = history.samples();
-        let before = samples.len().checked_sub(COST_SAMPLES).unwrap_or_default();
+        let before = samples.len().saturating_sub(COST_SAMPLES);
         let hourly = samples.get(before).map_or_else(Hourly::default, |before| {
             cost::hourly(&between(before, at, used), history.price.load(Relaxed))
         });
@@ -243,3 +243,71 @@ pub(crate) const SAMPLES_KEPT: usize = 600;
 const COST_SAMPLES: usize = 60;
 /// Memory of a function of which nothing is known, in MB: the default of `pool.memory_mb`.
 const MEMORY_MB: u32 = 1_024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test]
+    async fn what_runs_from_one_turn_to_the_next_costs_all_the_time() {
+        tokio::time::pause();
+        let pool = PoolMetrics::new("web");
+        let mut meter = Meter::default();
+        pool.sample();
+        // One that starts is billed, and so is one whose connection is lost.
+        let gauges =
+            Gauges { starting: 1, ready: 7, draining: 1, detached: 1, running: 20, ..idle() };
+        meter.turn(Time::ZERO, &gauges, &pool.history);
+        tokio::time::advance(SECOND * 40).await;
+        meter.turn(Time::ZERO + SECOND * 40, &gauges, &pool.history);
+        pool.sample();
+        let Hourly { ours, plain } = pool.point().hourly;
+        // Of instances with 1 GB.
+        let hour = 3_600.0 * 0.000_016_666_7;
+        assert!((ours - 10.0 * hour).abs() < 1e-6, "{ours}");
+        assert!((plain - 20.0 * hour).abs() < 1e-6, "{plain}");
+
+        // Twice the price, and nothing runs any more: after a minute it costs nothing.
+        pool.set_price(2 * cost::per_second(1_024));
+        meter.turn(Time::ZERO + SECOND * 40, &idle(), &pool.history);
+        for _ in 0..COST_SAMPLES {
+            tokio::time::advance(SECOND).await;
+            pool.sample();
+        }
+        meter.turn(Time::ZERO + SECOND * 200, &idle(), &pool.history);
+        assert_eq!(pool.points().first().unwrap().hourly, Hourly::default());
+        assert!(pool.points()[2].hourly.ours > 15.0 * hour);
+        assert_eq!(pool.point().hourly, Hourly::default());
+    }
+
+    #[tokio::test]
+    async fn the_longest_wait_of_each_second_is_kept_for_ten_minutes() {
+        tokio::time::pause();
+        let pool = PoolMetrics::new("web");
+        let mut meter = Meter::default();
+        for wait in [30, 80, 10] {
+            pool.history.waited(Duration::from_millis(wait));
+        }
+        pool.sample();
+        meter.turn(Time::ZERO, &Gauges { oldest_wait: SECOND, ..idle() }, &pool.history);
+        pool.history.waited(Duration::from_millis(7));
+        pool.sample();
+        meter.turn(Time::ZERO, &idle(), &pool.history);
+        pool.sample();
+        let waits = |pool: &PoolMetrics| pool.points().iter().map(|it| it.wait_ms).collect();
+        let all: Vec<u64> = waits(&pool);
+        assert_eq!(all, [80, 1_000, 0]);
+        for _ in 0..SAMPLES_KEPT - 2 {
+            tokio::time::advance(SECOND).await;
+            pool.sample();
+        }
+        let all: Vec<u64> = waits(&pool);
+        assert_eq!((all.len(), all[0], all[1]), (SAMPLES_KEPT, 1_000, 0));
+    }
+
+    fn idle() -> Gauges {
+        Gauges::default()
+    }
+}
