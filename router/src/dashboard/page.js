@@ -143,7 +143,7 @@ function drawCharts(pool, points, now) {
     `at most ${span(most(points, (point) => point[WAIT]))}; `
     + `a cold start takes ${span(pool.cold_start_ms)}`);
   draw(charts.slots, count(pool.slots_busy), ` of ${count(pool.slots)} busy`,
-    "grey: the slots that there are");
+    "grey: slots offered");
   const [ours, plain] = [last[OURS], last[PLAIN]];
   let beside = `grey: plain Lambda, ${dollars(plain)}`;
   if (ours > 0 && plain >= ours * 1.05) beside += `, ${(plain / ours).toFixed(1)} times as much`;
@@ -228,21 +228,26 @@ function listInstances(all) {
 
 // -- Tables ---------------------------------------------------------------------------------------
 
-/** Rows of texts and elements; `none` where there is no row. */
+/** Rows of texts, numbers and elements; `none` where there is no row. What stays the same is left
+    alone, so that it keeps focus and selection. */
 function fill(body, rows, none) {
-  const text = JSON.stringify(rows.map((row) => row.map((it) => it.textContent ?? String(it))));
-  if (body.dataset.is === text) return;
-  body.dataset.is = text;
   if (rows.length === 0) {
     const only = make("td", "none", none);
     only.colSpan = body.parentElement.rows[0].cells.length;
     body.replaceChildren(make("tr", "", only));
     return;
   }
-  body.replaceChildren(...rows.map((row) => make("tr", "", ...row.map((it) => {
-    const number = typeof it === "number";
-    return make("td", number ? "number" : "", number ? count(it) : it);
-  }))));
+  if (body.querySelector(".none")) body.replaceChildren();
+  while (body.rows.length > rows.length) body.deleteRow(-1);
+  rows.forEach((row, i) => {
+    const line = body.rows[i] || body.insertRow();
+    row.forEach((it, j) => {
+      const cell = line.cells[j] || line.insertCell();
+      const text = typeof it === "number" ? count(it) : it.textContent ?? it;
+      if (typeof it === "number") cell.className = "number";
+      if (cell.textContent !== text) cell.replaceChildren(it.textContent === undefined ? text : it);
+    });
+  });
 }
 const body = (id) => byId(id).querySelector("tbody");
 const when = (text) => {
@@ -276,7 +281,6 @@ function drawPools(now) {
     const choose = make("button", "", pool.name);
     choose.type = "button";
     choose.dataset.pool = pool.name;
-    choose.setAttribute("aria-pressed", String(pool.name === chosen()));
     const last = pool.point;
     return [choose, rate(last[ARRIVALS]), count(pool.queued), span(last[WAIT]),
       `${count(pool.slots_busy)} of ${count(pool.slots)}`,

@@ -22,6 +22,8 @@ pub(super) struct History {
     /// differences mean anything.
     instance_nanos: AtomicU64,
     running_nanos: AtomicU64,
+    /// The most that waited at a time since the last sample.
+    most_queued: AtomicU64,
     /// The longest wait of those dispatched since the last sample, and of those that wait.
     worst_wait_nanos: AtomicU64,
     oldest_wait_nanos: AtomicU64,
@@ -49,7 +51,7 @@ pub(crate) struct Point {
     pub(crate) at_ms: u64,
     /// Requests that arrived, per second, since the sample before.
     pub(crate) arrivals: f64,
-    /// Requests that wait.
+    /// The most requests that waited at a time, until now.
     pub(crate) queued: u64,
     /// The longest wait in milliseconds, of those who wait and of those who did until now.
     pub(crate) wait_ms: u64,
@@ -77,6 +79,7 @@ impl Default for History {
         Self {
             instance_nanos: AtomicU64::new(0),
             running_nanos: AtomicU64::new(0),
+            most_queued: AtomicU64::new(0),
             worst_wait_nanos: AtomicU64::new(0),
             oldest_wait_nanos: AtomicU64::new(0),
             price: AtomicU64::new(cost::per_second(MEMORY_MB)),
@@ -142,7 +145,7 @@ impl PoolMetrics {
         let point = Point {
             at_ms: since_1970(wall),
             arrivals,
-            queued: levels.queued.load(Relaxed),
+            queued: history.most_queued.swap(0, Relaxed).max(levels.queued.load(Relaxed)),
             wait_ms: wait / 1_000_000,
             busy: levels.slots_busy.load(Relaxed),
             slots: levels.slots.load(Relaxed),
@@ -223,6 +226,9 @@ impl Meter {
         self.instances = [starting, ready, draining, detached].map(u64::from).iter().sum();
         self.running = gauges.running.into();
         history.oldest_wait_nanos.store(nanos(gauges.oldest_wait), Relaxed);
+        if gauges.queued > 0 {
+            history.most_queued.fetch_max(gauges.queued.into(), Relaxed);
+        }
     }
 }
 
@@ -283,7 +289,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_longest_wait_of_each_second_is_kept_for_ten_minutes() {
+    async fn the_longest_wait_and_queue_of_each_second_are_kept_for_ten_minutes() {
         tokio::time::pause();
         let pool = PoolMetrics::new("web");
         let mut meter = Meter::default();
@@ -291,7 +297,9 @@ mod tests {
             pool.history.waited(Duration::from_millis(wait));
         }
         pool.sample();
-        meter.turn(Time::ZERO, &Gauges { oldest_wait: SECOND, ..idle() }, &pool.history);
+        let queue = Gauges { queued: 40, oldest_wait: SECOND, ..idle() };
+        meter.turn(Time::ZERO, &queue, &pool.history);
+        meter.turn(Time::ZERO, &Gauges { queued: 3, ..queue }, &pool.history);
         pool.history.waited(Duration::from_millis(7));
         pool.sample();
         meter.turn(Time::ZERO, &idle(), &pool.history);
@@ -299,6 +307,8 @@ mod tests {
         let waits = |pool: &PoolMetrics| pool.points().iter().map(|it| it.wait_ms).collect();
         let all: Vec<u64> = waits(&pool);
         assert_eq!(all, [80, 1_000, 0]);
+        let queued: Vec<_> = pool.points().iter().map(|it| it.queued).collect();
+        assert_eq!(queued, [0, 40, 0]);
         for _ in 0..SAMPLES_KEPT - 2 {
             tokio::time::advance(SECOND).await;
             pool.sample();
