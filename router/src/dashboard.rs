@@ -13,6 +13,7 @@
 mod page;
 mod viewer;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -96,13 +97,14 @@ impl Dashboard {
         for pool in shown {
             pools.push(pool.standing(look(pool, each).await));
         }
-        let (decided, suffered) = (self.metrics.decisions(), self.metrics.problems());
+        let decided = last_of_each(self.metrics.decisions(), |one| &one.pool);
+        let suffered = last_of_each(self.metrics.problems(), |one| &one.pool);
         let now = Now {
             at_ms: since_1970(self.clock.wall()),
             readiness: self.readiness.borrow().name(),
             pools,
             pools_more: more.len(),
-            explained: explain::page(last(&decided), last(&suffered)),
+            explained: explain::page(&decided, &suffered),
         };
         event("now", &now)
     }
@@ -113,8 +115,20 @@ async fn look(pool: &PoolMetrics, most: usize) -> View {
     timeout(STEP, pool.look(most)).await.unwrap_or_default()
 }
 
-fn last<T>(all: &[T]) -> &[T] {
-    &all[all.len().saturating_sub(EXPLAINED)..]
+/// The last [`EXPLAINED`] of each pool, in the order of `all`.
+fn last_of_each<T>(all: Vec<T>, pool: impl Fn(&T) -> &Arc<str>) -> Vec<T> {
+    let mut counts: BTreeMap<Arc<str>, usize> = BTreeMap::new();
+    let mut kept: Vec<_> = all
+        .into_iter()
+        .rev()
+        .filter(|one| {
+            let count = counts.entry(Arc::clone(pool(one))).or_default();
+            *count += 1;
+            *count <= EXPLAINED
+        })
+        .collect();
+    kept.reverse();
+    kept
 }
 
 /// An event as it goes over the wire. JSON has no line breaks unless it is made pretty.
@@ -158,7 +172,7 @@ pub(crate) const VIEWERS_MAX: usize = 16;
 const POOLS_SHOWN: usize = 16;
 /// Of all pools together.
 const INSTANCES_SHOWN: usize = 1_000;
-/// Of decisions and of problems, the last ones.
+/// Of each pool's decisions and of its problems, the last ones.
 const EXPLAINED: usize = 12;
 
 #[cfg(test)]

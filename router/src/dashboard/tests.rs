@@ -263,6 +263,16 @@ async fn viewers_are_few_and_leave_room_for_probes() {
     while !stage.view().await.is_let_in() {}
 }
 
+#[test]
+fn a_pool_that_changes_its_mind_often_hides_no_reason_of_another() {
+    let (calm, busy): (Arc<str>, Arc<str>) = ("calm".into(), "busy".into());
+    let mut all = vec![(Arc::clone(&calm), 0)];
+    all.extend((1..100).map(|number| (Arc::clone(&busy), number)));
+    let kept = last_of_each(all, |(pool, _)| pool);
+    let numbers: Vec<_> = kept.iter().map(|(_, number)| *number).collect();
+    assert_eq!(numbers, [&[0][..], &(88..100).collect::<Vec<_>>()].concat());
+}
+
 #[tokio::test]
 async fn nothing_is_made_for_nobody() {
     tokio::time::pause();
