@@ -193,8 +193,9 @@ function drawInstances(pool) {
   const shown = grid.childElementCount;
   for (let i = shown; i < all.length; i += 1) grid.append(cells[i].root);
   for (let i = shown; i > all.length; i -= 1) grid.lastElementChild.remove();
-  grid.classList.toggle("many", all.length > 48);
-  all.forEach((one, i) => drawInstance(cells[i], one));
+  const small = all.length > 48;
+  grid.classList.toggle("many", small);
+  all.forEach((one, i) => drawInstance(cells[i], one, small));
   const sum = all.length + pool.instances_more;
   const parts = [["ready", "serving"], ["starting", "starting"], ["draining", "leaving"],
     ["detached", "gone, but billed"]];
@@ -206,15 +207,17 @@ function drawInstances(pool) {
   if (byId("as-table").open) listInstances(all.slice(0, 200));
 }
 
-function drawInstance(cell, one) {
-  const now = one.join();
+function drawInstance(cell, one, small) {
+  const now = one.join() + small;
   if (cell.was === now) return;
   cell.was = now;
   const [id, state, slots, busy, age, lease] = one;
   cell.root.className = "one " + state;
-  say(cell.id, id);
   const rest = lease ? `${span(lease[0])} left` : state === "s" ? `starts for ${span(age)}` : "";
-  say(cell.left, rest);
+  if (!small) {
+    say(cell.id, id);
+    say(cell.left, rest);
+  }
   cell.root.title = `${id} ${STATES[state]}, ${busy} of ${slots} slots busy${rest && ", " + rest}`;
   cell.bar.style.setProperty("--slots", Math.max(1, slots));
   cell.bar.style.setProperty("--busy", (slots ? (100 * busy) / slots : busy ? 100 : 0) + "%");
