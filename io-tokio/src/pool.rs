@@ -105,12 +105,6 @@ impl Shared {
     pub(crate) fn new(name: &str, stopped: watch::Receiver<bool>) -> Self {
         Self { name: name.into(), names: Arc::default(), stopped }
     }
-
-    /// Whether there is a driver to answer.
-    #[must_use]
-    pub fn is_open(&self) -> bool {
-        self.0.upgrade().is_some()
-    }
 }
 
 impl WeakPool {

@@ -19,15 +19,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use io_tokio::clock::Clock;
-use io_tokio::pool::View;
 use serde::Serialize;
 use tokio::sync::{Notify, Semaphore, watch};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval};
 
 use crate::admin::Readiness;
 use crate::explain;
 use crate::metrics::history::{Point, SAMPLES_KEPT, since_1970};
-use crate::metrics::{Metrics, PoolMetrics, Standing};
+use crate::metrics::{Metrics, Standing};
 
 pub(crate) use page::{page, policy};
 pub(crate) use viewer::Events;
@@ -64,8 +63,7 @@ impl Dashboard {
                 pool.sample();
             }
             if self.newest.receiver_count() > 0 {
-                let now = self.now().await;
-                self.newest.send_replace(now);
+                self.newest.send_replace(self.now());
             }
         }
     }
@@ -89,14 +87,11 @@ impl Dashboard {
         event("history", &History { kept_ms: STEP.as_millis() * SAMPLES_KEPT as u128, pools })
     }
 
-    async fn now(&self) -> Bytes {
+    fn now(&self) -> Bytes {
         let live = self.metrics.live();
         let (shown, more) = live.split_at(live.len().min(POOLS_SHOWN));
         let each = INSTANCES_SHOWN / shown.len().max(1);
-        let mut pools = Vec::with_capacity(shown.len());
-        for pool in shown {
-            pools.push(pool.standing(look(pool, each).await));
-        }
+        let pools = shown.iter().map(|pool| pool.standing(pool.look(each))).collect();
         let decided = last_of_each(self.metrics.decisions(), |one| &one.pool);
         let suffered = last_of_each(self.metrics.problems(), |one| &one.pool);
         let now = Now {
@@ -108,11 +103,6 @@ impl Dashboard {
         };
         event("now", &now)
     }
-}
-
-/// The instances of a pool; none when its driver is so late that the page had better not wait.
-async fn look(pool: &PoolMetrics, most: usize) -> View {
-    timeout(STEP, pool.look(most)).await.unwrap_or_default()
 }
 
 /// The last [`EXPLAINED`] of each pool, in the order of `all`.

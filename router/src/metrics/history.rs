@@ -1,7 +1,7 @@
 //! How a pool stood in the last ten minutes, a sample a second, and what it costs at that rate.
 //!
 //! Levels that matter between samples are integrated where the model's turns are seen: a level
-//! holds from one turn to the next, so the sums are exact, whoever samples them.
+//! holds from one look at the model to the next, which comes when anything has changed.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -168,22 +168,15 @@ impl PoolMetrics {
     }
 
     /// How its instances stand, `most` of them at most.
-    pub(crate) async fn look(&self, most: usize) -> View {
-        let windows = self.history.windows().clone();
+    pub(crate) fn look(&self, most: usize) -> View {
         let mut all = View::default();
-        let mut gone = false;
-        for window in windows {
-            let Some(view) = window.look(most - all.instances.len()).await else {
-                gone = true;
-                continue;
-            };
+        self.history.windows().retain(|window| {
+            let Some(view) = window.look(most - all.instances.len()) else { return false };
             all.now = view.now;
             all.instances.extend(view.instances);
             all.more += view.more;
-        }
-        if gone {
-            self.history.windows().retain(Window::is_open);
-        }
+            true
+        });
         all
     }
 }
