@@ -31,8 +31,9 @@ use core::time::Duration;
 
 pub use config::{Budget, Config, ConfigError, Limits, Matching, SLOTS_MAX, Scaling};
 pub use input::{Ending, Input, InvokeOutcome};
+pub use instances::State as InstanceState;
 pub use output::{Decision, GoAwayReason, Output, RefuseReason, Why};
-pub use stats::{Gauges, Stats};
+pub use stats::{Gauges, InstanceView, Stats};
 
 use crate::ids::{InstanceId, RequestId};
 use crate::prng::Prng;
@@ -256,9 +257,11 @@ impl Dispatcher {
     #[must_use]
     pub fn gauges(&self) -> Gauges {
         let counts = self.instances.counts();
+        let oldest = self.requests.oldest_queued();
         Gauges {
             queued: self.requests.queued(),
             queued_bytes: self.requests.queued_bytes(),
+            oldest_wait: oldest.map_or(Duration::ZERO, |it| self.now.saturating_since(it.arrived)),
             running: self.requests.running(),
             slots: counts.slots,
             slots_busy: counts.busy,
@@ -272,6 +275,12 @@ impl Dispatcher {
             breaker_open: self.guard.is_open(),
             starts_fail: self.guard.starts_fail(),
         }
+    }
+
+    /// Every instance of which something is left, in an order that means nothing. Linear: for
+    /// whoever looks, not for whoever counts.
+    pub fn instances(&self) -> impl Iterator<Item = InstanceView> + '_ {
+        self.instances.iter().map(InstanceView::from)
     }
 
     fn fire(&mut self, timeout: Timeout) {

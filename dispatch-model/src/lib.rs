@@ -41,8 +41,8 @@ mod timers;
 
 pub use dispatcher::{
     Budget, Config, ConfigError, Decision, Dispatcher, Ending, Gauges, GoAwayReason, Input,
-    InvokeOutcome, Limits, Matching, Output, RefuseReason, SLOTS_MAX, Scaling, Stats, Timeout,
-    Timer, Why, scaling,
+    InstanceState, InstanceView, InvokeOutcome, Limits, Matching, Output, RefuseReason, SLOTS_MAX,
+    Scaling, Stats, Timeout, Timer, Why, scaling,
 };
 pub use ids::{InstanceId, RequestId};
 pub use prng::Prng;

@@ -11,8 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use dispatch_model::{
-    Budget, Config, Dispatcher, Ending, Input, InstanceId, InvokeOutcome, Limits, Matching, Output,
-    Prng, RequestId, Scaling, Time,
+    Budget, Config, Dispatcher, Ending, Input, InstanceId, InstanceState, InvokeOutcome, Limits,
+    Matching, Output, Prng, RequestId, Scaling, Time,
 };
 
 /// Plays all parts around the model by chance, and keeps the books naively.
@@ -243,10 +243,25 @@ impl World {
         self.model.handle_input(self.now, input);
         self.outputs();
         self.model.check();
+        self.views_add_up();
         // Contract 4.
         if let Some(timeout) = self.model.poll_timeout() {
             assert!(timeout.at > self.now, "{timeout:?} at {}", self.now);
         }
+    }
+
+    /// What is seen of each instance makes the numbers that are told of all.
+    fn views_add_up(&self) {
+        let gauges = self.model.gauges();
+        let count = |state| self.model.instances().filter(|it| it.state == state).count();
+        assert_eq!(count(InstanceState::Starting), gauges.starting as usize);
+        assert_eq!(count(InstanceState::Ready), gauges.ready as usize);
+        assert_eq!(count(InstanceState::Draining), gauges.draining as usize);
+        assert_eq!(count(InstanceState::Detached), gauges.detached as usize);
+        let ready = || self.model.instances().filter(|it| it.state == InstanceState::Ready);
+        assert_eq!(ready().map(|it| it.slots).sum::<u32>(), gauges.slots);
+        assert_eq!(ready().map(|it| it.busy).sum::<u32>(), gauges.slots_busy);
+        assert_eq!(self.model.instances().map(|it| it.busy).sum::<u32>(), gauges.running);
     }
 
     fn outputs(&mut self) {

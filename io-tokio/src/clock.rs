@@ -86,10 +86,13 @@ impl Clock {
     }
 }
 
+/// When a timer of tokio's is due.
+pub(crate) type Moment = Instant;
+
 /// The moment `span` from now, for a timer that may be set later.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "the one place where a clock is read")]
-pub(crate) fn after(span: Duration) -> Instant {
+pub(crate) fn after(span: Duration) -> Moment {
     let now = Instant::now();
     // So far away that it never comes.
     now.checked_add(span).unwrap_or_else(|| now + Duration::from_secs(1 << 30))

@@ -1,9 +1,9 @@
 //! What drives a [`Dispatcher`]: whoever tells it something.
 //!
-//! A turn takes in one thing that has happened: reads the clock, tells the model, and does what that
-//! asks for, all under one lock and in the task to which it happened. So a request that arrives
-//! while a slot is free has its instance before it could have been handed to anybody. Nothing in a
-//! turn blocks: orders are handed to tasks that report back.
+//! A turn takes in one thing that has happened: reads the clock, tells the model, and does what
+//! that asks for, all under one lock and in the task to which it happened. So a request that
+//! arrives while a slot is free has its instance before it could have been handed to anybody.
+//! Nothing in a turn blocks: orders are handed to tasks that report back.
 //!
 //! One task beside, the keeper, has the model's timers fire, and shows the model to who observes
 //! it, once for all turns since it last ran. A pool that has nothing to do costs nothing: no timer
@@ -28,7 +28,7 @@ use crate::invited::{Invitation, Invited};
 use crate::invoker::{Invoked, Invoker};
 use crate::observe::Observer;
 use crate::payload::{AttachOffer, InvokePayload, OFFER_LASTS_MAX};
-use crate::pool::{Hear, Message, Pool, Shared, Verdict, WeakPool};
+use crate::pool::{Hear, Message, Pool, Shared, Verdict, View, WeakPool, Window};
 use crate::session::Session;
 use crate::tls::RouterIdentity;
 
@@ -65,6 +65,8 @@ pub fn start(
     observer.started(now, &config, settings.seed);
     let keeper = Arc::new(Notify::new());
     let driver = Arc::new_cyclic(|driver: &Weak<Driver<_>>| {
+        let pool = WeakPool::new(driver.clone(), shared.clone());
+        observer.opened(&Window(pool.clone()));
         let turns = Turns {
             model: Dispatcher::new(config, settings.seed, now),
             clock: clock.clone(),
@@ -73,7 +75,7 @@ pub fn start(
             settings,
             invoker,
             observer,
-            pool: WeakPool::new(driver.clone(), shared.clone()),
+            pool,
             runtime: Handle::current(),
             verdicts: Vec::new(),
             instances: HashMap::new(),
@@ -95,6 +97,10 @@ struct Driver<O: Observer>(Mutex<Turns<O>>);
 impl<O: Observer> Hear for Driver<O> {
     fn hear(&self, message: Message) {
         self.turns().hear(message);
+    }
+
+    fn look(&self, most: usize) -> View {
+        self.turns().look(most)
     }
 }
 
@@ -167,6 +173,12 @@ impl<O: Observer> Turns<O> {
         if std::mem::take(&mut self.is_kept) {
             self.keeper.notify_one();
         }
+    }
+
+    fn look(&self, most: usize) -> View {
+        let mut instances = self.model.instances();
+        let seen = instances.by_ref().take(most).collect();
+        View { now: self.clock.now(), instances: seen, more: instances.count() }
     }
 
     /// Does what is due and says when something is next.

@@ -8,6 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use dispatch_model::{Config, Dispatcher, Input, InstanceId, Output, Time};
 
+use crate::pool::Window;
+
 /// Watches the model of one pool. Called under its lock, on the data path: be quick, never block.
 ///
 /// Between `started` and the first input there are the outputs of the new model. A due timer is
@@ -15,6 +17,10 @@ use dispatch_model::{Config, Dispatcher, Input, InstanceId, Output, Time};
 pub trait Observer: Send + 'static {
     /// The model was made at `now`. Called once, before everything else.
     fn started(&mut self, _now: Time, _config: &Config, _seed: u64) {}
+
+    /// Through this its instances can be seen, whenever somebody wants that. Called once, after
+    /// `started`.
+    fn opened(&mut self, _window: &Window) {}
 
     /// Timers of the model are due and about to fire.
     fn timeout(&mut self, _now: Time) {}
@@ -34,6 +40,11 @@ impl<A: Observer, B: Observer> Observer for (A, B) {
     fn started(&mut self, now: Time, config: &Config, seed: u64) {
         self.0.started(now, config, seed);
         self.1.started(now, config, seed);
+    }
+
+    fn opened(&mut self, window: &Window) {
+        self.0.opened(window);
+        self.1.opened(window);
     }
 
     fn timeout(&mut self, now: Time) {
@@ -62,6 +73,12 @@ impl<O: Observer> Observer for Option<O> {
     fn started(&mut self, now: Time, config: &Config, seed: u64) {
         if let Some(observer) = self {
             observer.started(now, config, seed);
+        }
+    }
+
+    fn opened(&mut self, window: &Window) {
+        if let Some(observer) = self {
+            observer.opened(window);
         }
     }
 

@@ -17,9 +17,9 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Sleep, sleep_until};
 
-use crate::clock;
+use crate::clock::{self, Moment};
 
 /// The limits of a connection without a request.
 #[derive(Clone, Copy, Debug)]
@@ -96,8 +96,8 @@ pub(crate) struct Patient<S> {
     is_h2: bool,
     has_read: bool,
     wait: Option<Wait>,
-    /// Rings when the wait is over, or before; then it is set anew. Most waits are over long before their
-    /// time, and cost no timer of their own.
+    /// Rings when the wait is over, or before; then it is set anew. Most waits are over long before
+    /// their time, and cost no timer of their own.
     alarm: Option<Pin<Box<Sleep>>>,
     /// Runs while the client does not read.
     blocked: Option<Pin<Box<Sleep>>>,
@@ -110,7 +110,7 @@ struct Wait {
     begun: u32,
     /// For the rest of a head, and not for a request to begin.
     for_head: bool,
-    until: Instant,
+    until: Moment,
 }
 
 impl<S> Patient<S> {

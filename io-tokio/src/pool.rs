@@ -7,7 +7,7 @@
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use dispatch_model::{Ending, Input, RefuseReason, RequestId};
+use dispatch_model::{Ending, Input, InstanceView, RefuseReason, RequestId, Time};
 use tokio::sync::{oneshot, watch};
 
 use crate::session::Session;
@@ -30,6 +30,34 @@ pub(crate) struct WeakPool {
 pub(crate) trait Hear: Send + Sync {
     /// Takes in what happened, and does what the model then asks for. Never blocks.
     fn hear(&self, message: Message);
+
+    /// How the instances stand, `most` of them at most.
+    fn look(&self, most: usize) -> View;
+}
+
+/// Through which the instances of a pool can be seen, and nothing be done. It does not keep the
+/// driver alive.
+#[derive(Clone, Debug)]
+pub struct Window(pub(crate) WeakPool);
+
+/// The instances of a pool at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct View {
+    /// The moment.
+    pub now: Time,
+    /// Those of which something is left, in an order that means nothing, as far as was asked for.
+    pub instances: Vec<InstanceView>,
+    /// How many there are beside.
+    pub more: usize,
+}
+
+impl Window {
+    /// How the pool stands, with `most` instances at most; nothing once its driver has ended. The
+    /// whole table is walked through under the model's lock, so do not look all the time.
+    #[must_use]
+    pub fn look(&self, most: usize) -> Option<View> {
+        Some(self.0.upgrade()?.driver.look(most))
+    }
 }
 
 /// What is known of a pool without its driver.

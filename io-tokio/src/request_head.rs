@@ -134,8 +134,8 @@ impl Target {
     }
 
     /// The head to send to an instance: `head`'s headers, which are moved, and where the request
-    /// came from, `X-Forwarded-For`, `-Proto` and `-Host`. What a trusted proxy said of earlier hops
-    /// stays.
+    /// came from, `X-Forwarded-For`, `-Proto` and `-Host`. What a trusted proxy said of earlier
+    /// hops stays.
     #[must_use]
     pub fn forward(
         self,

@@ -2,6 +2,8 @@
 //!
 //! | path | answer |
 //! |---|---|
+//! | `/` | sends on to `/dashboard` |
+//! | `/dashboard` | how the router stands, live, for people |
 //! | `/livez` | 200 as long as the process serves at all |
 //! | `/health` | the same; the original's name |
 //! | `/readyz` | 200 when requests can be taken, else 503 with the reason |
@@ -16,14 +18,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, header};
-use http_body_util::Full;
+use http::header::{self, HeaderName, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{Either, Full};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
+use crate::dashboard::{self, Dashboard, Events, VIEWERS_MAX};
 use crate::explain;
 use crate::metrics::{MEDIA_TYPE, Metrics};
 
@@ -57,12 +61,29 @@ pub async fn serve(
     readiness: watch::Receiver<Readiness>,
     metrics: Arc<Metrics>,
 ) {
+    let dashboard = Dashboard::new(Arc::clone(&metrics), readiness.clone());
+    let port = Arc::new(Port { readiness, metrics, dashboard });
+    tokio::select! {
+        biased;
+        () = port.dashboard.run() => {}
+        () = accept(listener, &port) => {}
+    }
+}
+
+/// What is seen through the port.
+struct Port {
+    readiness: watch::Receiver<Readiness>,
+    metrics: Arc<Metrics>,
+    dashboard: Dashboard,
+}
+
+async fn accept(listener: TcpListener, port: &Arc<Port>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let connection = connection(stream, readiness.clone(), Arc::clone(&metrics));
+                let connection = connection(stream, Arc::clone(port));
                 tokio::spawn(async move {
                     connection.await;
                     drop(place);
@@ -76,54 +97,94 @@ pub async fn serve(
     }
 }
 
-async fn connection(
-    stream: TcpStream,
-    readiness: watch::Receiver<Readiness>,
-    metrics: Arc<Metrics>,
-) {
+async fn connection(stream: TcpStream, port: Arc<Port>) {
+    // A view of the dashboard has ended; who did not read it would not read its end either.
+    let over = Arc::new(Notify::new());
+    let watched = Arc::clone(&over);
     let service = service_fn(move |request: Request<hyper::body::Incoming>| {
-        let response = respond(&request, &readiness, &metrics);
+        let response = respond(&request, &port, &watched);
         async move { Ok::<_, Infallible>(response) }
     });
-    let served = http1::Builder::new()
+    let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
-    if let Err(error) = served {
-        tracing::debug!(%error, "a connection to the admin port ended");
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::select! {
+        biased;
+        served = serving => if let Err(error) = served {
+            tracing::debug!(%error, "a connection to the admin port ended");
+        },
+        () = over.notified() => {}
     }
 }
 
-fn respond<B>(
-    request: &Request<B>,
-    readiness: &watch::Receiver<Readiness>,
-    metrics: &Arc<Metrics>,
-) -> Response<Full<Bytes>> {
+/// A page that is there, or events as they come.
+type Answer = Either<Full<Bytes>, Events>;
+
+fn respond<B>(request: &Request<B>, port: &Port, over: &Arc<Notify>) -> Response<Answer> {
+    let (method, path) = (request.method(), request.uri().path());
+    if path == "/dashboard/events" && method == Method::GET {
+        return events(&port.dashboard, over);
+    }
+    page(request, port).map(Either::Left)
+}
+
+fn page<B>(request: &Request<B>, port: &Port) -> Response<Full<Bytes>> {
     let method = request.method();
     if method != Method::GET && method != Method::HEAD {
         let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
-        response.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static("GET, HEAD"));
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
         return response;
     }
     match request.uri().path() {
+        "/" => {
+            let mut response = text(StatusCode::FOUND, "the dashboard is at /dashboard\n");
+            let place = HeaderValue::from_static("dashboard");
+            response.headers_mut().insert(header::LOCATION, place);
+            response
+        }
+        "/dashboard" => {
+            let mut response =
+                answer(StatusCode::OK, "text/html; charset=utf-8", dashboard::page());
+            let headers = response.headers_mut();
+            headers.insert(header::CONTENT_SECURITY_POLICY, dashboard::policy());
+            for (name, value) in PAGE_HEADERS {
+                headers.insert(name, HeaderValue::from_static(value));
+            }
+            response
+        }
+        "/dashboard/events" => answer(StatusCode::OK, EVENT_STREAM, Bytes::new()),
         "/health" | "/livez" => text(StatusCode::OK, "OK\n"),
         "/readyz" => {
-            let readiness = *readiness.borrow();
+            let readiness = *port.readiness.borrow();
             let status = match readiness {
                 Readiness::Ready => StatusCode::OK,
                 Readiness::Draining | Readiness::Starting => StatusCode::SERVICE_UNAVAILABLE,
             };
             text(status, &format!("{}\n", readiness.name()))
         }
-        "/explain" => explained(request, metrics),
-        "/metrics" => match metrics.expose() {
-            Ok(page) => answer(StatusCode::OK, MEDIA_TYPE, page),
+        "/explain" => explained(request, &port.metrics),
+        "/metrics" => match port.metrics.expose() {
+            Ok(page) => answer(StatusCode::OK, MEDIA_TYPE, page.into()),
             Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be written\n"),
         },
-        _ => text(StatusCode::NOT_FOUND, "try /livez, /readyz, /explain or /metrics\n"),
+        _ => text(StatusCode::NOT_FOUND, "try /dashboard, /livez, /readyz, /explain or /metrics\n"),
     }
+}
+
+/// What the dashboard's page is fed with, if there is a place for one more of them.
+fn events(dashboard: &Dashboard, over: &Arc<Notify>) -> Response<Answer> {
+    let Some(events) = dashboard.watch(Arc::clone(over)) else {
+        let why = format!("{VIEWERS_MAX} dashboards are open, which is the most: close one\n");
+        return text(StatusCode::SERVICE_UNAVAILABLE, &why).map(Either::Left);
+    };
+    let mut response = Response::new(Either::Right(events));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(EVENT_STREAM));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 fn explained<B>(request: &Request<B>, metrics: &Metrics) -> Response<Full<Bytes>> {
@@ -142,24 +203,30 @@ fn explained<B>(request: &Request<B>, metrics: &Metrics) -> Response<Full<Bytes>
         return text(StatusCode::OK, &explain::as_text(&decided, &suffered));
     }
     match explain::as_json(&decided, &suffered) {
-        Ok(page) => answer(StatusCode::OK, "application/json", page),
+        Ok(page) => answer(StatusCode::OK, "application/json", page.into()),
         Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "the decisions cannot be written\n"),
     }
 }
 
 fn text(status: StatusCode, body: &str) -> Response<Full<Bytes>> {
-    answer(status, "text/plain; charset=utf-8", body.to_owned())
+    answer(status, "text/plain; charset=utf-8", body.to_owned().into())
 }
 
-fn answer(status: StatusCode, media_type: &'static str, body: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(body)));
+fn answer(status: StatusCode, media_type: &'static str, body: Bytes) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body));
     *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, header::HeaderValue::from_static(media_type));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
     response
 }
 
+const EVENT_STREAM: &str = "text/event-stream";
+/// The page is of this router as it is now, for nobody else to frame, sniff or hear of.
+const PAGE_HEADERS: [(HeaderName, &str); 4] = [
+    (header::CACHE_CONTROL, "no-store"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+];
 /// Probes and scrapers are few; more is somebody's mistake and must not cost memory.
 const CONNECTIONS_MAX: usize = 64;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -271,7 +338,7 @@ mod tests {
     #[tokio::test]
     async fn anything_else_is_refused() {
         let (address, _tell) = admin(Readiness::Ready).await;
-        assert!(get(address, "/").await.starts_with("HTTP/1.1 404 "));
+        assert!(get(address, "/nothing").await.starts_with("HTTP/1.1 404 "));
         assert!(get(address, "/metrics/../x").await.starts_with("HTTP/1.1 404 "));
         let post =
             "POST /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";

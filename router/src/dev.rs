@@ -32,6 +32,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::admin::{self, Readiness};
 use crate::aws::LambdaInvoker;
+use crate::cost;
 use crate::logging;
 use crate::metrics::Metrics;
 use crate::recorder::Recorders;
@@ -181,6 +182,7 @@ pub async fn run(
     };
     let metrics = Metrics::new();
     let counts = metrics.pool(DEFAULT_POOL);
+    counts.set_price(cost::per_second(local.memory_mb));
     let mut system = System::start(&local, counts.clone(), (counts.watch(), recorder)).await?;
     let (readiness, ready) = watch::channel(Readiness::Starting);
     let mut interrupted = pin!(interrupted());
@@ -194,7 +196,9 @@ pub async fn run(
         readiness.send_replace(Readiness::Ready);
         let mut out = std::io::stdout();
         if let Some(admin) = admin {
-            writeln!(out, "admin: http://{}/metrics", admin.local_addr()?).ok();
+            let address = admin.local_addr()?;
+            writeln!(out, "dashboard: http://{address}/dashboard").ok();
+            writeln!(out, "admin: http://{address}/metrics").ok();
             tokio::spawn(admin::serve(admin, ready, metrics));
         }
         writeln!(out, "ready: http://{}", system.address).ok();

@@ -36,6 +36,13 @@ pub(crate) fn as_text(decided: &[Decided], suffered: &[Suffered]) -> String {
 ///
 /// None that is known: writing to memory does not fail.
 pub(crate) fn as_json(decided: &[Decided], suffered: &[Suffered]) -> serde_json::Result<String> {
+    let mut page = serde_json::to_string_pretty(&page(decided, suffered))?;
+    page.push('\n');
+    Ok(page)
+}
+
+/// What there is to be written as JSON.
+pub(crate) fn page<'a>(decided: &'a [Decided], suffered: &'a [Suffered]) -> Page<'a> {
     let decisions = decided.iter().map(|Decided { at, pool, decision }| DecisionLine {
         at: rfc3339::format(*at),
         pool,
@@ -56,10 +63,7 @@ pub(crate) fn as_json(decided: &[Decided], suffered: &[Suffered]) -> serde_json:
             text: sentence(one),
         }
     });
-    let page = Page { decisions: decisions.collect(), problems: problems.collect() };
-    let mut page = serde_json::to_string_pretty(&page)?;
-    page.push('\n');
-    Ok(page)
+    Page { decisions: decisions.collect(), problems: problems.collect() }
 }
 
 fn sentence(one: &Suffered) -> String {
@@ -70,8 +74,9 @@ fn sentence(one: &Suffered) -> String {
     }
 }
 
+/// The lists.
 #[derive(Serialize)]
-struct Page<'a> {
+pub(crate) struct Page<'a> {
     decisions: Vec<DecisionLine<'a>>,
     problems: Vec<ProblemLine<'a>>,
 }

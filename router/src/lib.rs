@@ -12,7 +12,8 @@
 //! | [`aws`] | Lambda's API |
 //! | [`doctor`] | whether it would work |
 //! | [`admin`], [`metrics`], [`access_log`], [`logging`] | what can be seen from outside |
-//! | `decisions` | why there are as many instances as there are |
+//! | `decisions`, `problems`, `explain` | why there are as many instances as there are |
+//! | `dashboard`, `cost` | the same for people, as it happens, and what it costs |
 //! | `recorder` | what is kept to be replayed |
 //! | `report` | what other settings, or others, would make of traffic |
 
@@ -22,6 +23,8 @@ pub mod aws;
 pub mod callback;
 pub mod cli;
 mod config_init;
+mod cost;
+mod dashboard;
 mod decisions;
 pub mod demo;
 pub mod demo_app;

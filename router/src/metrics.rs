@@ -12,6 +12,8 @@
 
 mod distribution;
 mod exposition;
+pub(crate) mod history;
+mod standing;
 mod tally;
 
 use std::collections::BTreeMap;
@@ -24,11 +26,14 @@ use dispatch_model::{
 };
 use io_tokio::clock::Clock;
 use io_tokio::observe::{Access, AccessLog, Observer, Proof};
+use io_tokio::pool::Window;
 
 use crate::decisions::{Decided, Decisions};
 use crate::problems::{Problem, Problems, Suffered};
 
 use distribution::Distribution;
+use history::{History, Meter};
+pub(crate) use standing::Standing;
 use tally::Tally;
 
 /// Everything that is counted. Shared by those who count and those who show.
@@ -60,6 +65,7 @@ pub struct PoolMetrics {
     bytes_out: AtomicU64,
     decisions: Decisions,
     problems: Problems,
+    history: History,
     /// For when they were made or met.
     clock: Clock,
 }
@@ -147,7 +153,7 @@ impl Metrics {
     }
 
     /// The pools that somebody still counts for.
-    fn live(&self) -> Vec<Arc<PoolMetrics>> {
+    pub(crate) fn live(&self) -> Vec<Arc<PoolMetrics>> {
         self.pools().values().filter_map(Weak::upgrade).collect()
     }
 
@@ -183,14 +189,21 @@ impl PoolMetrics {
             bytes_out: AtomicU64::new(0),
             decisions: Decisions::default(),
             problems: Problems::default(),
+            history: History::default(),
             clock: Clock::start(),
         }
+    }
+
+    /// Whose they are.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     /// What the driver of the model's inputs and outputs is to call.
     #[must_use]
     pub fn watch(self: &Arc<Self>) -> Watch {
-        Watch { pool: Arc::clone(self), totals: [0; TOTALS], levels: [0; LEVELS] }
+        let meter = Meter::default();
+        Watch { pool: Arc::clone(self), totals: [0; TOTALS], levels: [0; LEVELS], meter }
     }
 
     fn suffer(&self, problem: Problem) {
@@ -252,6 +265,7 @@ pub struct Watch {
     /// What is in the pool's numbers of this model.
     totals: [u64; TOTALS],
     levels: [u64; LEVELS],
+    meter: Meter,
 }
 
 const TOTALS: usize = 9;
@@ -319,6 +333,10 @@ impl Drop for Watch {
 }
 
 impl Observer for Watch {
+    fn opened(&mut self, window: &Window) {
+        self.pool.history.open(window);
+    }
+
     fn input(&mut self, _: Time, input: &Input) {
         if let Input::InvokeEnded { outcome, .. } = input {
             let name = outcome_name(outcome);
@@ -333,7 +351,10 @@ impl Observer for Watch {
 
     fn output(&mut self, _: Time, output: &Output) {
         match output {
-            Output::Dispatch { waited, .. } => self.pool.queue_wait.add(*waited),
+            Output::Dispatch { waited, .. } => {
+                self.pool.queue_wait.add(*waited);
+                self.pool.history.waited(*waited);
+            }
             Output::GoAway { reason, .. } => self.pool.goaways.add(goaway_name(*reason)),
             Output::Refuse { reason, .. } => {
                 self.pool.refused.add(reason.name());
@@ -349,8 +370,10 @@ impl Observer for Watch {
         }
     }
 
-    fn turn(&mut self, _: Time, model: &Dispatcher) {
-        self.show(model.stats(), &model.gauges());
+    fn turn(&mut self, now: Time, model: &Dispatcher) {
+        let gauges = model.gauges();
+        self.show(model.stats(), &gauges);
+        self.meter.turn(now, &gauges, &self.pool.history);
     }
 }
 

@@ -32,7 +32,9 @@ impl Dev {
             }
             line.trim_start_matches(start).trim().trim_end_matches("/metrics").to_owned()
         };
+        let dashboard = line_with("dashboard: http://");
         let admin = line_with("admin: http://");
+        assert_eq!(dashboard, format!("{admin}/dashboard"));
         let address = line_with("ready: http://");
         thread::spawn(move || output.lines().map_while(Result::ok).for_each(drop));
         Self { child, address, admin }

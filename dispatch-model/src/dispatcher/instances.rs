@@ -53,7 +53,7 @@ pub(crate) struct Instance {
 /// Where an instance is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub(crate) enum State {
+pub enum State {
     /// Invoked, not attached.
     Starting,
     /// Attached, takes work.

@@ -1,6 +1,12 @@
-//! Counters that only grow, and the gauges that go with them: what metrics are made of.
+//! Counters that only grow, and the gauges that go with them: what metrics are made of. And what
+//! can be seen of one instance, for whoever wants to look at each.
 
 use core::time::Duration;
+
+use crate::ids::InstanceId;
+use crate::time::Time;
+
+use super::instances::{Instance, State};
 
 /// What a [`Dispatcher`](super::Dispatcher) has done since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,6 +51,8 @@ pub struct Gauges {
     pub queued: u32,
     /// Bytes that waiting requests hold.
     pub queued_bytes: u64,
+    /// How long the first in line has waited; zero if nobody waits.
+    pub oldest_wait: Duration,
     /// Requests in flight.
     pub running: u32,
     /// Slots of instances that serve, busy ones included.
@@ -69,4 +77,34 @@ pub struct Gauges {
     pub breaker_open: bool,
     /// Whether the last thing that is known of starting instances is that it fails.
     pub starts_fail: bool,
+}
+
+/// One instance, as it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InstanceView {
+    /// Which.
+    pub id: InstanceId,
+    /// Where it is in its life.
+    pub state: State,
+    /// Requests that it serves at once. Those of one that starts are not known yet: 0.
+    pub slots: u32,
+    /// Requests that it serves.
+    pub busy: u32,
+    /// When its invoke was ordered.
+    pub invoked: Time,
+    /// From when to when it may be used, once it has attached.
+    pub lease: Option<(Time, Time)>,
+}
+
+impl From<&Instance> for InstanceView {
+    fn from(instance: &Instance) -> Self {
+        Self {
+            id: instance.id,
+            state: instance.state,
+            slots: instance.slots,
+            busy: instance.busy,
+            invoked: instance.invoked,
+            lease: instance.attached.map(|at| (at, instance.lease_end)),
+        }
+    }
 }

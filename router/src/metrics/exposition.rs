@@ -13,6 +13,8 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
+use crate::cost::Hourly;
+
 use super::distribution::Distribution;
 use super::{Metrics, PoolMetrics};
 
@@ -33,7 +35,8 @@ impl Collector for Metrics {
         requests(&mut page)?;
         queue(&mut page)?;
         instances(&mut page)?;
-        invokes(&mut page)
+        invokes(&mut page)?;
+        cost(&mut page)
     }
 }
 
@@ -154,6 +157,19 @@ fn invokes(page: &mut Page<'_>) -> Result<(), Error> {
     })
 }
 
+fn cost(page: &mut Page<'_>) -> Result<(), Error> {
+    page.dollars(
+        "cost_dollars_per_hour",
+        "Estimate: what instances and invokes cost, at the rate of the last minute",
+        |hourly| hourly.ours,
+    )?;
+    page.dollars(
+        "plain_lambda_cost_dollars_per_hour",
+        "Estimate: what the same requests would cost with an invocation for each",
+        |hourly| hourly.plain,
+    )
+}
+
 /// The page as it is written. Each metric has a line for each pool.
 struct Page<'a> {
     encoder: DescriptorEncoder<'a>,
@@ -241,6 +257,18 @@ impl Page<'_> {
         self.each((name, help), MetricType::Gauge, |pool, encoder| {
             let seconds = Duration::from_nanos(nanos(pool).load(Relaxed)).as_secs_f64();
             ConstGauge::new(seconds).encode(encoder.encode_family(&of(pool))?)
+        })
+    }
+
+    fn dollars(
+        &mut self,
+        name: &str,
+        help: &str,
+        dollars: impl Fn(&Hourly) -> f64,
+    ) -> Result<(), Error> {
+        self.each((name, help), MetricType::Gauge, |pool, encoder| {
+            let dollars = dollars(&pool.point().hourly);
+            ConstGauge::new(dollars).encode(encoder.encode_family(&of(pool))?)
         })
     }
 

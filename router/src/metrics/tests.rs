@@ -127,13 +127,15 @@ fn a_page_without_traffic_is_complete_and_well_formed() {
         "breaker_open",
         "stale_inputs",
         "unknown_outcome",
+        "cost_dollars_per_hour",
+        "plain_lambda_cost_dollars_per_hour",
     ] {
         let described =
             page.lines().filter(|l| l.starts_with(&format!("# TYPE dispatch_{family} ")));
         assert_eq!(described.count(), 1, "{family} in\n{page}");
     }
     let described = page.lines().filter(|line| line.starts_with("# TYPE ")).count();
-    assert_eq!(described, 29, "{page}");
+    assert_eq!(described, 31, "{page}");
 }
 
 #[test]

@@ -41,6 +41,7 @@ impl Maker {
     ) -> anyhow::Result<PoolParts<PoolObserver>> {
         let invoker = self.invoker(&plan.aws).await?;
         let counts = self.metrics.pool(&plan.name);
+        counts.set_price(plan.price);
         let recording = self.recorders.pool(&plan.name, pools)?;
         Ok(PoolParts {
             config: plan.config,

@@ -121,7 +121,7 @@ pub const SETTINGS: &[Setting] = &[
         "listen.admin",
         Kind::Address { off: true },
         "127.0.0.1:5005",
-        "/livez, /readyz, /health, /explain and /metrics",
+        "/dashboard, /livez, /readyz, /health, /explain and /metrics",
     ),
     plain(
         "listen.trusted_proxies",
@@ -279,13 +279,13 @@ pub const SETTINGS: &[Setting] = &[
         "pool.memory_mb",
         number(128, 10_240),
         "1024",
-        "memory of the function in MB, for the budget",
+        "memory of the function in MB, for the budget and for what instances are estimated to cost",
     ),
     plain(
         "pool.price_per_gb_second",
         Kind::Dollars,
         "0.0000166667",
-        "dollars per GB-second, for the budget; 0.0000133334 on arm64",
+        "dollars per GB-second, for the budget and estimates; 0.0000133334 on arm64",
     ),
     plain(
         "pool.weight",

@@ -5,6 +5,7 @@
 
 mod bodies;
 mod client;
+mod dashboard;
 mod grpc;
 mod hostile;
 mod interim;
