@@ -17,6 +17,10 @@ pub(crate) struct Entry {
     began: Time,
     /// When it got in line for a slot.
     queued: Option<Time>,
+    /// When it was given to the instance that it is on.
+    dispatched: Option<Time>,
+    /// When its head was given to that instance's connection.
+    sent: Option<Time>,
     clock: Clock,
     upload: Arc<Progress>,
     log: Arc<dyn AccessLog>,
@@ -52,6 +56,9 @@ impl Entry {
             bytes_out: 0,
             pool: None,
             queue: Duration::ZERO,
+            handover: None,
+            app: None,
+            slot: None,
             first_byte: None,
             total: Duration::ZERO,
             instance: None,
@@ -62,7 +69,17 @@ impl Entry {
             user_agent: text(http::header::USER_AGENT),
         };
         let (began, upload) = (clock.now(), Arc::default());
-        Self { access, began, queued: None, clock, upload, log, finished: false }
+        Self {
+            access,
+            began,
+            queued: None,
+            dispatched: None,
+            sent: None,
+            clock,
+            upload,
+            log,
+            finished: false,
+        }
     }
 
     /// It goes to this pool, which keeps books of its own.
@@ -101,6 +118,27 @@ impl Entry {
         self.access.queue = waited;
         self.access.cold_exposed |= cold;
         self.access.attempts = self.access.attempts.saturating_add(1);
+        // The decision may have been made some time before this task heard of it.
+        self.dispatched = self.queued.map(|queued| queued + waited);
+    }
+
+    /// Its head was given to the connection of its instance.
+    pub(crate) fn sent(&mut self) {
+        let now = self.clock.now();
+        self.sent = Some(now);
+        self.access.handover = self.dispatched.map(|since| now.saturating_since(since));
+    }
+
+    /// The instance failed, and it is not on that one any more.
+    pub(crate) fn taken_back(&mut self) {
+        self.sent = None;
+        self.leave_slot(self.clock.now());
+    }
+
+    fn leave_slot(&mut self, now: Time) {
+        if let Some(since) = self.dispatched.take() {
+            self.access.slot = Some(now.saturating_since(since));
+        }
     }
 
     /// Another instance is given it, if there was a first one that failed.
@@ -108,10 +146,18 @@ impl Entry {
         self.access.proofs.extend(proof);
     }
 
-    /// A head is about to go to the client.
+    /// A head is about to go to the client: ours.
     pub(crate) fn responded(&mut self, status: u16) {
         self.access.status = status;
         self.access.first_byte = Some(self.elapsed());
+    }
+
+    /// A head is about to go to the client: the app's.
+    pub(crate) fn app_responded(&mut self, status: u16) {
+        let now = self.clock.now();
+        self.access.status = status;
+        self.access.app = self.sent.map(|since| now.saturating_since(since));
+        self.access.first_byte = Some(now.saturating_since(self.began));
     }
 
     /// The exchange is over.
@@ -121,10 +167,12 @@ impl Entry {
         }
         self.finished = true;
         self.access.reason = reason;
-        self.access.total = self.elapsed();
+        let now = self.clock.now();
+        self.access.total = now.saturating_since(self.began);
+        self.leave_slot(now);
         self.access.bytes_in = self.upload.bytes();
         if let (0, Some(queued)) = (self.access.attempts, self.queued) {
-            self.access.queue = self.clock.now().saturating_since(queued);
+            self.access.queue = now.saturating_since(queued);
         }
         self.log.record(&self.access);
     }

@@ -447,6 +447,7 @@ impl Exchange {
                 Err(Attempt::ClientSilent) => return Err(Failure::ClientSilent),
                 Err(Attempt::Ended(ending, proof)) => {
                     ground = Some(proof);
+                    self.entry.taken_back();
                     self.ticket.failed(ending).await
                 }
             };
@@ -466,6 +467,7 @@ impl Exchange {
             self.note_goaway(session);
             return Err(Attempt::Ended(Ending::Undelivered, Proof::Unsent));
         };
+        self.entry.sent();
         let had_body = self.upload.is_some();
         let mut upload = if self.upgrade.is_some() {
             self.tunnel = Some(stream);
@@ -549,7 +551,7 @@ impl Exchange {
             drop(ticket);
             return answered(text(StatusCode::BAD_GATEWAY, "bad gateway"), &mut entry, "failed");
         }
-        entry.responded(parts.status.as_u16());
+        entry.app_responded(parts.status.as_u16());
         let length = parts
             .headers
             .get(header::CONTENT_LENGTH)

@@ -128,6 +128,12 @@ pub struct Access {
     pub pool: Option<Arc<str>>,
     /// How long it waited for a slot.
     pub queue: Duration,
+    /// From its dispatch, the last one, until its head was given to the instance's connection.
+    pub handover: Option<Duration>,
+    /// From there to the head of the instance's response, if there was one.
+    pub app: Option<Duration>,
+    /// From its dispatch, the last one, until it held its slot no more.
+    pub slot: Option<Duration>,
     /// From its head to the response's, if there was one.
     pub first_byte: Option<Duration>,
     /// From its head to the end.

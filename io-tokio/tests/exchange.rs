@@ -277,6 +277,37 @@ async fn request_and_response_pass_over_tls_with_everything_they_carry() {
 }
 
 #[tokio::test]
+async fn stages_of_a_request_follow_one_another_and_add_up_to_less_than_its_total() {
+    let mut router = Router::plain(one_slot()).await;
+    let mut client = router.client(GET).await;
+    let (_, mut respond) = router.next().await;
+    let mut stream = respond.send_response(Response::new(()), false).unwrap();
+    stream.send_data(Bytes::from_static(b"first"), false).unwrap();
+    read_until(&mut client, b"first").await;
+    stream.send_data(Bytes::new(), true).unwrap();
+    let access = router.logged().await;
+    let stages = [access.handover, access.app, access.slot, access.first_byte];
+    let [handover, app, slot, first_byte] = stages.map(|stage| stage.expect("it was served"));
+    assert!(handover + app <= slot, "{access:?}");
+    assert!(access.queue + handover + app <= first_byte, "{access:?}");
+    assert!(access.queue + slot <= access.total, "{access:?}");
+}
+
+#[tokio::test]
+async fn request_that_no_instance_had_has_no_stages_beyond_the_queue() {
+    let limits = Limits { queue_timeout: Duration::from_millis(50), ..one_slot() };
+    let mut router = Router::plain(limits).await;
+    let _busy = router.client(GET).await;
+    let _unanswered = router.next().await;
+    let mut waiting = router.client(GET).await;
+    read_until(&mut waiting, b"504").await;
+    let access = router.logged().await;
+    assert_eq!(access.reason, "queue_timeout");
+    assert_eq!((access.handover, access.app, access.slot), (None, None, None));
+    assert!(access.queue >= Duration::from_millis(50), "{access:?}");
+}
+
+#[tokio::test]
 async fn first_byte_reaches_the_client_before_the_second_is_made() {
     let mut router = Router::plain(one_slot()).await;
     let mut client = router.client(GET).await;

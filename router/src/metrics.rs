@@ -54,6 +54,9 @@ pub struct PoolMetrics {
     invokes_ended: Tally<{ OUTCOMES.len() }>,
     requests: Requests,
     queue_wait: Distribution,
+    handover: Distribution,
+    app: Distribution,
+    slot: Distribution,
     first_byte: Distribution,
     request_time: Distribution,
     bytes_in: AtomicU64,
@@ -177,6 +180,9 @@ impl PoolMetrics {
             invokes_ended: Tally::new(&OUTCOMES),
             requests: Requests::default(),
             queue_wait: Distribution::default(),
+            handover: Distribution::default(),
+            app: Distribution::default(),
+            slot: Distribution::default(),
             first_byte: Distribution::default(),
             request_time: Distribution::default(),
             bytes_in: AtomicU64::new(0),
@@ -204,8 +210,15 @@ impl AccessLog for PoolMetrics {
         for proof in &access.proofs {
             self.redispatched.add(proof.name());
         }
-        if let Some(first_byte) = access.first_byte {
-            self.first_byte.add(first_byte);
+        for (times, time) in [
+            (&self.handover, access.handover),
+            (&self.app, access.app),
+            (&self.slot, access.slot),
+            (&self.first_byte, access.first_byte),
+        ] {
+            if let Some(time) = time {
+                times.add(time);
+            }
         }
         self.request_time.add(access.total);
         self.bytes_in.fetch_add(access.bytes_in, Relaxed);

@@ -101,6 +101,17 @@ fn queue(page: &mut Page<'_>) -> Result<(), Error> {
     page.gauge("running_requests", "Requests on instances", |pool| &pool.levels.running)?;
     page.times("queue_wait_seconds", "Wait of a request before it was dispatched", |pool| {
         &pool.queue_wait
+    })?;
+    page.times(
+        "handover_seconds",
+        "From a request's dispatch until its head was given to the instance's connection",
+        |pool| &pool.handover,
+    )?;
+    page.times("app_seconds", "From there to the head of the instance's response", |pool| {
+        &pool.app
+    })?;
+    page.times("slot_seconds", "From a request's dispatch until it left its slot", |pool| {
+        &pool.slot
     })
 }
 

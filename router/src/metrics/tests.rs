@@ -18,6 +18,9 @@ fn access(status: u16, reason: &'static str) -> Access {
         bytes_out: 20,
         pool: None,
         queue: Duration::ZERO,
+        handover: Some(Duration::from_micros(300)),
+        app: Some(Duration::from_millis(30)),
+        slot: Some(Duration::from_millis(600)),
         first_byte: Some(Duration::from_millis(40)),
         total: Duration::from_millis(700),
         instance: None,
@@ -113,6 +116,9 @@ fn a_page_without_traffic_is_complete_and_well_formed() {
         "queue_bytes",
         "running_requests",
         "queue_wait_seconds",
+        "handover_seconds",
+        "app_seconds",
+        "slot_seconds",
         "slots",
         "slots_busy",
         "instances",
@@ -133,7 +139,7 @@ fn a_page_without_traffic_is_complete_and_well_formed() {
         assert_eq!(described.count(), 1, "{family} in\n{page}");
     }
     let described = page.lines().filter(|line| line.starts_with("# TYPE ")).count();
-    assert_eq!(described, 29, "{page}");
+    assert_eq!(described, 32, "{page}");
 }
 
 #[test]
@@ -163,6 +169,10 @@ fn exchanges_are_counted_by_status_and_reason() {
             "dispatch_first_byte_seconds_bucket{le=\"0.05\",pool=\"web\"} 5",
             "dispatch_request_seconds_bucket{le=\"+Inf\",pool=\"web\"} 5",
             "dispatch_request_seconds_sum{pool=\"web\"} 3.5",
+            "dispatch_handover_seconds_bucket{le=\"0.00025\",pool=\"web\"} 0",
+            "dispatch_handover_seconds_bucket{le=\"0.0005\",pool=\"web\"} 5",
+            "dispatch_app_seconds_sum{pool=\"web\"} 0.15",
+            "dispatch_slot_seconds_sum{pool=\"web\"} 3.0",
         ],
     );
 }
