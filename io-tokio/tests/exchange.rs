@@ -294,20 +294,6 @@ async fn stages_of_a_request_follow_one_another_and_add_up_to_less_than_its_tota
 }
 
 #[tokio::test]
-async fn request_that_no_instance_had_has_no_stages_beyond_the_queue() {
-    let limits = Limits { queue_timeout: Duration::from_millis(50), ..one_slot() };
-    let mut router = Router::plain(limits).await;
-    let _busy = router.client(GET).await;
-    let _unanswered = router.next().await;
-    let mut waiting = router.client(GET).await;
-    read_until(&mut waiting, b"504").await;
-    let access = router.logged().await;
-    assert_eq!(access.reason, "queue_timeout");
-    assert_eq!((access.handover, access.app, access.slot), (None, None, None));
-    assert!(access.queue >= Duration::from_millis(50), "{access:?}");
-}
-
-#[tokio::test]
 async fn first_byte_reaches_the_client_before_the_second_is_made() {
     let mut router = Router::plain(one_slot()).await;
     let mut client = router.client(GET).await;
@@ -522,6 +508,9 @@ async fn full_queue_is_503_with_retry_after() {
     .await;
     let seen = String::from_utf8(seen).unwrap();
     assert!(seen.starts_with("HTTP/1.1 503") && seen.contains("retry-after: "), "{seen}");
+    let access = router.logged().await;
+    assert_eq!(access.reason, "queue_length");
+    assert_eq!((access.handover, access.app, access.slot), (None, None, None), "no instance's");
 }
 
 #[tokio::test]
