@@ -37,6 +37,8 @@ use io_tokio::routes::Routes;
 use io_tokio::running::Share;
 use io_tokio::split::Split;
 
+use crate::access_log::AccessFormat;
+
 use layers::Layers;
 use reader::Reader;
 
@@ -48,6 +50,8 @@ pub use layers::{FILE_VARIABLE, Origin, PREFIX, variable_of};
 pub use listing::{as_file, as_page};
 pub use table::{IGNORED, Kind, SETTINGS, Setting, find};
 pub use value::parse_span;
+
+pub(crate) use nearest::nearest;
 
 /// Everything that the router is told, checked.
 #[derive(Clone, Debug)]
@@ -203,7 +207,7 @@ pub struct Log {
     /// Where requests are logged. Default nowhere.
     pub access: AccessTarget,
     /// Form of the access log. Default text.
-    pub access_format: Format,
+    pub access_format: AccessFormat,
 }
 
 impl Default for Log {
@@ -212,7 +216,7 @@ impl Default for Log {
             format: Format::Text,
             filter: "info".to_owned(),
             access: AccessTarget::Off,
-            access_format: Format::Text,
+            access_format: AccessFormat::text(),
         }
     }
 }

@@ -225,7 +225,11 @@ fn the_lambda_endpoint_comes_from_the_usual_variables_the_most_special_first() {
 #[test]
 fn all_faults_are_reported_at_once_each_with_its_place_and_a_remedy() {
     let file = "wrokers = 2\n[pool]\nslot = 3\nlinger = 7\nscaling = \"magic\"\nmemory_mb = [1]\n[tiemouts]\nhead = \"1s\"\n";
-    let flags = [("pool.function", "no such name"), ("listen.htp", "1")];
+    let flags = [
+        ("pool.function", "no such name"),
+        ("listen.htp", "1"),
+        ("log.access_format", "$remote_add"),
+    ];
     let errors = load(Some(file), &[("LAMBDA_DISPATCH_POOL_SLOTS", "0")], &flags).unwrap_err();
     let text = errors.to_string();
     for expected in [
@@ -239,11 +243,13 @@ fn all_faults_are_reported_at_once_each_with_its_place_and_a_remedy() {
         ".toml:8:1: there is no setting \"tiemouts.head\"; did you mean timeouts.head?",
         "pool.slots is \"0\" (LAMBDA_DISPATCH_POOL_SLOTS); allowed: a whole number from 1 to 255",
         "pool.function is \"no such name\" (command line)",
+        "log.access_format is \"$remote_add\" (command line); allowed: json, text, combined, or",
+        "there is no field $remote_add; did you mean $remote_addr?",
         "command line: there is no setting \"listen.htp\"; did you mean listen.http?",
     ] {
         assert!(text.contains(expected), "{expected}\nis not in\n{text}");
     }
-    assert_eq!(errors.0.len(), 9, "{text}");
+    assert_eq!(errors.0.len(), 10, "{text}");
 }
 
 #[test]

@@ -22,7 +22,7 @@ impl Drop for Scratch {
 }
 
 fn log(access: AccessTarget) -> Log {
-    Log { access, access_format: Format::Json, ..Log::default() }
+    Log { access, access_format: AccessFormat::Json, ..Log::default() }
 }
 
 fn lines(path: &Path) -> usize {
@@ -94,6 +94,25 @@ fn a_log_that_cannot_keep_up_drops_lines_and_counts_them() {
     assert!(writer.dropped() > 0);
     // The thread is let go: what it waits to write to is gone, or is read.
     thread::spawn(move || io::copy(&mut &reader, &mut io::sink()));
+}
+
+/// The list for people, made of the list for the program.
+#[test]
+fn documented_fields_are_those_that_there_are() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/src/observe.md");
+    let page = std::fs::read_to_string(file).unwrap();
+    let (before, rest) = page.split_once("--lib documented -->\n").unwrap();
+    let (list, after) = rest.split_once("<!-- end -->").unwrap();
+    let mut is = "| field | what it says |\n|---|---|\n".to_owned();
+    for field in FIELDS {
+        is += &format!("| `${}` | {} |\n", field.name, field.about);
+    }
+    if std::env::var_os("UPDATE").is_some() {
+        let updated = format!("{before}--lib documented -->\n{is}<!-- end -->{after}");
+        std::fs::write(file, updated).unwrap();
+    } else {
+        assert_eq!(list, is, "run it with UPDATE=1, and commit docs/src/observe.md");
+    }
 }
 
 #[test]

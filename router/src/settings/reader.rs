@@ -8,6 +8,8 @@ use io_tokio::exchange::Patience;
 use io_tokio::networks::Networks;
 use io_tokio::pool::DEFAULT_POOL;
 
+use crate::access_log::AccessFormat;
+
 use super::error::{SettingsError, SettingsErrors};
 use super::layers::{Layers, Origin, Scope};
 use super::table::{ROUTE, SETTINGS, Setting, find};
@@ -202,8 +204,16 @@ impl Reader {
                 Some("-") => AccessTarget::Stdout,
                 Some(file) => AccessTarget::File(PathBuf::from(file)),
             },
-            access_format: self.format("log.access_format"),
+            access_format: self.access_format(),
         }
+    }
+
+    fn access_format(&mut self) -> AccessFormat {
+        let text = self.text("log.access_format").unwrap_or_default();
+        AccessFormat::parse(&text).unwrap_or_else(|wrong| {
+            self.bad("log.access_format", wrong.to_string());
+            AccessFormat::text()
+        })
     }
 
     fn recorder(&mut self) -> Recorder {

@@ -374,7 +374,13 @@ pub const SETTINGS: &[Setting] = &[
     ),
     plain("log.filter", Kind::Text, "info", "what is logged: a level, or target=level,..."),
     plain("log.access", Kind::Text, "off", "access log: off, - for standard output, or a file"),
-    plain("log.access_format", Kind::Choice(&["text", "json"]), "text", "form of the access log"),
+    plain(
+        "log.access_format",
+        Kind::Text,
+        "text",
+        "form of the access log: text, combined, json, or a template such as \
+         '$remote_addr \"$request\" $status $request_time'",
+    ),
     plain(
         "recorder.ring",
         bytes(0, 1 << 30),
