@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dispatch_model::{InstanceId, Time};
-use http::HeaderValue;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::clock::Clock;
 use crate::observe::{Access, AccessLog, Proof};
@@ -88,6 +88,11 @@ impl Entry {
         self.log = log;
     }
 
+    /// What it is called in the logs of both sides.
+    pub(crate) fn request_id(&self) -> &str {
+        &self.access.request_id
+    }
+
     /// How far the request's body is.
     pub(crate) fn upload(&self) -> Arc<Progress> {
         Arc::clone(&self.upload)
@@ -152,10 +157,18 @@ impl Entry {
         self.access.first_byte = Some(self.elapsed());
     }
 
-    /// A head is about to go to the client: the app's.
-    pub(crate) fn app_responded(&mut self, status: u16) {
+    /// A head is about to go to the client: what came from the instance, which is the app's, or
+    /// stands for one.
+    pub(crate) fn app_responded(&mut self, status: StatusCode, headers: &HeaderMap) {
+        if status == StatusCode::BAD_GATEWAY
+            && let Some(error) = headers.get(ERROR)
+        {
+            let instance = self.access.instance.as_ref().map(tracing::field::display);
+            let request_id = self.request_id();
+            tracing::warn!(request_id, instance, ?error, "the app left without an answer");
+        }
         let now = self.clock.now();
-        self.access.status = status;
+        self.access.status = status.as_u16();
         self.access.app = self.sent.map(|since| now.saturating_since(since));
         self.access.first_byte = Some(now.saturating_since(self.began));
     }
@@ -175,6 +188,37 @@ impl Entry {
             self.access.queue = now.saturating_since(queued);
         }
         self.log.record(&self.access);
+        if reason != "served" {
+            self.tell();
+        }
+    }
+
+    /// Logs how an exchange ended that did not end well.
+    fn tell(&self) {
+        let Access { request_id, status, reason, attempts, total, .. } = &self.access;
+        let instance = self.access.instance.as_ref().map(tracing::field::display);
+        let is_clients = CLIENTS_DOING.contains(reason);
+        if *attempts > 0 && !is_clients {
+            tracing::warn!(
+                request_id,
+                status,
+                reason,
+                instance,
+                attempts,
+                ?total,
+                "request failed"
+            );
+        } else {
+            tracing::debug!(
+                request_id,
+                status,
+                reason,
+                instance,
+                attempts,
+                ?total,
+                "request ended"
+            );
+        }
     }
 
     /// The stages so far of a request that got in line, as `Server-Timing` has them, in
@@ -212,5 +256,9 @@ impl std::fmt::Debug for Entry {
     }
 }
 
+/// What the extension answers with for an app that gave no answer.
+const ERROR: HeaderName = HeaderName::from_static("lambda-dispatch-error");
+/// Ends that are no fault of anybody behind us.
+const CLIENTS_DOING: [&str; 3] = ["bad_request", "client_gone", "request_timeout"];
 /// What nginx logs when there was nobody left to send a status to.
 const CLIENT_GONE: u16 = 499;

@@ -35,6 +35,7 @@ use crate::observe::{AccessLog, Proof};
 use crate::pool::{Pool, Ticket, Verdict};
 use crate::relay::{Limits, Relayed, ResponseBody, Source};
 use crate::request_head::{BadHead, Origin, forward, response_headers};
+use crate::request_id::{REQUEST_ID, header_value};
 use crate::routes::{NoRoute, Routes};
 use crate::session::{Session, undelivered};
 use crate::split::Split;
@@ -222,7 +223,7 @@ impl Edge {
                 let to = self.route(&mut get, &head.headers, peer, count);
                 Ok((get, to.map_err(|no| (no.status(), no.why(), no.name()))?))
             });
-        let (forwarded, to) = match routed {
+        let (mut forwarded, to) = match routed {
             Ok((get, to)) => match &upgrade {
                 Some(upgrade) => (upgrade.connect(get), to),
                 None => (get, to),
@@ -238,6 +239,9 @@ impl Edge {
                 return answered(response, &mut entry, reason);
             }
         };
+        if let Some(id) = header_value(entry.request_id()) {
+            forwarded.headers_mut().insert(REQUEST_ID, id);
+        }
         entry.routed(Arc::clone(to.pool.name()), Arc::clone(&to.log));
         let patience = to.patience;
         let hints = head.extensions.remove::<Interim>().map(|interim| interim.begin());
@@ -498,7 +502,12 @@ impl Exchange {
             Err(Silence::Broken(error)) => Err(Attempt::ClientBody(error)),
             Err(Silence::Client) => Err(Attempt::ClientSilent),
             Err(Silence::Stream(error)) => {
-                tracing::debug!(instance = %session.instance, %error, "no response");
+                tracing::debug!(
+                    request_id = self.entry.request_id(),
+                    instance = %session.instance,
+                    %error,
+                    "no response"
+                );
                 if error.is_go_away() && error.is_remote() {
                     self.note_goaway(session);
                 }
@@ -551,7 +560,7 @@ impl Exchange {
             drop(ticket);
             return answered(text(StatusCode::BAD_GATEWAY, "bad gateway"), &mut entry, "failed");
         }
-        entry.app_responded(parts.status.as_u16());
+        entry.app_responded(parts.status, &parts.headers);
         let length = parts
             .headers
             .get(header::CONTENT_LENGTH)

@@ -9,6 +9,7 @@ mod grpc;
 mod hostile;
 mod interim;
 mod leases;
+mod logs;
 mod messages;
 mod protocols;
 #[expect(dead_code, reason = "shared with the catalogue's tests")]
