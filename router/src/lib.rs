@@ -10,7 +10,7 @@
 //! | [`dev`], [`demo`], [`demo_app`], [`direct`] | everything on one machine |
 //! | [`settings`], [`callback`] | what the operator wants, and where we are |
 //! | [`aws`] | Lambda's API |
-//! | [`admin`], [`metrics`], [`access_log`], [`logging`] | what can be seen from outside |
+//! | [`admin`], [`metrics`], [`emf`], [`access_log`], [`logging`] | what can be seen from outside |
 //! | `decisions` | why there are as many instances as there are |
 //! | `recorder` | what is kept to be replayed |
 //! | `report` | what other settings, or others, would make of traffic |
@@ -26,6 +26,9 @@ pub mod demo;
 pub mod demo_app;
 pub mod dev;
 pub mod direct;
+#[cfg(test)]
+mod documented;
+pub mod emf;
 mod explain;
 pub mod logging;
 pub mod metrics;

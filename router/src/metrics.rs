@@ -3,13 +3,14 @@
 //! Numbers come from two sides: the driver of a pool's model shows every input, output and turn to
 //! a [`Watch`], and every finished exchange is recorded in [`PoolMetrics`]. Both only add to
 //! atomics: nothing is locked or looked up by label on the way of a request. All the work is done
-//! when somebody asks for `/metrics`.
+//! when somebody asks for `/metrics`, or when a period ends for CloudWatch.
 //!
 //! Labels are words of our own enums, status codes, and names of pools from the configuration, so
 //! that no client can add a series. What no pool was for is counted under the pool `""`. A pool
 //! that is replaced by one of the same name, as a reload may do, has the same series: both are in
 //! the sums until the old one has finished. The series of a pool that is removed end with it.
 
+mod cloudwatch;
 mod distribution;
 mod exposition;
 mod tally;
@@ -30,6 +31,9 @@ use crate::problems::{Problem, Problems, Suffered};
 
 use distribution::Distribution;
 use tally::Tally;
+
+pub(crate) use cloudwatch::Period;
+pub use cloudwatch::{CLOUDWATCH_METRICS, CloudWatchMetric};
 
 /// Everything that is counted. Shared by those who count and those who show.
 #[derive(Debug)]
@@ -243,6 +247,12 @@ impl Requests {
                 reasons.add(reason);
             }
         }
+    }
+
+    /// How many had a status from `first` to `last`.
+    fn between(&self, first: u16, last: u16) -> u64 {
+        let counts = self.iter().filter(|(status, _, _)| (first..=last).contains(status));
+        counts.map(|(_, _, count)| count).sum()
     }
 
     /// Status, reason and count of what has been seen.

@@ -20,6 +20,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::access_log::AccessWriter;
 use crate::admin::{self, Readiness};
 use crate::cli::{CheckArgs, Configured};
+use crate::emf::EmfWriter;
 use crate::metrics::Metrics;
 use crate::recorder::Recorders;
 use crate::settings::{Settings, as_json, explain, iam_policy, warnings};
@@ -82,6 +83,7 @@ async fn serve(mut settings: Settings, configured: &Configured) -> anyhow::Resul
         let admin = bind(address, "listen.admin").await?;
         tokio::spawn(admin::serve(admin, ready, Arc::clone(&metrics)));
     }
+    let _emf = EmfWriter::start(settings.emf.as_ref(), &metrics)?;
     let access_log = AccessWriter::start(&settings.log)?.map(Arc::new);
     let (mut running, mut maker) = start(&settings, recorders, metrics, access_log.clone()).await?;
     readiness.send_replace(Readiness::Ready);

@@ -69,6 +69,8 @@ pub struct Settings {
     pub limits: ClientLimits,
     /// What is logged, and where.
     pub log: Log,
+    /// How metrics are written for CloudWatch, if they are.
+    pub emf: Option<Emf>,
     /// What is kept of what the model was told and did.
     pub recorder: Recorder,
     /// Where instances dial back to.
@@ -239,6 +241,30 @@ pub enum AccessTarget {
     Off,
     /// Standard output.
     Stdout,
+}
+
+/// How metrics are written for CloudWatch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Emf {
+    /// Where to. Default standard output.
+    pub to: EmfTarget,
+    /// How often. Default 60 s.
+    pub period: Duration,
+    /// Their namespace. Default that of the original, `PwrDrvr`.
+    pub namespace: String,
+}
+
+/// Where metrics for CloudWatch are written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EmfTarget {
+    /// A file, appended to.
+    File(PathBuf),
+    /// Standard output, of which the platform makes a log group.
+    Stdout,
+    /// An agent at `HOST:PORT`, over a connection.
+    Tcp(String),
+    /// An agent at `HOST:PORT`, a datagram a line.
+    Udp(String),
 }
 
 /// What is kept of what the model was told and did.

@@ -8,8 +8,8 @@ use std::time::Duration;
 use dispatch_model::{Limits, Matching, Scaling};
 use io_tokio::running::Share;
 use lambda_dispatch::settings::{
-    Format, IGNORED, Log, Origin, PoolPlan, Recorder, SETTINGS, Settings, SettingsErrors, explain,
-    variable_of, warnings,
+    Emf, EmfTarget, Format, IGNORED, Log, Origin, PoolPlan, Recorder, SETTINGS, Settings,
+    SettingsErrors, explain, variable_of, warnings,
 };
 
 const FUNCTION: (&str, &str) = ("pool.function", "fn");
@@ -250,6 +250,29 @@ fn all_faults_are_reported_at_once_each_with_its_place_and_a_remedy() {
         assert!(text.contains(expected), "{expected}\nis not in\n{text}");
     }
     assert_eq!(errors.0.len(), 10, "{text}");
+}
+
+#[test]
+fn metrics_for_cloudwatch_are_written_where_the_original_or_the_operator_wants_them() {
+    assert_eq!(from_environment(&[]).unwrap().emf, None);
+    let emf =
+        from_environment(&[("LAMBDA_DISPATCH_CloudWatchMetricsEnabled", "true")]).unwrap().emf;
+    let (period, namespace) = (Duration::from_secs(60), "PwrDrvr".to_owned());
+    assert_eq!(emf, Some(Emf { to: EmfTarget::Stdout, period, namespace }));
+    for (to, target) in [
+        ("tcp://127.0.0.1:25888", EmfTarget::Tcp("127.0.0.1:25888".to_owned())),
+        ("udp://agent:1", EmfTarget::Udp("agent:1".to_owned())),
+        ("/var/log/emf", EmfTarget::File("/var/log/emf".into())),
+    ] {
+        let flags = [FUNCTION, ("emf.enabled", "true"), ("emf.to", to)];
+        assert_eq!(load(None, &[], &flags).unwrap().emf.unwrap().to, target);
+    }
+    let wrong = [("emf.to", "tcp://agent"), ("emf.namespace", "AWS/Mine"), ("emf.period", "0s")];
+    let flags = [&[FUNCTION][..], &wrong].concat();
+    let text = load(None, &[], &flags).unwrap_err().to_string();
+    for expected in ["tcp://127.0.0.1:25888", "not beginning with AWS/", "emf.period is \"0s\""] {
+        assert!(text.contains(expected), "{text}");
+    }
 }
 
 #[test]

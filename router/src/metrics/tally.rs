@@ -22,6 +22,16 @@ impl<const N: usize> Tally<N> {
         }
     }
 
+    /// The count of one `word`.
+    pub(super) fn of(&self, word: &str) -> u64 {
+        self.iter().find(|(known, _)| *known == word).map_or(0, |(_, count)| count)
+    }
+
+    /// The count of all words.
+    pub(super) fn sum(&self) -> u64 {
+        self.iter().map(|(_, count)| count).sum()
+    }
+
     /// Each word and its count.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
         self.words.iter().zip(&self.counts).map(|(word, count)| (*word, count.load(Relaxed)))

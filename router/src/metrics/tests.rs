@@ -4,7 +4,7 @@ use dispatch_model::{InstanceId, RequestId};
 
 use super::*;
 
-fn access(status: u16, reason: &'static str) -> Access {
+pub(super) fn access(status: u16, reason: &'static str) -> Access {
     Access {
         started: UNIX_EPOCH,
         peer: "127.0.0.1".parse().unwrap(),

@@ -15,8 +15,8 @@ use super::layers::{Layers, Origin, Scope};
 use super::table::{ROUTE, SETTINGS, Setting, find};
 use super::value::{Value, parse};
 use super::{
-    AccessTarget, Aws, Callback, ClientLimits, Effective, Format, Https, Listen, Log, Recorder,
-    Settings, Timeouts,
+    AccessTarget, Aws, Callback, ClientLimits, Effective, Emf, EmfTarget, Format, Https, Listen,
+    Log, Recorder, Settings, Timeouts,
 };
 
 /// Turns texts into values. A bad one is noted and its default used, so that reading goes on.
@@ -55,6 +55,7 @@ impl Reader {
             streams: self.small("limits.streams"),
         };
         let log = self.log();
+        let emf = self.emf();
         let recorder = self.recorder();
         let callback = self.callback(&listen);
         let workers = Some(self.size("workers")).filter(|threads| *threads > 0);
@@ -77,6 +78,7 @@ impl Reader {
                 timeouts,
                 limits,
                 log,
+                emf,
                 recorder,
                 callback,
                 aws,
@@ -214,6 +216,37 @@ impl Reader {
             self.bad("log.access_format", wrong.to_string());
             AccessFormat::text()
         })
+    }
+
+    fn emf(&mut self) -> Option<Emf> {
+        let text = self.text("emf.to").unwrap_or_default();
+        let agent = |address: &str| {
+            let (host, port) = address.rsplit_once(':').unwrap_or_default();
+            !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0)
+        };
+        let to = match text.split_once("://") {
+            Some(("tcp", address)) if agent(address) => EmfTarget::Tcp(address.to_owned()),
+            Some(("udp", address)) if agent(address) => EmfTarget::Udp(address.to_owned()),
+            None if text == "-" => EmfTarget::Stdout,
+            None if !text.is_empty() => EmfTarget::File(PathBuf::from(text)),
+            Some(_) | None => {
+                let allowed = "-, a file, tcp://HOST:PORT or udp://HOST:PORT, such as the \
+                     CloudWatch agent's tcp://127.0.0.1:25888";
+                self.bad("emf.to", allowed.to_owned());
+                EmfTarget::Stdout
+            }
+        };
+        let namespace = self.text("emf.namespace").unwrap_or_default();
+        let is_namespace = |c: char| c.is_ascii_alphanumeric() || "./-_#: ".contains(c);
+        if !(1..=255).contains(&namespace.len())
+            || !namespace.chars().all(is_namespace)
+            || namespace.starts_with("AWS/")
+        {
+            let allowed = "1 to 255 of A-Z a-z 0-9 . - _ / # : and blanks, not beginning with AWS/";
+            self.bad("emf.namespace", allowed.to_owned());
+        }
+        let emf = Emf { to, period: self.span("emf.period"), namespace };
+        self.flag("emf.enabled").then_some(emf)
     }
 
     fn recorder(&mut self) -> Recorder {

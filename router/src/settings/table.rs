@@ -70,7 +70,6 @@ pub fn find(name: &str) -> Option<&'static Setting> {
 /// Names of the original's router that are understood and have nothing to do here, with the reason.
 pub const IGNORED: &[(&str, &str)] = &[
     ("ChannelCount", "an instance offers exactly `pool.slots` slots; there is nothing to tune"),
-    ("CloudWatchMetricsEnabled", "scrape /metrics on `listen.admin` instead"),
     ("LogPeriodicMetrics", "scrape /metrics on `listen.admin` instead"),
     ("MaxCompletionPortThreads", "it tunes .NET; see `workers`"),
     ("MaxWorkerThreads", "it tunes .NET; see `workers`"),
@@ -381,6 +380,27 @@ pub const SETTINGS: &[Setting] = &[
         "form of the access log: text, combined, json, or a template such as \
          '$remote_addr \"$request\" $status $request_time'",
     ),
+    original(
+        "emf.enabled",
+        Kind::Flag,
+        "false",
+        "CloudWatchMetricsEnabled",
+        "write metrics for CloudWatch, in its embedded metric format",
+    ),
+    plain(
+        "emf.to",
+        Kind::Text,
+        "-",
+        "where to: - for standard output, a file, or the CloudWatch agent: tcp://HOST:PORT or \
+         udp://HOST:PORT",
+    ),
+    plain(
+        "emf.period",
+        Kind::Span { min: Duration::from_secs(1), max: Duration::from_secs(3_600) },
+        "60s",
+        "how often; each time, a line for each pool",
+    ),
+    plain("emf.namespace", Kind::Text, "PwrDrvr", "namespace of the metrics; the original's"),
     plain(
         "recorder.ring",
         bytes(0, 1 << 30),

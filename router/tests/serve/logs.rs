@@ -91,3 +91,22 @@ async fn app_is_told_the_id_and_a_client_can_neither_choose_nor_see_it() {
     assert_eq!(ids, [id]);
     assert_eq!(answer.header("lambda-dispatch-request-id"), None);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cloudwatch_is_told_of_a_period_once_it_is_over() {
+    let folder = Folder::new("cloudwatch");
+    let file = folder.0.join("emf.log");
+    let to = format!("emf.to={}", file.display());
+    let settings = ["emf.enabled=true", &to, "emf.period=1s", "emf.namespace=Shop"];
+    let stage = logging(&folder, &settings).await;
+    assert_eq!(stage.router.get("/").await.status, 200);
+    until("a period has the request", async || {
+        let lines = std::fs::read_to_string(&file).unwrap_or_default();
+        let documents: Vec<serde_json::Value> =
+            lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        documents.iter().any(|it| {
+            it["_aws"]["CloudWatchMetrics"][0]["Namespace"] == "Shop" && it["Requests"] == 1.0
+        })
+    })
+    .await;
+}
