@@ -8,7 +8,7 @@ use dispatch_model::{InstanceId, Time};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::clock::Clock;
-use crate::observe::{Access, AccessLog, Proof};
+use crate::observe::{Access, AccessLog, Proof, Trace};
 use crate::upload::Progress;
 
 /// One exchange's entry. If it is dropped before it is finished, the client has gone.
@@ -55,6 +55,7 @@ impl Entry {
             bytes_in: 0,
             bytes_out: 0,
             pool: None,
+            in_line: None,
             queue: Duration::ZERO,
             handover: None,
             app: None,
@@ -67,6 +68,7 @@ impl Entry {
             proofs: Vec::new(),
             request_id,
             user_agent: text(http::header::USER_AGENT),
+            trace: None,
         };
         let (began, upload) = (clock.now(), Arc::default());
         Self {
@@ -111,7 +113,14 @@ impl Entry {
 
     /// It gets in line for a slot.
     pub(crate) fn queued(&mut self) {
-        self.queued = Some(self.clock.now());
+        let now = self.clock.now();
+        self.queued = Some(now);
+        self.access.in_line = Some(now.saturating_since(self.began));
+    }
+
+    /// Its place in a trace.
+    pub(crate) const fn traced(&mut self, trace: Option<Trace>) {
+        self.access.trace = trace;
     }
 
     pub(crate) const fn add_bytes_out(&mut self, count: usize) {

@@ -31,7 +31,7 @@ use crate::clock::Clock;
 use crate::entry::Entry;
 use crate::interim::{Hints, Interim};
 use crate::networks::Networks;
-use crate::observe::{AccessLog, Proof};
+use crate::observe::{AccessLog, Proof, Tracer};
 use crate::pool::{Pool, Ticket, Verdict};
 use crate::relay::{Limits, Relayed, ResponseBody, Source};
 use crate::request_head::{BadHead, Origin, forward, response_headers};
@@ -87,6 +87,9 @@ pub struct EdgeSettings {
     pub headers_max: usize,
     /// Most bytes of a request's target. Default 16 KiB; more is 414.
     pub target_bytes_max: usize,
+    /// Who gives requests their places in traces. Default nobody: what a client says of a trace is
+    /// passed on as it is.
+    pub tracer: Option<Arc<dyn Tracer>>,
 }
 
 /// How long a request may take once its head is complete, its wait for a slot apart: what can be
@@ -139,6 +142,7 @@ impl Default for EdgeSettings {
             head_bytes_max: 64 << 10,
             headers_max: 100,
             target_bytes_max: 16 << 10,
+            tracer: None,
         }
     }
 }
@@ -239,9 +243,7 @@ impl Edge {
                 return answered(response, &mut entry, reason);
             }
         };
-        if let Some(id) = header_value(entry.request_id()) {
-            forwarded.headers_mut().insert(REQUEST_ID, id);
-        }
+        self.label(&mut forwarded, &mut entry);
         entry.routed(Arc::clone(to.pool.name()), Arc::clone(&to.log));
         let patience = to.patience;
         let hints = head.extensions.remove::<Interim>().map(|interim| interim.begin());
@@ -282,6 +284,16 @@ impl Edge {
             tunnel: None,
         };
         exchange.answer(&forwarded, &head, self.settings.server_timing).await
+    }
+
+    /// Tells the app what the request is called, and what its place is in a trace.
+    fn label(&self, forwarded: &mut Request<()>, entry: &mut Entry) {
+        if let Some(id) = header_value(entry.request_id()) {
+            forwarded.headers_mut().insert(REQUEST_ID, id);
+        }
+        if let Some(tracer) = &self.settings.tracer {
+            entry.traced(tracer.begin(forwarded));
+        }
     }
 
     /// Where request number `count` goes. What it says for us about that does not go with it.

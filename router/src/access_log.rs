@@ -152,4 +152,4 @@ const QUEUE_LEN_MAX: usize = 16_384;
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

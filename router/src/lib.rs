@@ -10,7 +10,8 @@
 //! | [`dev`], [`demo`], [`demo_app`], [`direct`] | everything on one machine |
 //! | [`settings`], [`callback`] | what the operator wants, and where we are |
 //! | [`aws`] | Lambda's API |
-//! | [`admin`], [`metrics`], [`emf`], [`access_log`], [`logging`] | what can be seen from outside |
+//! | [`admin`], [`metrics`], [`emf`], [`traces`] | what can be seen from outside |
+//! | [`access_log`], [`logging`] | what is written down |
 //! | `decisions` | why there are as many instances as there are |
 //! | `recorder` | what is kept to be replayed |
 //! | `report` | what other settings, or others, would make of traffic |
@@ -37,6 +38,7 @@ mod recorder;
 mod report;
 mod serve;
 pub mod settings;
+pub mod traces;
 
 use std::io::Write;
 

@@ -42,6 +42,31 @@ pub struct Metrics {
     pools: Mutex<BTreeMap<Arc<str>, Weak<PoolMetrics>>>,
     /// What no pool was for.
     unrouted: PoolMetrics,
+    spans: Tally<{ SPANS.len() }>,
+}
+
+/// What becomes of a span.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SpanFate {
+    /// The collector has it.
+    Exported,
+    /// Too many waited to be sent.
+    QueueFull,
+    /// The collector does not want it.
+    Rejected,
+    /// The collector was away for too long.
+    Unreachable,
+}
+
+impl SpanFate {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Exported => "exported",
+            Self::QueueFull => "queue_full",
+            Self::Rejected => "rejected",
+            Self::Unreachable => "unreachable",
+        }
+    }
 }
 
 /// What is counted of one pool.
@@ -112,7 +137,11 @@ impl Metrics {
     /// All zero.
     #[must_use]
     pub fn new() -> Arc<Self> {
-        Arc::new(Self { pools: Mutex::default(), unrouted: PoolMetrics::new("") })
+        Arc::new(Self {
+            pools: Mutex::default(),
+            unrouted: PoolMetrics::new(""),
+            spans: Tally::new(&SPANS),
+        })
     }
 
     /// The counts of a pool, which are shown for as long as somebody has them.
@@ -135,6 +164,11 @@ impl Metrics {
     /// None that is known: writing to memory does not fail.
     pub fn expose(self: &Arc<Self>) -> Result<String, std::fmt::Error> {
         exposition::text(Arc::clone(self))
+    }
+
+    /// Counts what became of some spans.
+    pub(crate) fn count_spans(&self, fate: SpanFate, count: u64) {
+        self.spans.add_many(fate.name(), count);
     }
 
     /// The last scaling decisions of all pools, the oldest first.
@@ -411,6 +445,13 @@ const OUTCOMES: [&str; 7] =
 
 const PROOFS: [&str; 4] =
     [Proof::GoAway.name(), Proof::Refused.name(), Proof::Unsent.name(), Proof::None.name()];
+
+const SPANS: [&str; 4] = [
+    SpanFate::Exported.name(),
+    SpanFate::QueueFull.name(),
+    SpanFate::Rejected.name(),
+    SpanFate::Unreachable.name(),
+];
 
 const REFUSALS: [&str; 11] = [
     RefuseReason::Failed.name(),

@@ -38,6 +38,7 @@ use io_tokio::running::Share;
 use io_tokio::split::Split;
 
 use crate::access_log::AccessFormat;
+use crate::traces::Traces;
 
 use layers::Layers;
 use reader::Reader;
@@ -69,6 +70,8 @@ pub struct Settings {
     pub limits: ClientLimits,
     /// What is logged, and where.
     pub log: Log,
+    /// How traces are sent, if they are.
+    pub traces: Option<Traces>,
     /// How metrics are written for CloudWatch, if they are.
     pub emf: Option<Emf>,
     /// What is kept of what the model was told and did.

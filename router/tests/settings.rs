@@ -12,6 +12,8 @@ use lambda_dispatch::settings::{
     SettingsErrors, explain, variable_of, warnings,
 };
 
+use lambda_dispatch::traces::{Sampler, Traces};
+
 const FUNCTION: (&str, &str) = ("pool.function", "fn");
 
 fn from_environment(variables: &[(&str, &str)]) -> Result<Settings, SettingsErrors> {
@@ -271,6 +273,35 @@ fn metrics_for_cloudwatch_are_written_where_the_original_or_the_operator_wants_t
     let flags = [&[FUNCTION][..], &wrong].concat();
     let text = load(None, &[], &flags).unwrap_err().to_string();
     for expected in ["tcp://127.0.0.1:25888", "not beginning with AWS/", "emf.period is \"0s\""] {
+        assert!(text.contains(expected), "{text}");
+    }
+}
+
+#[test]
+fn traces_are_set_as_opentelemetry_has_it() {
+    assert_eq!(from_environment(&[]).unwrap().traces, None);
+    let traces = from_environment(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector:4318/otlp/"),
+        ("OTEL_SERVICE_NAME", "router"),
+        ("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"),
+        ("OTEL_TRACES_SAMPLER_ARG", "0.25"),
+    ]);
+    let expected = Traces {
+        endpoint: "https://collector:4318/otlp/v1/traces".parse().unwrap(),
+        service_name: Some("router".to_owned()),
+        sampler: Sampler::new("parentbased_traceidratio", 0.25),
+    };
+    assert_eq!(traces.unwrap().traces, Some(expected));
+    let whole = [FUNCTION, ("traces.endpoint", "http://127.0.0.1:4318/v1/traces")];
+    let traces = load(None, &[], &whole).unwrap().traces.unwrap();
+    assert_eq!(traces.endpoint, "http://127.0.0.1:4318/v1/traces");
+    let wrong = [
+        ("traces.endpoint", "collector:4318"),
+        ("traces.ratio", "5"),
+        ("traces.sampler", "sometimes"),
+    ];
+    let text = load(None, &[], &[&[FUNCTION][..], &wrong].concat()).unwrap_err().to_string();
+    for expected in ["http://127.0.0.1:4318", "a number from 0 to 1", "parentbased_traceidratio"] {
         assert!(text.contains(expected), "{text}");
     }
 }

@@ -124,13 +124,13 @@ pub(super) const PATH_MAX: usize = 1_024;
 pub(super) const NAME_MAX: usize = 256;
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
     use dispatch_model::InstanceId;
     use std::time::UNIX_EPOCH;
 
     /// A request that went well.
-    pub(in crate::access_log) fn access() -> Access {
+    pub(crate) fn access() -> Access {
         Access {
             started: UNIX_EPOCH + Duration::from_millis(1_795_422_552_123),
             peer: "192.0.2.7".parse().unwrap(),
@@ -143,6 +143,7 @@ pub(super) mod tests {
             bytes_in: 3,
             bytes_out: 1_234,
             pool: Some("web".into()),
+            in_line: Some(Duration::from_millis(1)),
             queue: Duration::from_micros(1_500),
             handover: Some(Duration::from_micros(200)),
             app: Some(Duration::from_millis(47)),
@@ -155,6 +156,7 @@ pub(super) mod tests {
             proofs: Vec::new(),
             request_id: "abc-1".to_owned(),
             user_agent: Some("curl/8".to_owned()),
+            trace: None,
         }
     }
 

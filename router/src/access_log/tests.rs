@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use super::line::tests::access;
+pub(crate) use super::line::tests::access;
 use super::*;
 
 /// A directory that is removed at the end.

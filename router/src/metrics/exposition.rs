@@ -33,7 +33,8 @@ impl Collector for Metrics {
         requests(&mut page)?;
         queue(&mut page)?;
         instances(&mut page)?;
-        invokes(&mut page)
+        invokes(&mut page)?;
+        self.spans(&mut page)
     }
 }
 
@@ -49,6 +50,18 @@ impl Metrics {
                     [("pool", &*pool.name), ("status", &*status.to_string()), ("reason", reason)];
                 ConstCounter::new(count).encode(encoder.encode_family(&labels)?)?;
             }
+        }
+        Ok(())
+    }
+
+    /// Those of the router as a whole.
+    fn spans(&self, page: &mut Page<'_>) -> Result<(), Error> {
+        let help = "Spans of traces, by what became of them";
+        let mut encoder =
+            page.encoder.encode_descriptor("spans", help, None, MetricType::Counter)?;
+        for (fate, count) in self.spans.iter() {
+            let labels = [("pool", &*self.unrouted.name), ("fate", fate)];
+            ConstCounter::new(count).encode(encoder.encode_family(&labels)?)?;
         }
         Ok(())
     }

@@ -16,9 +16,14 @@ impl<const N: usize> Tally<N> {
 
     /// Counts one `word`; one that is not known counts as the last.
     pub(super) fn add(&self, word: &str) {
+        self.add_many(word, 1);
+    }
+
+    /// Counts `many` times a `word`.
+    pub(super) fn add_many(&self, word: &str, many: u64) {
         let place = self.words.iter().position(|known| *known == word).unwrap_or(N - 1);
         if let Some(count) = self.counts.get(place) {
-            count.fetch_add(1, Relaxed);
+            count.fetch_add(many, Relaxed);
         }
     }
 

@@ -17,6 +17,7 @@ pub(super) fn access(status: u16, reason: &'static str) -> Access {
         bytes_in: 10,
         bytes_out: 20,
         pool: None,
+        in_line: Some(Duration::from_millis(1)),
         queue: Duration::ZERO,
         handover: Some(Duration::from_micros(300)),
         app: Some(Duration::from_millis(30)),
@@ -29,6 +30,7 @@ pub(super) fn access(status: u16, reason: &'static str) -> Access {
         proofs: vec![Proof::Refused],
         request_id: String::new(),
         user_agent: None,
+        trace: None,
     }
 }
 
@@ -133,13 +135,14 @@ fn a_page_without_traffic_is_complete_and_well_formed() {
         "breaker_open",
         "stale_inputs",
         "unknown_outcome",
+        "spans",
     ] {
         let described =
             page.lines().filter(|l| l.starts_with(&format!("# TYPE dispatch_{family} ")));
         assert_eq!(described.count(), 1, "{family} in\n{page}");
     }
     let described = page.lines().filter(|line| line.starts_with("# TYPE ")).count();
-    assert_eq!(described, 32, "{page}");
+    assert_eq!(described, 33, "{page}");
 }
 
 #[test]
@@ -285,7 +288,7 @@ fn pools_of_one_name_add_up_and_a_removed_pool_has_no_series() {
     assert_lines(&metrics, &["dispatch_arrived_total{pool=\"web\"} 8", &of(4)]);
     drop((new, after));
     let page = metrics.expose().unwrap();
-    assert!(!page.contains("pool="), "{page}");
+    assert!(!page.contains("pool=\"web\""), "{page}");
 }
 
 #[test]

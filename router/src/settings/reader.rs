@@ -9,6 +9,7 @@ use io_tokio::networks::Networks;
 use io_tokio::pool::DEFAULT_POOL;
 
 use crate::access_log::AccessFormat;
+use crate::traces::{Sampler, Traces};
 
 use super::error::{SettingsError, SettingsErrors};
 use super::layers::{Layers, Origin, Scope};
@@ -55,6 +56,7 @@ impl Reader {
             streams: self.small("limits.streams"),
         };
         let log = self.log();
+        let traces = self.traces();
         let emf = self.emf();
         let recorder = self.recorder();
         let callback = self.callback(&listen);
@@ -78,6 +80,7 @@ impl Reader {
                 timeouts,
                 limits,
                 log,
+                traces,
                 emf,
                 recorder,
                 callback,
@@ -216,6 +219,30 @@ impl Reader {
             self.bad("log.access_format", wrong.to_string());
             AccessFormat::text()
         })
+    }
+
+    fn traces(&mut self) -> Option<Traces> {
+        let ratio = self.text("traces.ratio").and_then(|text| text.parse().ok());
+        let ratio = ratio.filter(|ratio| (0.0..=1.0).contains(ratio)).unwrap_or_else(|| {
+            self.bad("traces.ratio", "a number from 0 to 1, such as 0.05".to_owned());
+            1.0
+        });
+        let sampler = Sampler::new(self.choice("traces.sampler"), ratio);
+        let service_name = self.text("traces.service_name");
+        let text = self.text("traces.endpoint")?;
+        // OpenTelemetry's variable is a base; what others call the endpoint has the path.
+        let base = text.trim_end_matches('/').trim_end_matches("/v1/traces");
+        let url = format!("{base}/v1/traces").parse().ok();
+        let is_http = |url: &http::Uri| {
+            url.host().is_some() && matches!(url.scheme_str(), Some("http" | "https"))
+        };
+        match url.filter(is_http) {
+            Some(endpoint) => Some(Traces { endpoint, service_name, sampler }),
+            None => {
+                self.bad("traces.endpoint", "a URL such as http://127.0.0.1:4318".to_owned());
+                None
+            }
+        }
     }
 
     fn emf(&mut self) -> Option<Emf> {

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use crate::traces::SAMPLERS;
+
 /// One setting.
 #[derive(Clone, Copy, Debug)]
 pub struct Setting {
@@ -401,6 +403,43 @@ pub const SETTINGS: &[Setting] = &[
         "how often; each time, a line for each pool",
     ),
     plain("emf.namespace", Kind::Text, "PwrDrvr", "namespace of the metrics; the original's"),
+    Setting {
+        variables: &["OTEL_EXPORTER_OTLP_ENDPOINT"],
+        ..plain(
+            "traces.endpoint",
+            Kind::Text,
+            "",
+            "URL of an OpenTelemetry collector (OTLP over HTTP), such as http://127.0.0.1:4318; \
+             no traces when not set",
+        )
+    },
+    Setting {
+        variables: &["OTEL_SERVICE_NAME"],
+        ..plain(
+            "traces.service_name",
+            Kind::Text,
+            "",
+            "what the router is called in traces; lambda-dispatch when not set",
+        )
+    },
+    Setting {
+        variables: &["OTEL_TRACES_SAMPLER"],
+        ..plain(
+            "traces.sampler",
+            Kind::Choice(SAMPLERS),
+            "parentbased_always_on",
+            "which traces are recorded; parentbased ones do as the client says, if it says",
+        )
+    },
+    Setting {
+        variables: &["OTEL_TRACES_SAMPLER_ARG"],
+        ..plain(
+            "traces.ratio",
+            Kind::Text,
+            "1",
+            "part of them that samplers with a ratio record, from 0 to 1",
+        )
+    },
     plain(
         "recorder.ring",
         bytes(0, 1 << 30),

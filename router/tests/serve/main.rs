@@ -21,5 +21,6 @@ mod semantics;
 mod shutdown;
 mod stage;
 mod timeouts;
+mod traces;
 mod trouble;
 mod websocket;
