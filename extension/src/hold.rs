@@ -10,13 +10,17 @@
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName};
+use io_tokio::request_id::RequestId;
 
-/// How long the app asks for. What cannot be read asks for nothing, and is logged.
-pub(crate) fn asked(headers: &HeaderMap) -> Option<Duration> {
+/// How long the app asks for with its response to request `id`. What cannot be read asks for
+/// nothing, and is logged.
+pub(crate) fn asked(headers: &HeaderMap, id: &RequestId) -> Option<Duration> {
     let value = headers.get(WAIT_UNTIL)?;
     let span = value.to_str().ok().and_then(|text| span(text.trim()));
     if span.is_none() {
-        tracing::warn!(?value, "Lambda-Dispatch-Wait-Until must be a number of s or ms: 30s");
+        tracing::warn!(
+            request_id = %id, ?value, "Lambda-Dispatch-Wait-Until must be a number of s or ms: 30s"
+        );
     }
     span
 }

@@ -36,6 +36,7 @@ use io_tokio::headers::end_to_end;
 use io_tokio::interim::INTERIM_MAX;
 use io_tokio::lifecycle_driver::Inputs;
 use io_tokio::net::Connector;
+use io_tokio::request_id::RequestId;
 use io_tokio::stream_body::{SendError, send_body};
 use tokio::time::Sleep;
 
@@ -78,11 +79,13 @@ async fn relay_over<C: Connector>(
     inputs: &Inputs,
 ) -> Ending {
     let (mut head, stream) = request.into_parts();
+    let id = &RequestId::of(&head.headers);
     // Of what the app does not know it is not asked: the CONNECT is then a method like others.
     let mut upgrade = if app.knows_upgrade() { Upgrade::of(&mut head) } else { None };
     let wish = if compress { Wish::of(&head.method, &head.headers) } else { Wish::NONE };
     let Some(mut head) = app_head(head) else {
-        answer(respond, StatusCode::NOT_IMPLEMENTED, "This method is not supported.\n", None);
+        let text = "This method is not supported.\n";
+        answer(respond, StatusCode::NOT_IMPLEMENTED, text, None, id);
         return Ending::Own;
     };
     let (body, mut tunnel) = match &mut upgrade {
@@ -100,50 +103,64 @@ async fn relay_over<C: Connector>(
             biased;
             // The router does not want an answer any more; leaving here closes the connection.
             reset = poll_fn(|cx| respond.poll_reset(cx)) => {
+                tracing::debug!(request_id = %id, ?reset, "the router wants no answer any more");
                 return if reset.is_ok() { Ending::Own } else { Ending::LinkLost };
             }
-            head = interims.next() => before.pass_on(head, &mut respond),
-            () = before.expectation.over() => pass_on_interim(continues(), &mut respond),
+            head = interims.next() => before.pass_on(head, &mut respond, id),
+            () = before.expectation.over() => pass_on_interim(continues(), &mut respond, id),
             answered = &mut sending => break answered,
         }
     };
     while let Some(head) = interims.take() {
-        before.pass_on(head, &mut respond);
+        before.pass_on(head, &mut respond, id);
     }
     match answered {
         Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
             if let Some((upgrade, from)) = upgrade.zip(tunnel.take()) {
-                return upgrade.pass_on(response, from, respond).await;
+                return upgrade.pass_on(response, from, respond, id).await;
             }
-            tracing::warn!("the app switched protocols without being asked");
-            bad_gateway(respond);
+            tracing::warn!(request_id = %id, "the app switched protocols without being asked");
+            bad_gateway(respond, id);
         }
         Ok(response) => {
             // Told when the response begins, for its end may never be seen, and again when it ends.
-            let hold = hold::asked(response.headers()).map(|span| Input::HoldAsked { span });
+            let hold = hold::asked(response.headers(), id).map(|span| Input::HoldAsked { span });
             if let Some(hold) = hold {
                 inputs.tell(hold).await;
             }
-            let ending = pass_on(response, respond, wish).await;
+            let ending = pass_on(response, respond, wish, id).await;
             if let Some(hold) = hold {
                 inputs.tell(hold).await;
             }
             return ending;
         }
-        Err(AppError::Unreachable(error)) => {
-            tracing::warn!(%error, "cannot connect to the app; the request goes back to the router");
+        Err(error) => return unanswered(error, respond, id),
+    }
+    Ending::Own
+}
+
+/// Gives a request back, if the app saw nothing of it, or answers for the app.
+fn unanswered(error: AppError, mut respond: SendResponse<Bytes>, id: &RequestId) -> Ending {
+    match error {
+        AppError::Unreachable(error) => {
+            tracing::warn!(
+                request_id = %id,
+                %error,
+                "cannot connect to the app; the request goes back to the router"
+            );
             respond.send_reset(Reason::REFUSED_STREAM);
             if error.kind() == std::io::ErrorKind::ConnectionRefused {
                 return Ending::AppGone;
             }
         }
-        Err(error @ AppError::Unprocessed(_)) => {
-            tracing::info!(error = chain(&error), "the request goes back to the router");
+        AppError::Unprocessed(_) => {
+            let error = chain(&error);
+            tracing::info!(request_id = %id, error, "the request goes back to the router");
             respond.send_reset(Reason::REFUSED_STREAM);
         }
-        Err(error @ AppError::Broken(_)) => {
-            tracing::warn!(error = chain(&error), "no answer from the app");
-            bad_gateway(respond);
+        AppError::Broken(_) => {
+            tracing::warn!(request_id = %id, error = chain(&error), "no answer from the app");
+            bad_gateway(respond, id);
         }
     }
     Ending::Own
@@ -157,7 +174,7 @@ struct Before {
 }
 
 impl Before {
-    fn pass_on(&mut self, head: Response<()>, respond: &mut SendResponse<Bytes>) {
+    fn pass_on(&mut self, head: Response<()>, respond: &mut SendResponse<Bytes>, id: &RequestId) {
         let is_wanted = if head.status() == StatusCode::CONTINUE {
             self.expectation.is_met()
         } else {
@@ -166,7 +183,7 @@ impl Before {
             room
         };
         if is_wanted {
-            pass_on_interim(head, respond);
+            pass_on_interim(head, respond, id);
         }
     }
 }
@@ -211,11 +228,11 @@ pub(crate) fn continues() -> Response<()> {
     head
 }
 
-fn pass_on_interim(mut head: Response<()>, respond: &mut SendResponse<Bytes>) {
+fn pass_on_interim(mut head: Response<()>, respond: &mut SendResponse<Bytes>, id: &RequestId) {
     let headers = std::mem::take(head.headers_mut());
     *head.headers_mut() = router_headers(headers);
     if let Err(error) = respond.send_informational(head) {
-        tracing::debug!(%error, "an interim answer cannot be passed on");
+        tracing::debug!(request_id = %id, %error, "an interim answer cannot be passed on");
     }
 }
 
@@ -223,6 +240,7 @@ async fn pass_on(
     response: Response<Incoming>,
     mut respond: SendResponse<Bytes>,
     wish: Wish,
+    id: &RequestId,
 ) -> Ending {
     let (mut head, body) = response.into_parts();
     let plan = Plan::new(wish, head.status, &head.headers, body.size_hint().exact());
@@ -232,7 +250,7 @@ async fn pass_on(
         Ok(stream) => stream,
         // The stream was reset meanwhile, or the app's head is one that HTTP/2 cannot express.
         Err(error) => {
-            tracing::debug!(%error, "the answer cannot be passed on");
+            tracing::debug!(request_id = %id, %error, "the answer cannot be passed on");
             respond.send_reset(Reason::INTERNAL_ERROR);
             return Ending::Own;
         }
@@ -241,17 +259,21 @@ async fn pass_on(
         return Ending::Own;
     }
     match plan.coding() {
-        None => ending(send_body(body, stream).await),
-        Some(coding) => ending(send_body(Compressed::new(body, coding), stream).await),
+        None => ending(send_body(body, stream).await, id),
+        Some(coding) => ending(send_body(Compressed::new(body, coding), stream).await, id),
     }
 }
 
-fn ending<E: std::error::Error + 'static>(sent: Result<u64, SendError<E>>) -> Ending {
+fn ending<E: std::error::Error + 'static>(
+    sent: Result<u64, SendError<E>>,
+    id: &RequestId,
+) -> Ending {
     match sent {
         Ok(_) => Ending::Own,
         Err(SendError::Closed(_)) => Ending::LinkLost,
         Err(SendError::Body(error)) => {
-            tracing::warn!(error = chain(&error), "the app broke off within its answer");
+            let error = chain(&error);
+            tracing::warn!(request_id = %id, error, "the app broke off within its answer");
             Ending::Own
         }
         // The router wants no more of it, which is no news.
@@ -311,14 +333,14 @@ fn router_response(head: response::Parts) -> Response<()> {
 }
 
 /// Refuses what no client may ask of the app.
-pub(crate) fn forbid(respond: SendResponse<Bytes>) {
+pub(crate) fn forbid(respond: SendResponse<Bytes>, id: &RequestId) {
     let text = "This path is not for clients.\n";
-    answer(respond, StatusCode::FORBIDDEN, text, None);
+    answer(respond, StatusCode::FORBIDDEN, text, None, id);
 }
 
-pub(crate) fn bad_gateway(respond: SendResponse<Bytes>) {
+pub(crate) fn bad_gateway(respond: SendResponse<Bytes>, id: &RequestId) {
     let text = "The app closed the connection before it answered.\n";
-    answer(respond, StatusCode::BAD_GATEWAY, text, Some("app-connection"));
+    answer(respond, StatusCode::BAD_GATEWAY, text, Some("app-connection"), id);
 }
 
 /// An answer of our own.
@@ -327,6 +349,7 @@ fn answer(
     status: StatusCode,
     text: &'static str,
     error: Option<&'static str>,
+    id: &RequestId,
 ) {
     let mut response = Response::new(());
     *response.status_mut() = status;
@@ -340,7 +363,7 @@ fn answer(
         .send_response(response, false)
         .and_then(|mut stream| stream.send_data(Bytes::from_static(text.as_bytes()), true));
     if let Err(error) = sent {
-        tracing::debug!(%error, "nobody waits for the answer");
+        tracing::debug!(request_id = %id, %error, "nobody waits for the answer");
     }
 }
 

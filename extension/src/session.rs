@@ -18,6 +18,7 @@ use io_tokio::clock::Clock;
 use io_tokio::lifecycle_driver::Inputs;
 use io_tokio::net::{Connector, Io};
 use io_tokio::payload::CheckedOffer;
+use io_tokio::request_id::RequestId;
 use io_tokio::tls;
 use io_tokio::wire_v1::offer::V1Offer;
 use tokio::sync::mpsc;
@@ -224,11 +225,13 @@ struct Serving<C> {
 impl<C: Connector> Serving<C> {
     async fn start(&mut self, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
         if self.draining {
+            let id = RequestId::of(request.headers());
+            tracing::debug!(request_id = %id, "the request goes back, for this instance leaves");
             respond.send_reset(Reason::REFUSED_STREAM);
             return;
         }
         if self.hooks.are_at(request.uri().path()) {
-            forbid(respond);
+            forbid(respond, &RequestId::of(request.headers()));
             return;
         }
         self.inputs.tell(Input::RequestStarted).await;

@@ -9,6 +9,7 @@ use http::header::{self, HeaderValue};
 use http::{HeaderMap, Method, Response, request};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
+use io_tokio::request_id::RequestId;
 use io_tokio::tunnel::{Passed, TunnelError, tunnel};
 use io_tokio::upgrade::{SWITCHED, WEBSOCKET, websocket_accept, websocket_key};
 
@@ -55,17 +56,22 @@ impl Upgrade {
         mut response: Response<Incoming>,
         from: RecvStream,
         mut respond: SendResponse<Bytes>,
+        id: &RequestId,
     ) -> Ending {
         let Some(headers) = self.answer(response.headers()) else {
-            tracing::warn!("the app switched to a protocol that it was not asked for");
-            bad_gateway(respond);
+            tracing::warn!(
+                request_id = %id, "the app switched to a protocol that it was not asked for"
+            );
+            bad_gateway(respond, id);
             return Ending::Own;
         };
         let app = match hyper::upgrade::on(&mut response).await {
             Ok(app) => TokioIo::new(app),
             Err(error) => {
-                tracing::warn!(%error, "the app did not finish to switch protocols");
-                bad_gateway(respond);
+                tracing::warn!(
+                    request_id = %id, %error, "the app did not finish to switch protocols"
+                );
+                bad_gateway(respond, id);
                 return Ending::Own;
             }
         };
@@ -74,14 +80,14 @@ impl Upgrade {
         let to = match respond.send_response(switched, false) {
             Ok(to) => to,
             Err(error) => {
-                tracing::debug!(%error, "the answer cannot be passed on");
+                tracing::debug!(request_id = %id, %error, "the answer cannot be passed on");
                 respond.send_reset(Reason::INTERNAL_ERROR);
                 return Ending::Own;
             }
         };
         match tunnel(app, from, to, &Passed::default()).await {
             Ok(()) | Err(TunnelError::Stream) => {}
-            Err(error) => tracing::debug!(%error, "the app broke off"),
+            Err(error) => tracing::debug!(request_id = %id, %error, "the app broke off"),
         }
         Ending::Own
     }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dispatch_model::{InstanceId, Time};
-use http::HeaderValue;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::clock::Clock;
-use crate::observe::{Access, AccessLog, Proof};
+use crate::observe::{Access, AccessLog, Proof, Trace};
 use crate::upload::Progress;
 
 /// One exchange's entry. If it is dropped before it is finished, the client has gone.
@@ -17,6 +17,10 @@ pub(crate) struct Entry {
     began: Time,
     /// When it got in line for a slot.
     queued: Option<Time>,
+    /// When it was given to the instance that it is on.
+    dispatched: Option<Time>,
+    /// When its head was given to that instance's connection.
+    sent: Option<Time>,
     clock: Clock,
     upload: Arc<Progress>,
     log: Arc<dyn AccessLog>,
@@ -51,7 +55,11 @@ impl Entry {
             bytes_in: 0,
             bytes_out: 0,
             pool: None,
+            in_line: None,
             queue: Duration::ZERO,
+            handover: None,
+            app: None,
+            slot: None,
             first_byte: None,
             total: Duration::ZERO,
             instance: None,
@@ -60,15 +68,31 @@ impl Entry {
             proofs: Vec::new(),
             request_id,
             user_agent: text(http::header::USER_AGENT),
+            trace: None,
         };
         let (began, upload) = (clock.now(), Arc::default());
-        Self { access, began, queued: None, clock, upload, log, finished: false }
+        Self {
+            access,
+            began,
+            queued: None,
+            dispatched: None,
+            sent: None,
+            clock,
+            upload,
+            log,
+            finished: false,
+        }
     }
 
     /// It goes to this pool, which keeps books of its own.
     pub(crate) fn routed(&mut self, pool: Arc<str>, log: Arc<dyn AccessLog>) {
         self.access.pool = Some(pool);
         self.log = log;
+    }
+
+    /// What it is called in the logs of both sides.
+    pub(crate) fn request_id(&self) -> &str {
+        &self.access.request_id
     }
 
     /// How far the request's body is.
@@ -89,7 +113,14 @@ impl Entry {
 
     /// It gets in line for a slot.
     pub(crate) fn queued(&mut self) {
-        self.queued = Some(self.clock.now());
+        let now = self.clock.now();
+        self.queued = Some(now);
+        self.access.in_line = Some(now.saturating_since(self.began));
+    }
+
+    /// Its place in a trace.
+    pub(crate) const fn traced(&mut self, trace: Option<Trace>) {
+        self.access.trace = trace;
     }
 
     pub(crate) const fn add_bytes_out(&mut self, count: usize) {
@@ -101,6 +132,27 @@ impl Entry {
         self.access.queue = waited;
         self.access.cold_exposed |= cold;
         self.access.attempts = self.access.attempts.saturating_add(1);
+        // The decision may have been made some time before this task heard of it.
+        self.dispatched = self.queued.map(|queued| queued + waited);
+    }
+
+    /// Its head was given to the connection of its instance.
+    pub(crate) fn sent(&mut self) {
+        let now = self.clock.now();
+        self.sent = Some(now);
+        self.access.handover = self.dispatched.map(|since| now.saturating_since(since));
+    }
+
+    /// The instance failed, and it is not on that one any more.
+    pub(crate) fn taken_back(&mut self) {
+        self.sent = None;
+        self.leave_slot(self.clock.now());
+    }
+
+    fn leave_slot(&mut self, now: Time) {
+        if let Some(since) = self.dispatched.take() {
+            self.access.slot = Some(now.saturating_since(since));
+        }
     }
 
     /// Another instance is given it, if there was a first one that failed.
@@ -108,10 +160,26 @@ impl Entry {
         self.access.proofs.extend(proof);
     }
 
-    /// A head is about to go to the client.
+    /// A head is about to go to the client: ours.
     pub(crate) fn responded(&mut self, status: u16) {
         self.access.status = status;
         self.access.first_byte = Some(self.elapsed());
+    }
+
+    /// A head is about to go to the client: what came from the instance, which is the app's, or
+    /// stands for one.
+    pub(crate) fn app_responded(&mut self, status: StatusCode, headers: &HeaderMap) {
+        if status == StatusCode::BAD_GATEWAY
+            && let Some(error) = headers.get(ERROR)
+        {
+            let instance = self.access.instance.as_ref().map(tracing::field::display);
+            let request_id = self.request_id();
+            tracing::warn!(request_id, instance, ?error, "the app left without an answer");
+        }
+        let now = self.clock.now();
+        self.access.status = status.as_u16();
+        self.access.app = self.sent.map(|since| now.saturating_since(since));
+        self.access.first_byte = Some(now.saturating_since(self.began));
     }
 
     /// The exchange is over.
@@ -121,12 +189,45 @@ impl Entry {
         }
         self.finished = true;
         self.access.reason = reason;
-        self.access.total = self.elapsed();
+        let now = self.clock.now();
+        self.access.total = now.saturating_since(self.began);
+        self.leave_slot(now);
         self.access.bytes_in = self.upload.bytes();
         if let (0, Some(queued)) = (self.access.attempts, self.queued) {
-            self.access.queue = self.clock.now().saturating_since(queued);
+            self.access.queue = now.saturating_since(queued);
         }
         self.log.record(&self.access);
+        if reason != "served" {
+            self.tell();
+        }
+    }
+
+    /// Logs how an exchange ended that did not end well.
+    fn tell(&self) {
+        let Access { request_id, status, reason, attempts, total, .. } = &self.access;
+        let instance = self.access.instance.as_ref().map(tracing::field::display);
+        let is_clients = CLIENTS_DOING.contains(reason);
+        if *attempts > 0 && !is_clients {
+            tracing::warn!(
+                request_id,
+                status,
+                reason,
+                instance,
+                attempts,
+                ?total,
+                "request failed"
+            );
+        } else {
+            tracing::debug!(
+                request_id,
+                status,
+                reason,
+                instance,
+                attempts,
+                ?total,
+                "request ended"
+            );
+        }
     }
 
     /// The stages so far of a request that got in line, as `Server-Timing` has them, in
@@ -164,5 +265,9 @@ impl std::fmt::Debug for Entry {
     }
 }
 
+/// What the extension answers with for an app that gave no answer.
+const ERROR: HeaderName = HeaderName::from_static("lambda-dispatch-error");
+/// Ends that are no fault of anybody behind us.
+const CLIENTS_DOING: [&str; 3] = ["bad_request", "client_gone", "request_timeout"];
 /// What nginx logs when there was nobody left to send a status to.
 const CLIENT_GONE: u16 = 499;

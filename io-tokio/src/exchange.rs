@@ -31,10 +31,11 @@ use crate::entry::Entry;
 use crate::headers::end_to_end;
 use crate::interim::{Hints, Interim};
 use crate::networks::Networks;
-use crate::observe::{AccessLog, Proof};
+use crate::observe::{AccessLog, Proof, Tracer};
 use crate::pool::{Pool, Ticket, Verdict};
 use crate::relay::{Limits, Relayed, ResponseBody, Source};
 use crate::request_head::{BadHead, Origin, Target, response_headers};
+use crate::request_id::{REQUEST_ID, header_value};
 use crate::routes::{NoRoute, Routes};
 use crate::session::{Session, undelivered};
 use crate::split::Split;
@@ -86,6 +87,9 @@ pub struct EdgeSettings {
     pub headers_max: usize,
     /// Most bytes of a request's target. Default 16 KiB; more is 414.
     pub target_bytes_max: usize,
+    /// Who gives requests their places in traces. Default nobody: what a client says of a trace is
+    /// passed on as it is.
+    pub tracer: Option<Arc<dyn Tracer>>,
 }
 
 /// How long a request may take once its head is complete, its wait for a slot apart: what can be
@@ -138,6 +142,7 @@ impl Default for EdgeSettings {
             head_bytes_max: 64 << 10,
             headers_max: 100,
             target_bytes_max: 16 << 10,
+            tracer: None,
         }
     }
 }
@@ -234,11 +239,17 @@ impl Edge {
                 return answered(response, &mut entry, reason);
             }
         };
+        let (expects, bytes) = (expects_continue(&head), head_bytes(&head));
+        let get = target.forward(&mut head, origin, &self.settings);
+        let mut forwarded = match &upgrade {
+            Some(upgrade) => upgrade.connect(get),
+            None => get,
+        };
+        self.label(&mut forwarded, &mut entry);
         entry.routed(Arc::clone(to.pool.name()), Arc::clone(&to.log));
         let patience = to.patience;
         let hints = (head.version == Version::HTTP_11).then(|| interim.begin());
         let mut upload = (!body.is_end_stream()).then(|| Upload::new(body, entry.upload()));
-        let expects = expects_continue(&head);
         let awaits = patience.await_body && !expects;
         if let Some(body) = upload.as_mut().filter(|_| awaits) {
             let limit = patience.total.map_or(patience.idle, |total| total.min(patience.idle));
@@ -258,13 +269,7 @@ impl Edge {
         }
         entry.queued();
         let held = upload.as_ref().map_or(0, Upload::held_bytes);
-        let bytes = head_bytes(&head).saturating_add(held);
-        let get = target.forward(&mut head, origin, &self.settings);
-        let forwarded = match &upgrade {
-            Some(upgrade) => upgrade.connect(get),
-            None => get,
-        };
-        let ticket = to.pool.arrive(bytes);
+        let ticket = to.pool.arrive(bytes.saturating_add(held));
         // It is in line: its pool may leave the table now.
         drop(to);
         let exchange = Exchange {
@@ -280,6 +285,16 @@ impl Edge {
             tunnel: None,
         };
         exchange.answer(&forwarded, &head, self.settings.server_timing).await
+    }
+
+    /// Tells the app what the request is called, and what its place is in a trace.
+    fn label(&self, forwarded: &mut Request<()>, entry: &mut Entry) {
+        if let Some(id) = header_value(entry.request_id()) {
+            forwarded.headers_mut().insert(REQUEST_ID, id);
+        }
+        if let Some(tracer) = &self.settings.tracer {
+            entry.traced(tracer.begin(forwarded));
+        }
     }
 
     /// Where request number `count` goes. What its `headers` say for us about that does not go with
@@ -449,6 +464,7 @@ impl Exchange {
                 Err(Attempt::ClientSilent) => return Err(Failure::ClientSilent),
                 Err(Attempt::Ended(ending, proof)) => {
                     ground = Some(proof);
+                    self.entry.taken_back();
                     self.ticket.failed(ending).await
                 }
             };
@@ -468,6 +484,7 @@ impl Exchange {
             self.note_goaway(session);
             return Err(Attempt::Ended(Ending::Undelivered, Proof::Unsent));
         };
+        self.entry.sent();
         let had_body = self.upload.is_some();
         let mut upload = if self.upgrade.is_some() {
             self.tunnel = Some(stream);
@@ -498,7 +515,12 @@ impl Exchange {
             Err(Silence::Broken(error)) => Err(Attempt::ClientBody(error)),
             Err(Silence::Client) => Err(Attempt::ClientSilent),
             Err(Silence::Stream(error)) => {
-                tracing::debug!(instance = %session.instance, %error, "no response");
+                tracing::debug!(
+                    request_id = self.entry.request_id(),
+                    instance = %session.instance,
+                    %error,
+                    "no response"
+                );
                 if error.is_go_away() && error.is_remote() {
                     self.note_goaway(session);
                 }
@@ -551,7 +573,7 @@ impl Exchange {
             drop(ticket);
             return answered(text(StatusCode::BAD_GATEWAY, "bad gateway"), &mut entry, "failed");
         }
-        entry.responded(parts.status.as_u16());
+        entry.app_responded(parts.status, &parts.headers);
         let length = parts
             .headers
             .get(header::CONTENT_LENGTH)

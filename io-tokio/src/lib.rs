@@ -19,6 +19,7 @@
 //! | `guard`, `framing` | what hyper gets of them: messages whose ends are beyond doubt |
 //! | `exchange`, `entry` | one request and its response, and its line in the access log |
 //! | `request_head`, `upload`, `relay` | the request's head, its body, and the response's |
+//! | `request_id` | what either side logs about a request is found by |
 //! | `interim` | 1xx responses to HTTP/1.1 clients |
 //! | `upgrade`, `tunnel` | connections that go on in another protocol, such as WebSocket |
 //! | `instance_listener`, `invited` | instances dial back: who may, and for which pool |
@@ -61,6 +62,7 @@ mod relay;
 // Public for the fuzzer alone.
 #[doc(hidden)]
 pub mod request_head;
+pub mod request_id;
 pub mod rfc3339;
 pub mod routes;
 pub mod running;

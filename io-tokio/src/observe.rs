@@ -143,8 +143,16 @@ pub struct Access {
     pub bytes_out: u64,
     /// The pool that its route leads to, if there is one.
     pub pool: Option<Arc<str>>,
+    /// From its head until it got in line for a slot, if it did.
+    pub in_line: Option<Duration>,
     /// How long it waited for a slot.
     pub queue: Duration,
+    /// From its dispatch, the last one, until its head was given to the instance's connection.
+    pub handover: Option<Duration>,
+    /// From there to the head of the instance's response, if there was one.
+    pub app: Option<Duration>,
+    /// From its dispatch, the last one, until it held its slot no more.
+    pub slot: Option<Duration>,
     /// From its head to the response's, if there was one.
     pub first_byte: Option<Duration>,
     /// From its head to the end.
@@ -161,6 +169,28 @@ pub struct Access {
     pub request_id: String,
     /// The client's `User-Agent`.
     pub user_agent: Option<String>,
+    /// Its place in a trace that somebody wants to see.
+    pub trace: Option<Trace>,
+}
+
+/// A request's place in a trace of many services.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trace {
+    /// Which trace.
+    pub id: [u8; 16],
+    /// The router's part of it.
+    pub span: [u8; 8],
+    /// Whose part that is in, if not the router began the trace.
+    pub parent: Option<[u8; 8]>,
+    /// Whether the client's connection is encrypted.
+    pub is_tls: bool,
+}
+
+/// Gives requests their places in traces. Called on the data path: be quick, never block.
+pub trait Tracer: std::fmt::Debug + Send + Sync + 'static {
+    /// A request with this head is about to get in line. The head may be changed, so that what the
+    /// app does becomes a part of what the router does. `None` if nobody wants to see this one.
+    fn begin(&self, request: &mut http::Request<()>) -> Option<Trace>;
 }
 
 /// What shows that no app has seen a request which failed, so that another may be given it.

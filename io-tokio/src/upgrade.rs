@@ -116,7 +116,7 @@ impl Upgrade {
                 headers.insert(header::UPGRADE, protocol.clone());
             }
         }
-        entry.responded(switched.status().as_u16());
+        entry.app_responded(switched.status(), &parts.headers);
         tokio::spawn(Switched { client: self.client, from, to, ticket, entry, patience }.run(busy));
         switched
     }

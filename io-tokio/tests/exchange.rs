@@ -277,6 +277,23 @@ async fn request_and_response_pass_over_tls_with_everything_they_carry() {
 }
 
 #[tokio::test]
+async fn stages_of_a_request_follow_one_another_and_add_up_to_less_than_its_total() {
+    let mut router = Router::plain(one_slot()).await;
+    let mut client = router.client(GET).await;
+    let (_, mut respond) = router.next().await;
+    let mut stream = respond.send_response(Response::new(()), false).unwrap();
+    stream.send_data(Bytes::from_static(b"first"), false).unwrap();
+    read_until(&mut client, b"first").await;
+    stream.send_data(Bytes::new(), true).unwrap();
+    let access = router.logged().await;
+    let stages = [access.handover, access.app, access.slot, access.first_byte];
+    let [handover, app, slot, first_byte] = stages.map(|stage| stage.expect("it was served"));
+    assert!(handover + app <= slot, "{access:?}");
+    assert!(access.queue + handover + app <= first_byte, "{access:?}");
+    assert!(access.queue + slot <= access.total, "{access:?}");
+}
+
+#[tokio::test]
 async fn first_byte_reaches_the_client_before_the_second_is_made() {
     let mut router = Router::plain(one_slot()).await;
     let mut client = router.client(GET).await;
@@ -491,6 +508,9 @@ async fn full_queue_is_503_with_retry_after() {
     .await;
     let seen = String::from_utf8(seen).unwrap();
     assert!(seen.starts_with("HTTP/1.1 503") && seen.contains("retry-after: "), "{seen}");
+    let access = router.logged().await;
+    assert_eq!(access.reason, "queue_length");
+    assert_eq!((access.handover, access.app, access.slot), (None, None, None), "no instance's");
 }
 
 #[tokio::test]

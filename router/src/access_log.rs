@@ -8,7 +8,9 @@
 //! What a client sent is cut and escaped, so that it can neither forge a line nor drive a terminal;
 //! query strings and headers with secrets in them are not even handed to us.
 
+mod fields;
 mod line;
+mod template;
 mod writer;
 
 use std::io;
@@ -21,14 +23,17 @@ use std::time::Duration;
 
 use io_tokio::observe::{Access, AccessLog};
 
-use crate::settings::{AccessTarget, Format, Log};
+use crate::settings::{AccessTarget, Log};
 
 use writer::{Entry, Sink};
+
+pub use fields::{FIELDS, Field};
+pub use template::{AccessFormat, Template, TemplateError};
 
 /// An access log that is being written. Dropping it writes what is queued.
 #[derive(Debug)]
 pub struct AccessWriter {
-    format: Format,
+    format: AccessFormat,
     entries: Option<SyncSender<Entry>>,
     dropped: Arc<AtomicU64>,
     /// Disconnects when the thread has written all. Only [`Drop`] asks.
@@ -74,7 +79,7 @@ impl AccessWriter {
                 drop(end);
             })
             .map_err(AccessLogError::Thread)?;
-        let (format, ended) = (log.access_format, Mutex::new(ended));
+        let (format, ended) = (log.access_format.clone(), Mutex::new(ended));
         Ok(Some(Self { format, entries: Some(entries), dropped, ended }))
     }
 
@@ -103,7 +108,7 @@ impl AccessWriter {
 
 impl AccessLog for AccessWriter {
     fn record(&self, access: &Access) {
-        self.hand_over(Entry::Line(line::of(self.format, access)));
+        self.hand_over(Entry::Line(line::of(&self.format, access)));
     }
 }
 
@@ -147,4 +152,4 @@ const QUEUE_LEN_MAX: usize = 16_384;
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

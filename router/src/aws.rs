@@ -32,7 +32,7 @@ use io_tokio::invoker::{Invoked, Invoker};
 
 use crate::settings::Aws;
 
-use transport::Transport;
+pub(crate) use transport::{Target, Transport};
 
 /// Invokes functions through the AWS Lambda API, or whatever speaks it.
 #[derive(Clone, Debug)]
@@ -63,7 +63,7 @@ pub enum AwsError {
     )]
     NoRegion,
     /// The cryptography cannot be set up.
-    #[error("cannot set up TLS for AWS: {0}")]
+    #[error("cannot set up TLS: {0}")]
     Tls(String),
 }
 

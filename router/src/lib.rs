@@ -11,7 +11,8 @@
 //! | [`settings`], [`callback`] | what the operator wants, and where we are |
 //! | [`aws`] | Lambda's API |
 //! | [`doctor`] | whether it would work |
-//! | [`admin`], [`metrics`], [`access_log`], [`logging`] | what can be seen from outside |
+//! | [`admin`], [`metrics`], [`emf`], [`traces`] | what can be seen from outside |
+//! | [`access_log`], [`logging`] | what is written down |
 //! | `decisions`, `problems`, `explain` | why there are as many instances as there are |
 //! | `dashboard`, `cost` | the same for people, as it happens, and what it costs |
 //! | `recorder` | what is kept to be replayed |
@@ -31,6 +32,9 @@ pub mod demo_app;
 pub mod dev;
 pub mod direct;
 pub mod doctor;
+#[cfg(test)]
+mod documented;
+pub mod emf;
 mod explain;
 mod fetch;
 mod health;
@@ -41,6 +45,7 @@ mod recorder;
 mod report;
 mod serve;
 pub mod settings;
+pub mod traces;
 
 use std::io::{IsTerminal, Write};
 

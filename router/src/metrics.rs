@@ -3,13 +3,14 @@
 //! Numbers come from two sides: the driver of a pool's model shows every input, output and turn to
 //! a [`Watch`], and every finished exchange is recorded in [`PoolMetrics`]. Both only add to
 //! atomics: nothing is locked or looked up by label on the way of a request. All the work is done
-//! when somebody asks for `/metrics`.
+//! when somebody asks for `/metrics`, or when a period ends for CloudWatch.
 //!
 //! Labels are words of our own enums, status codes, and names of pools from the configuration, so
 //! that no client can add a series. What no pool was for is counted under the pool `""`. A pool
 //! that is replaced by one of the same name, as a reload may do, has the same series: both are in
 //! the sums until the old one has finished. The series of a pool that is removed end with it.
 
+mod cloudwatch;
 mod distribution;
 mod exposition;
 pub(crate) mod history;
@@ -36,6 +37,9 @@ use history::{History, Meter};
 pub(crate) use standing::Standing;
 use tally::Tally;
 
+pub(crate) use cloudwatch::Period;
+pub use cloudwatch::{CLOUDWATCH_METRICS, CloudWatchMetric};
+
 /// Everything that is counted. Shared by those who count and those who show.
 #[derive(Debug)]
 pub struct Metrics {
@@ -43,6 +47,31 @@ pub struct Metrics {
     pools: Mutex<BTreeMap<Arc<str>, Weak<PoolMetrics>>>,
     /// What no pool was for.
     unrouted: PoolMetrics,
+    spans: Tally<{ SPANS.len() }>,
+}
+
+/// What becomes of a span.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SpanFate {
+    /// The collector has it.
+    Exported,
+    /// Too many waited to be sent.
+    QueueFull,
+    /// The collector does not want it.
+    Rejected,
+    /// The collector was away for too long.
+    Unreachable,
+}
+
+impl SpanFate {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Exported => "exported",
+            Self::QueueFull => "queue_full",
+            Self::Rejected => "rejected",
+            Self::Unreachable => "unreachable",
+        }
+    }
 }
 
 /// What is counted of one pool.
@@ -59,6 +88,9 @@ pub struct PoolMetrics {
     invokes_ended: Tally<{ OUTCOMES.len() }>,
     requests: Requests,
     queue_wait: Distribution,
+    handover: Distribution,
+    app: Distribution,
+    slot: Distribution,
     first_byte: Distribution,
     request_time: Distribution,
     bytes_in: AtomicU64,
@@ -111,7 +143,11 @@ impl Metrics {
     /// All zero.
     #[must_use]
     pub fn new() -> Arc<Self> {
-        Arc::new(Self { pools: Mutex::default(), unrouted: PoolMetrics::new("") })
+        Arc::new(Self {
+            pools: Mutex::default(),
+            unrouted: PoolMetrics::new(""),
+            spans: Tally::new(&SPANS),
+        })
     }
 
     /// The counts of a pool, which are shown for as long as somebody has them.
@@ -134,6 +170,11 @@ impl Metrics {
     /// None that is known: writing to memory does not fail.
     pub fn expose(self: &Arc<Self>) -> Result<String, std::fmt::Error> {
         exposition::text(Arc::clone(self))
+    }
+
+    /// Counts what became of some spans.
+    pub(crate) fn count_spans(&self, fate: SpanFate, count: u64) {
+        self.spans.add_many(fate.name(), count);
     }
 
     /// The last scaling decisions of all pools, the oldest first.
@@ -183,6 +224,9 @@ impl PoolMetrics {
             invokes_ended: Tally::new(&OUTCOMES),
             requests: Requests::default(),
             queue_wait: Distribution::default(),
+            handover: Distribution::default(),
+            app: Distribution::default(),
+            slot: Distribution::default(),
             first_byte: Distribution::default(),
             request_time: Distribution::default(),
             bytes_in: AtomicU64::new(0),
@@ -217,8 +261,15 @@ impl AccessLog for PoolMetrics {
         for proof in &access.proofs {
             self.redispatched.add(proof.name());
         }
-        if let Some(first_byte) = access.first_byte {
-            self.first_byte.add(first_byte);
+        for (times, time) in [
+            (&self.handover, access.handover),
+            (&self.app, access.app),
+            (&self.slot, access.slot),
+            (&self.first_byte, access.first_byte),
+        ] {
+            if let Some(time) = time {
+                times.add(time);
+            }
         }
         self.request_time.add(access.total);
         self.bytes_in.fetch_add(access.bytes_in, Relaxed);
@@ -243,6 +294,12 @@ impl Requests {
                 reasons.add(reason);
             }
         }
+    }
+
+    /// How many had a status from `first` to `last`.
+    fn between(&self, first: u16, last: u16) -> u64 {
+        let counts = self.iter().filter(|(status, _, _)| (first..=last).contains(status));
+        counts.map(|(_, _, count)| count).sum()
     }
 
     /// Status, reason and count of what has been seen.
@@ -411,6 +468,13 @@ const OUTCOMES: [&str; 7] =
 
 const PROOFS: [&str; 4] =
     [Proof::GoAway.name(), Proof::Refused.name(), Proof::Unsent.name(), Proof::None.name()];
+
+const SPANS: [&str; 4] = [
+    SpanFate::Exported.name(),
+    SpanFate::QueueFull.name(),
+    SpanFate::Rejected.name(),
+    SpanFate::Unreachable.name(),
+];
 
 const REFUSALS: [&str; 11] = [
     RefuseReason::Failed.name(),

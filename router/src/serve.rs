@@ -10,6 +10,7 @@ use std::sync::Arc;
 use anyhow::{Context, anyhow};
 use io_tokio::clock::Clock;
 use io_tokio::exchange::{EdgeSettings, Patience};
+use io_tokio::observe::{AccessLog, Tracer};
 use io_tokio::running::{Parts, Running};
 use io_tokio::tls::{self, RouterIdentity};
 use tokio::net::TcpListener;
@@ -20,9 +21,11 @@ use tokio_rustls::TlsAcceptor;
 use crate::access_log::AccessWriter;
 use crate::admin::{self, Readiness};
 use crate::cli::{CheckArgs, Configured};
+use crate::emf::EmfWriter;
 use crate::metrics::Metrics;
 use crate::recorder::Recorders;
 use crate::settings::{Settings, as_json, explain, iam_policy, warnings};
+use crate::traces;
 use crate::{callback, logging};
 
 use pools::Maker;
@@ -82,8 +85,16 @@ async fn serve(mut settings: Settings, configured: &Configured) -> anyhow::Resul
         let admin = bind(address, "listen.admin").await?;
         tokio::spawn(admin::serve(admin, ready, Arc::clone(&metrics)));
     }
+    let _emf = EmfWriter::start(settings.emf.as_ref(), &metrics)?;
     let access_log = AccessWriter::start(&settings.log)?.map(Arc::new);
-    let (mut running, mut maker) = start(&settings, recorders, metrics, access_log.clone()).await?;
+    let traces = settings.traces.as_ref();
+    let traces =
+        traces.map(|it| traces::Sending::start(it, |name| std::env::var(name).ok(), &metrics));
+    let traces = traces.transpose()?;
+    let told = access_log.clone().map(|log| log as Arc<dyn AccessLog>).into_iter();
+    let told = told.chain(traces.as_ref().map(traces::Sending::log)).collect();
+    let tracer = traces.as_ref().map(traces::Sending::tracer);
+    let (mut running, mut maker) = start(&settings, recorders, metrics, told, tracer).await?;
     readiness.send_replace(Readiness::Ready);
     tracing::info!(pools = settings.pools.len(), "ready");
     loop {
@@ -121,6 +132,9 @@ async fn serve(mut settings: Settings, configured: &Configured) -> anyhow::Resul
         () = &mut again => tracing::warn!("told twice to stop: ended with requests in flight"),
         () = drain => tracing::info!("stopped"),
     }
+    if let Some(traces) = traces {
+        traces.finish().await;
+    }
     Ok(())
 }
 
@@ -154,7 +168,8 @@ async fn start(
     settings: &Settings,
     recorders: Recorders,
     metrics: Arc<Metrics>,
-    access_log: Option<Arc<AccessWriter>>,
+    told: Vec<Arc<dyn AccessLog>>,
+    tracer: Option<Arc<dyn Tracer>>,
 ) -> anyhow::Result<(Running, Maker)> {
     let listen = &settings.listen;
     let mut clients = Vec::new();
@@ -180,7 +195,7 @@ async fn start(
         identity: (scheme == "https").then_some(identity),
         recorders,
         metrics: Arc::clone(&metrics),
-        access_log,
+        told,
         invokers: HashMap::new(),
     };
     let mut pools = Vec::with_capacity(settings.pools.len());
@@ -206,6 +221,7 @@ async fn start(
             target_bytes_max: settings.limits.uri_bytes,
             server_timing: listen.server_timing,
             trusted_proxies: listen.trusted_proxies.clone(),
+            tracer,
             ..EdgeSettings::default()
         },
         access: maker.access(metrics),

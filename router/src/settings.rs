@@ -37,6 +37,9 @@ use io_tokio::routes::Routes;
 use io_tokio::running::Share;
 use io_tokio::split::Split;
 
+use crate::access_log::AccessFormat;
+use crate::traces::Traces;
+
 use layers::Layers;
 use reader::Reader;
 
@@ -49,6 +52,8 @@ pub use listing::{as_file, as_help, as_page};
 pub use table::{IGNORED, Kind, SETTINGS, Setting, find};
 pub(crate) use value::Shown;
 pub use value::parse_span;
+
+pub(crate) use nearest::nearest;
 
 /// Everything that the router is told, checked.
 #[derive(Clone, Debug)]
@@ -66,6 +71,10 @@ pub struct Settings {
     pub limits: ClientLimits,
     /// What is logged, and where.
     pub log: Log,
+    /// How traces are sent, if they are.
+    pub traces: Option<Traces>,
+    /// How metrics are written for CloudWatch, if they are.
+    pub emf: Option<Emf>,
     /// What is kept of what the model was told and did.
     pub recorder: Recorder,
     /// Where instances dial back to.
@@ -204,7 +213,7 @@ pub struct Log {
     /// Where requests are logged. Default nowhere.
     pub access: AccessTarget,
     /// Form of the access log. Default text.
-    pub access_format: Format,
+    pub access_format: AccessFormat,
 }
 
 impl Default for Log {
@@ -213,7 +222,7 @@ impl Default for Log {
             format: Format::Text,
             filter: "info".to_owned(),
             access: AccessTarget::Off,
-            access_format: Format::Text,
+            access_format: AccessFormat::text(),
         }
     }
 }
@@ -236,6 +245,30 @@ pub enum AccessTarget {
     Off,
     /// Standard output.
     Stdout,
+}
+
+/// How metrics are written for CloudWatch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Emf {
+    /// Where to. Default standard output.
+    pub to: EmfTarget,
+    /// How often. Default 60 s.
+    pub period: Duration,
+    /// Their namespace. Default that of the original, `PwrDrvr`.
+    pub namespace: String,
+}
+
+/// Where metrics for CloudWatch are written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EmfTarget {
+    /// A file, appended to.
+    File(PathBuf),
+    /// Standard output, of which the platform makes a log group.
+    Stdout,
+    /// An agent at `HOST:PORT`, over a connection.
+    Tcp(String),
+    /// An agent at `HOST:PORT`, a datagram a line.
+    Udp(String),
 }
 
 /// What is kept of what the model was told and did.

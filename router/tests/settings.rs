@@ -8,9 +8,11 @@ use std::time::Duration;
 use dispatch_model::{Limits, Matching, Scaling};
 use io_tokio::running::Share;
 use lambda_dispatch::settings::{
-    Format, IGNORED, Log, Origin, PoolPlan, Recorder, SETTINGS, Settings, SettingsErrors, explain,
-    variable_of, warnings,
+    Emf, EmfTarget, Format, IGNORED, Log, Origin, PoolPlan, Recorder, SETTINGS, Settings,
+    SettingsErrors, explain, variable_of, warnings,
 };
+
+use lambda_dispatch::traces::{Sampler, Traces};
 
 const FUNCTION: (&str, &str) = ("pool.function", "fn");
 
@@ -225,7 +227,11 @@ fn the_lambda_endpoint_comes_from_the_usual_variables_the_most_special_first() {
 #[test]
 fn all_faults_are_reported_at_once_each_with_its_place_and_a_remedy() {
     let file = "wrokers = 2\n[pool]\nslot = 3\nlinger = 7\nscaling = \"magic\"\nmemory_mb = [1]\n[tiemouts]\nhead = \"1s\"\n";
-    let flags = [("pool.function", "no such name"), ("listen.htp", "1")];
+    let flags = [
+        ("pool.function", "no such name"),
+        ("listen.htp", "1"),
+        ("log.access_format", "$remote_add"),
+    ];
     let errors = load(Some(file), &[("LAMBDA_DISPATCH_POOL_SLOTS", "0")], &flags).unwrap_err();
     let text = errors.to_string();
     for expected in [
@@ -239,11 +245,65 @@ fn all_faults_are_reported_at_once_each_with_its_place_and_a_remedy() {
         ".toml:8:1: there is no setting \"tiemouts.head\"; did you mean timeouts.head?",
         "pool.slots is \"0\" (LAMBDA_DISPATCH_POOL_SLOTS); allowed: a whole number from 1 to 255",
         "pool.function is \"no such name\" (command line)",
+        "log.access_format is \"$remote_add\" (command line); allowed: json, text, combined, or",
+        "there is no field $remote_add; did you mean $remote_addr?",
         "command line: there is no setting \"listen.htp\"; did you mean listen.http?",
     ] {
         assert!(text.contains(expected), "{expected}\nis not in\n{text}");
     }
-    assert_eq!(errors.0.len(), 9, "{text}");
+    assert_eq!(errors.0.len(), 10, "{text}");
+}
+
+#[test]
+fn metrics_for_cloudwatch_are_written_where_the_original_or_the_operator_wants_them() {
+    assert_eq!(from_environment(&[]).unwrap().emf, None);
+    let emf =
+        from_environment(&[("LAMBDA_DISPATCH_CloudWatchMetricsEnabled", "true")]).unwrap().emf;
+    let (period, namespace) = (Duration::from_secs(60), "PwrDrvr".to_owned());
+    assert_eq!(emf, Some(Emf { to: EmfTarget::Stdout, period, namespace }));
+    for (to, target) in [
+        ("tcp://127.0.0.1:25888", EmfTarget::Tcp("127.0.0.1:25888".to_owned())),
+        ("udp://agent:1", EmfTarget::Udp("agent:1".to_owned())),
+        ("/var/log/emf", EmfTarget::File("/var/log/emf".into())),
+    ] {
+        let flags = [FUNCTION, ("emf.enabled", "true"), ("emf.to", to)];
+        assert_eq!(load(None, &[], &flags).unwrap().emf.unwrap().to, target);
+    }
+    let wrong = [("emf.to", "tcp://agent"), ("emf.namespace", "AWS/Mine"), ("emf.period", "0s")];
+    let flags = [&[FUNCTION][..], &wrong].concat();
+    let text = load(None, &[], &flags).unwrap_err().to_string();
+    for expected in ["tcp://127.0.0.1:25888", "not beginning with AWS/", "emf.period is \"0s\""] {
+        assert!(text.contains(expected), "{text}");
+    }
+}
+
+#[test]
+fn traces_are_set_as_opentelemetry_has_it() {
+    assert_eq!(from_environment(&[]).unwrap().traces, None);
+    let traces = from_environment(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector:4318/otlp/"),
+        ("OTEL_SERVICE_NAME", "router"),
+        ("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"),
+        ("OTEL_TRACES_SAMPLER_ARG", "0.25"),
+    ]);
+    let expected = Traces {
+        endpoint: "https://collector:4318/otlp/v1/traces".parse().unwrap(),
+        service_name: Some("router".to_owned()),
+        sampler: Sampler::new("parentbased_traceidratio", 0.25),
+    };
+    assert_eq!(traces.unwrap().traces, Some(expected));
+    let whole = [FUNCTION, ("traces.endpoint", "http://127.0.0.1:4318/v1/traces")];
+    let traces = load(None, &[], &whole).unwrap().traces.unwrap();
+    assert_eq!(traces.endpoint, "http://127.0.0.1:4318/v1/traces");
+    let wrong = [
+        ("traces.endpoint", "collector:4318"),
+        ("traces.ratio", "5"),
+        ("traces.sampler", "sometimes"),
+    ];
+    let text = load(None, &[], &[&[FUNCTION][..], &wrong].concat()).unwrap_err().to_string();
+    for expected in ["http://127.0.0.1:4318", "a number from 0 to 1", "parentbased_traceidratio"] {
+        assert!(text.contains(expected), "{text}");
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use http_body::Body;
 use http_body_util::BodyExt;
+use io_tokio::request_id::RequestId;
 use io_tokio::stream_body::send_body;
 use io_tokio::wire_v1::body::{NoHead, Raw, read_head};
 use io_tokio::wire_v1::head::{
@@ -133,6 +134,7 @@ impl Channel {
         let Ok(mut relays) = self.link.relays.clone().ready().await else {
             return answer(&mut up, StatusCode::BAD_GATEWAY, "The extension is ending.\n");
         };
+        let id = RequestId::of(request.headers());
         let length = request.headers().get(header::CONTENT_LENGTH);
         let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
         let sent = relays.send_request(request, body.is_end_stream());
@@ -140,7 +142,7 @@ impl Channel {
             return answer(&mut up, StatusCode::BAD_REQUEST, "The request is malformed.\n");
         };
         body = body.of_length(length.filter(|length| *length > 0));
-        let mut answering = pin!(respond(response, up));
+        let mut answering = pin!(respond(response, up, &id));
         {
             let uploading = pin!(send_body(&mut body, stream));
             tokio::select! {
@@ -157,7 +159,11 @@ impl Channel {
 }
 
 /// Waits for the answer of the app and passes it back.
-async fn respond(mut response: h2::client::ResponseFuture, mut up: SendStream<Bytes>) {
+async fn respond(
+    mut response: h2::client::ResponseFuture,
+    mut up: SendStream<Bytes>,
+    id: &RequestId,
+) {
     let response = tokio::select! {
         biased;
         // The router does not want an answer any more; leaving here tells the relay.
@@ -180,11 +186,13 @@ async fn respond(mut response: h2::client::ResponseFuture, mut up: SendStream<By
         Ok(head) => {
             // How a body ends that fails, and how one that nobody wants, is the same on both wires.
             if let Err(error) = send_body(Raw::new(head, body), up).await {
-                tracing::debug!(%error, "an answer was not sent whole");
+                tracing::debug!(request_id = %id, %error, "an answer was not sent whole");
             }
         }
         Err(error) => {
-            tracing::warn!(%error, "the app's answer does not fit the original's wire");
+            tracing::warn!(
+                request_id = %id, %error, "the app's answer does not fit the original's wire"
+            );
             answer(&mut up, StatusCode::BAD_GATEWAY, "The head of the app's answer is too long.\n");
         }
     }

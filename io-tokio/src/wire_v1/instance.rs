@@ -40,6 +40,7 @@ use super::body::{NoHead, Raw, read_head};
 use super::head::{self, read_response, write_request};
 use super::link::Link;
 use crate::pool::Pool;
+use crate::request_id::RequestId;
 use crate::stream_body::{SendError, send_body};
 
 /// An instance, between the connections that its channels come on and the pipe to its session.
@@ -75,6 +76,7 @@ struct Desk {
 /// A request for a channel.
 #[derive(Debug)]
 struct Job {
+    id: RequestId,
     head: Bytes,
     body: RecvStream,
     respond: SendResponse<Bytes>,
@@ -163,11 +165,15 @@ impl Instance {
         let head = match write_request(&parts, !body.is_end_stream()) {
             Ok(head) => head,
             Err(error) => {
-                tracing::debug!(%error, instance = self.name, "not sent on this wire");
+                let id = RequestId::of(&parts.headers);
+                tracing::debug!(
+                    request_id = %id, %error, instance = self.name, "not sent on this wire"
+                );
                 return answer(respond, error.status());
             }
         };
-        let mut job = Job { head, body, respond };
+        let id = RequestId::of(&parts.headers);
+        let mut job = Job { id, head, body, respond };
         let deadline = tokio::time::sleep(CHANNEL_PATIENCE);
         let mut deadline = pin!(deadline);
         loop {
@@ -269,9 +275,9 @@ enum Afterwards {
 /// Carries a request and its response.
 async fn exchange(channel: Channel, job: Job) -> Afterwards {
     let Channel { up, down, .. } = channel;
-    let Job { head, body, respond } = job;
+    let Job { id, head, body, respond } = job;
     let sending = send_body(Raw::new(head, body), down);
-    let (sent, received) = tokio::join!(sending, receive(up, respond));
+    let (sent, received) = tokio::join!(sending, receive(up, respond, &id));
     match sent {
         // The client did not send all of its request.
         Err(SendError::Body(_)) => Afterwards::Spoilt,
@@ -280,7 +286,11 @@ async fn exchange(channel: Channel, job: Job) -> Afterwards {
     }
 }
 
-async fn receive(mut up: RecvStream, mut respond: SendResponse<Bytes>) -> Afterwards {
+async fn receive(
+    mut up: RecvStream,
+    mut respond: SendResponse<Bytes>,
+    id: &RequestId,
+) -> Afterwards {
     let found = {
         let mut head = pin!(read_head(&mut up, RESPONSE_HEAD_MAX));
         tokio::select! {
@@ -295,7 +305,7 @@ async fn receive(mut up: RecvStream, mut respond: SendResponse<Bytes>) -> Afterw
     let (head, rest) = match found {
         Ok(Ok(found)) => found,
         Ok(Err(error)) => {
-            tracing::debug!(%error, "no response on a channel");
+            tracing::debug!(request_id = %id, %error, "no response on a channel");
             respond.send_reset(Reason::INTERNAL_ERROR);
             return after(&error, up).await;
         }
@@ -307,7 +317,9 @@ async fn receive(mut up: RecvStream, mut respond: SendResponse<Bytes>) -> Afterw
     let response = match read_response(&head) {
         Ok(response) => response,
         Err(error) => {
-            tracing::warn!(%error, "an instance answered with a head that is no response");
+            tracing::warn!(
+                request_id = %id, %error, "an instance answered with a head that is no response"
+            );
             respond.send_reset(Reason::INTERNAL_ERROR);
             return drain(body).await;
         }

@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use super::line::tests::access;
+pub(crate) use super::line::tests::access;
 use super::*;
 
 /// A directory that is removed at the end.
@@ -22,7 +22,7 @@ impl Drop for Scratch {
 }
 
 fn log(access: AccessTarget) -> Log {
-    Log { access, access_format: Format::Json, ..Log::default() }
+    Log { access, access_format: AccessFormat::Json, ..Log::default() }
 }
 
 fn lines(path: &Path) -> usize {
@@ -94,6 +94,16 @@ fn a_log_that_cannot_keep_up_drops_lines_and_counts_them() {
     assert!(writer.dropped() > 0);
     // The thread is let go: what it waits to write to is gone, or is read.
     thread::spawn(move || io::copy(&mut &reader, &mut io::sink()));
+}
+
+/// The list for people, made of the list for the program.
+#[test]
+fn documented_fields_are_those_that_there_are() {
+    let mut list = "| field | what it says |\n|---|---|\n".to_owned();
+    for field in FIELDS {
+        list += &format!("| `${}` | {} |\n", field.name, field.about);
+    }
+    crate::documented::section("observe.md", "fields", &list);
 }
 
 #[test]

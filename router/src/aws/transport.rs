@@ -18,6 +18,7 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use http::header::HOST;
 use http::uri::Scheme;
 use http::{HeaderValue, Uri};
+use hyper::body::Body;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use io_tokio::net::{Io, tune};
@@ -30,7 +31,7 @@ use super::{AwsError, CONNECT_TIMEOUT};
 
 /// Sends each request over a connection of its own.
 #[derive(Clone)]
-pub(super) struct Transport {
+pub(crate) struct Transport {
     tls: TlsConnector,
 }
 
@@ -50,7 +51,7 @@ pub(super) enum TransportError {
 
 impl Transport {
     /// Trusts the certificate authorities of the system.
-    pub(super) fn with_system_authorities() -> Result<Self, AwsError> {
+    pub(crate) fn with_system_authorities() -> Result<Self, AwsError> {
         let found = rustls_native_certs::load_native_certs();
         let mut roots = RootCertStore::empty();
         let (usable, _) = roots.add_parsable_certificates(found.certs);
@@ -62,7 +63,7 @@ impl Transport {
     }
 
     /// Trusts nobody: only for cleartext on the same host.
-    pub(super) fn without_authorities() -> Result<Self, AwsError> {
+    pub(crate) fn without_authorities() -> Result<Self, AwsError> {
         Self::new(RootCertStore::empty())
     }
 
@@ -100,7 +101,11 @@ impl Transport {
             .map_err(|error| nonsense(&error))
     }
 
-    async fn connect(&self, target: &Target) -> Result<http1::SendRequest<SdkBody>, String> {
+    /// A connection for requests with bodies of one kind. The error says why there is none.
+    pub(crate) async fn connect<B: Sendable>(
+        &self,
+        target: &Target,
+    ) -> Result<http1::SendRequest<B>, String> {
         let stream = TcpStream::connect((target.host.as_str(), target.port))
             .await
             .map_err(|error| error.to_string())?;
@@ -114,14 +119,28 @@ impl Transport {
     }
 }
 
+/// A body that can be sent.
+pub(crate) trait Sendable:
+    Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + Unpin + 'static
+{
+}
+
+impl<B> Sendable for B where
+    B: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
+        + Send
+        + Unpin
+        + 'static
+{
+}
+
 /// Starts HTTP on a connection. It lives until the answer was read or nobody waits for it any more.
-async fn handshake(stream: impl Io) -> Result<http1::SendRequest<SdkBody>, String> {
+async fn handshake<B: Sendable>(stream: impl Io) -> Result<http1::SendRequest<B>, String> {
     let (sender, connection) =
         http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
     tokio::spawn(async move {
         // The sender is told as well, and says it to the caller.
         if let Err(error) = connection.await {
-            tracing::debug!(%error, "a connection to the Lambda API ended");
+            tracing::debug!(%error, "a connection that we made ended");
         }
     });
     Ok(sender)
@@ -159,17 +178,18 @@ impl std::fmt::Debug for Transport {
 }
 
 /// Where a URL leads.
-struct Target {
-    tls: bool,
+#[derive(Debug)]
+pub(crate) struct Target {
+    pub(crate) tls: bool,
     /// Without the brackets of an IPv6 address.
     host: String,
     port: u16,
     /// As the `Host` header says it, and as the signature covers it: a default port is left out.
-    authority: String,
+    pub(crate) authority: String,
 }
 
 impl Target {
-    fn of(url: &Uri) -> Option<Self> {
+    pub(crate) fn of(url: &Uri) -> Option<Self> {
         let tls = url.scheme() == Some(&Scheme::HTTPS);
         if !tls && url.scheme() != Some(&Scheme::HTTP) {
             return None;

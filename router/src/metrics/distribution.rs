@@ -35,8 +35,12 @@ impl Distribution {
     }
 }
 
-/// From what a relay costs to what a queue's time-out allows; finer where cold starts lie.
-const BOUNDS: [Duration; 18] = [
+/// From what passing on a head costs to what a queue's time-out allows; finer where cold starts
+/// lie.
+const BOUNDS: [Duration; 21] = [
+    Duration::from_micros(100),
+    Duration::from_micros(250),
+    Duration::from_micros(500),
     Duration::from_millis(1),
     Duration::from_millis(2),
     Duration::from_millis(5),
@@ -68,7 +72,7 @@ mod tests {
             times.add(Duration::from_millis(ms));
         }
         let counts: Vec<u64> = times.buckets().iter().map(|(_, count)| *count).collect();
-        assert_eq!(counts, [2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 1]);
+        assert_eq!(counts, [1, 0, 0, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 1]);
         assert_eq!(times.sum(), Duration::from_millis(360_006));
     }
 }

@@ -36,7 +36,8 @@ impl Collector for Metrics {
         queue(&mut page)?;
         instances(&mut page)?;
         invokes(&mut page)?;
-        cost(&mut page)
+        cost(&mut page)?;
+        self.spans(&mut page)
     }
 }
 
@@ -52,6 +53,18 @@ impl Metrics {
                     [("pool", &*pool.name), ("status", &*status.to_string()), ("reason", reason)];
                 ConstCounter::new(count).encode(encoder.encode_family(&labels)?)?;
             }
+        }
+        Ok(())
+    }
+
+    /// Those of the router as a whole.
+    fn spans(&self, page: &mut Page<'_>) -> Result<(), Error> {
+        let help = "Spans of traces, by what became of them";
+        let mut encoder =
+            page.encoder.encode_descriptor("spans", help, None, MetricType::Counter)?;
+        for (fate, count) in self.spans.iter() {
+            let labels = [("pool", &*self.unrouted.name), ("fate", fate)];
+            ConstCounter::new(count).encode(encoder.encode_family(&labels)?)?;
         }
         Ok(())
     }
@@ -104,6 +117,17 @@ fn queue(page: &mut Page<'_>) -> Result<(), Error> {
     page.gauge("running_requests", "Requests on instances", |pool| &pool.levels.running)?;
     page.times("queue_wait_seconds", "Wait of a request before it was dispatched", |pool| {
         &pool.queue_wait
+    })?;
+    page.times(
+        "handover_seconds",
+        "From a request's dispatch until its head was given to the instance's connection",
+        |pool| &pool.handover,
+    )?;
+    page.times("app_seconds", "From there to the head of the instance's response", |pool| {
+        &pool.app
+    })?;
+    page.times("slot_seconds", "From a request's dispatch until it left its slot", |pool| {
+        &pool.slot
     })
 }
 

@@ -16,10 +16,25 @@ impl<const N: usize> Tally<N> {
 
     /// Counts one `word`; one that is not known counts as the last.
     pub(super) fn add(&self, word: &str) {
+        self.add_many(word, 1);
+    }
+
+    /// Counts `many` times a `word`.
+    pub(super) fn add_many(&self, word: &str, many: u64) {
         let place = self.words.iter().position(|known| *known == word).unwrap_or(N - 1);
         if let Some(count) = self.counts.get(place) {
-            count.fetch_add(1, Relaxed);
+            count.fetch_add(many, Relaxed);
         }
+    }
+
+    /// The count of one `word`.
+    pub(super) fn of(&self, word: &str) -> u64 {
+        self.iter().find(|(known, _)| *known == word).map_or(0, |(_, count)| count)
+    }
+
+    /// The count of all words.
+    pub(super) fn sum(&self) -> u64 {
+        self.iter().map(|(_, count)| count).sum()
     }
 
     /// Each word and its count.

@@ -4,7 +4,7 @@ use dispatch_model::{InstanceId, RequestId};
 
 use super::*;
 
-fn access(status: u16, reason: &'static str) -> Access {
+pub(super) fn access(status: u16, reason: &'static str) -> Access {
     Access {
         started: UNIX_EPOCH,
         peer: "127.0.0.1".parse().unwrap(),
@@ -17,7 +17,11 @@ fn access(status: u16, reason: &'static str) -> Access {
         bytes_in: 10,
         bytes_out: 20,
         pool: None,
+        in_line: Some(Duration::from_millis(1)),
         queue: Duration::ZERO,
+        handover: Some(Duration::from_micros(300)),
+        app: Some(Duration::from_millis(30)),
+        slot: Some(Duration::from_millis(600)),
         first_byte: Some(Duration::from_millis(40)),
         total: Duration::from_millis(700),
         instance: None,
@@ -26,6 +30,7 @@ fn access(status: u16, reason: &'static str) -> Access {
         proofs: vec![Proof::Refused],
         request_id: String::new(),
         user_agent: None,
+        trace: None,
     }
 }
 
@@ -113,6 +118,9 @@ fn a_page_without_traffic_is_complete_and_well_formed() {
         "queue_bytes",
         "running_requests",
         "queue_wait_seconds",
+        "handover_seconds",
+        "app_seconds",
+        "slot_seconds",
         "slots",
         "slots_busy",
         "instances",
@@ -129,13 +137,14 @@ fn a_page_without_traffic_is_complete_and_well_formed() {
         "unknown_outcome",
         "cost_dollars_per_hour",
         "plain_lambda_cost_dollars_per_hour",
+        "spans",
     ] {
         let described =
             page.lines().filter(|l| l.starts_with(&format!("# TYPE dispatch_{family} ")));
         assert_eq!(described.count(), 1, "{family} in\n{page}");
     }
     let described = page.lines().filter(|line| line.starts_with("# TYPE ")).count();
-    assert_eq!(described, 31, "{page}");
+    assert_eq!(described, 35, "{page}");
 }
 
 #[test]
@@ -165,6 +174,10 @@ fn exchanges_are_counted_by_status_and_reason() {
             "dispatch_first_byte_seconds_bucket{le=\"0.05\",pool=\"web\"} 5",
             "dispatch_request_seconds_bucket{le=\"+Inf\",pool=\"web\"} 5",
             "dispatch_request_seconds_sum{pool=\"web\"} 3.5",
+            "dispatch_handover_seconds_bucket{le=\"0.00025\",pool=\"web\"} 0",
+            "dispatch_handover_seconds_bucket{le=\"0.0005\",pool=\"web\"} 5",
+            "dispatch_app_seconds_sum{pool=\"web\"} 0.15",
+            "dispatch_slot_seconds_sum{pool=\"web\"} 3.0",
         ],
     );
 }
@@ -277,7 +290,7 @@ fn pools_of_one_name_add_up_and_a_removed_pool_has_no_series() {
     assert_lines(&metrics, &["dispatch_arrived_total{pool=\"web\"} 8", &of(4)]);
     drop((new, after));
     let page = metrics.expose().unwrap();
-    assert!(!page.contains("pool="), "{page}");
+    assert!(!page.contains("pool=\"web\""), "{page}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use io_tokio::observe::AccessLog;
 use io_tokio::running::{Change, PoolParts};
 use io_tokio::tls::RouterIdentity;
 
-use crate::access_log::{AccessWriter, Fanout};
+use crate::access_log::Fanout;
 use crate::aws::LambdaInvoker;
 use crate::metrics::{Metrics, Watch};
 use crate::recorder::{Recorders, Recording};
@@ -27,7 +27,8 @@ pub(super) struct Maker {
     pub(super) identity: Option<RouterIdentity>,
     pub(super) recorders: Recorders,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) access_log: Option<Arc<AccessWriter>>,
+    /// Who is told of exchanges that are over, beside the metrics.
+    pub(super) told: Vec<Arc<dyn AccessLog>>,
     /// By where their functions are.
     pub(super) invokers: HashMap<Aws, Arc<LambdaInvoker>>,
 }
@@ -59,12 +60,12 @@ impl Maker {
         })
     }
 
-    /// The router's access log beside somebody's `counts`.
+    /// The router's logs beside somebody's `counts`.
     pub(super) fn access(&self, counts: Arc<dyn AccessLog>) -> Arc<dyn AccessLog> {
-        match &self.access_log {
-            Some(log) => Arc::new(Fanout(vec![counts, Arc::clone(log) as Arc<dyn AccessLog>])),
-            None => counts,
+        if self.told.is_empty() {
+            return counts;
         }
+        Arc::new(Fanout(std::iter::once(counts).chain(self.told.iter().cloned()).collect()))
     }
 
     async fn invoker(&mut self, aws: &Aws) -> anyhow::Result<Arc<dyn Invoker>> {

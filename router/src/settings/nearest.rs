@@ -4,7 +4,7 @@ use super::value::folded;
 
 /// The name among `known` that differs from `typed` by few keystrokes, if any does. Case and
 /// separators do not count.
-pub(super) fn nearest<'a>(typed: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(typed: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let typed = folded(typed);
     let most = (typed.len() / 3).clamp(1, 4);
     known

@@ -8,13 +8,16 @@ use io_tokio::exchange::Patience;
 use io_tokio::networks::Networks;
 use io_tokio::pool::DEFAULT_POOL;
 
+use crate::access_log::AccessFormat;
+use crate::traces::{Sampler, Traces};
+
 use super::error::{SettingsError, SettingsErrors};
 use super::layers::{Layers, Origin, Scope};
 use super::table::{ROUTE, SETTINGS, Setting, find};
 use super::value::{Value, parse};
 use super::{
-    AccessTarget, Aws, Callback, ClientLimits, Effective, Format, Https, Listen, Log, Recorder,
-    Settings, Timeouts,
+    AccessTarget, Aws, Callback, ClientLimits, Effective, Emf, EmfTarget, Format, Https, Listen,
+    Log, Recorder, Settings, Timeouts,
 };
 
 /// Turns texts into values. A bad one is noted and its default used, so that reading goes on.
@@ -53,6 +56,8 @@ impl Reader {
             streams: self.small("limits.streams"),
         };
         let log = self.log();
+        let traces = self.traces();
+        let emf = self.emf();
         let recorder = self.recorder();
         let callback = self.callback(&listen);
         let workers = Some(self.size("workers")).filter(|threads| *threads > 0);
@@ -75,6 +80,8 @@ impl Reader {
                 timeouts,
                 limits,
                 log,
+                traces,
+                emf,
                 recorder,
                 callback,
                 aws,
@@ -202,8 +209,71 @@ impl Reader {
                 Some("-") => AccessTarget::Stdout,
                 Some(file) => AccessTarget::File(PathBuf::from(file)),
             },
-            access_format: self.format("log.access_format"),
+            access_format: self.access_format(),
         }
+    }
+
+    fn access_format(&mut self) -> AccessFormat {
+        let text = self.text("log.access_format").unwrap_or_default();
+        AccessFormat::parse(&text).unwrap_or_else(|wrong| {
+            self.bad("log.access_format", wrong.to_string());
+            AccessFormat::text()
+        })
+    }
+
+    fn traces(&mut self) -> Option<Traces> {
+        let ratio = self.text("traces.ratio").and_then(|text| text.parse().ok());
+        let ratio = ratio.filter(|ratio| (0.0..=1.0).contains(ratio)).unwrap_or_else(|| {
+            self.bad("traces.ratio", "a number from 0 to 1, such as 0.05".to_owned());
+            1.0
+        });
+        let sampler = Sampler::new(self.choice("traces.sampler"), ratio);
+        let service_name = self.text("traces.service_name");
+        let text = self.text("traces.endpoint")?;
+        // OpenTelemetry's variable is a base; what others call the endpoint has the path.
+        let base = text.trim_end_matches('/').trim_end_matches("/v1/traces");
+        let url = format!("{base}/v1/traces").parse().ok();
+        let is_http = |url: &http::Uri| {
+            url.host().is_some() && matches!(url.scheme_str(), Some("http" | "https"))
+        };
+        match url.filter(is_http) {
+            Some(endpoint) => Some(Traces { endpoint, service_name, sampler }),
+            None => {
+                self.bad("traces.endpoint", "a URL such as http://127.0.0.1:4318".to_owned());
+                None
+            }
+        }
+    }
+
+    fn emf(&mut self) -> Option<Emf> {
+        let text = self.text("emf.to").unwrap_or_default();
+        let agent = |address: &str| {
+            let (host, port) = address.rsplit_once(':').unwrap_or_default();
+            !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0)
+        };
+        let to = match text.split_once("://") {
+            Some(("tcp", address)) if agent(address) => EmfTarget::Tcp(address.to_owned()),
+            Some(("udp", address)) if agent(address) => EmfTarget::Udp(address.to_owned()),
+            None if text == "-" => EmfTarget::Stdout,
+            None if !text.is_empty() => EmfTarget::File(PathBuf::from(text)),
+            Some(_) | None => {
+                let allowed = "-, a file, tcp://HOST:PORT or udp://HOST:PORT, such as the \
+                     CloudWatch agent's tcp://127.0.0.1:25888";
+                self.bad("emf.to", allowed.to_owned());
+                EmfTarget::Stdout
+            }
+        };
+        let namespace = self.text("emf.namespace").unwrap_or_default();
+        let is_namespace = |c: char| c.is_ascii_alphanumeric() || "./-_#: ".contains(c);
+        if !(1..=255).contains(&namespace.len())
+            || !namespace.chars().all(is_namespace)
+            || namespace.starts_with("AWS/")
+        {
+            let allowed = "1 to 255 of A-Z a-z 0-9 . - _ / # : and blanks, not beginning with AWS/";
+            self.bad("emf.namespace", allowed.to_owned());
+        }
+        let emf = Emf { to, period: self.span("emf.period"), namespace };
+        self.flag("emf.enabled").then_some(emf)
     }
 
     fn recorder(&mut self) -> Recorder {

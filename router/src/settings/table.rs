@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use crate::traces::SAMPLERS;
+
 /// One setting.
 #[derive(Clone, Copy, Debug)]
 pub struct Setting {
@@ -70,7 +72,6 @@ pub fn find(name: &str) -> Option<&'static Setting> {
 /// Names of the original's router that are understood and have nothing to do here, with the reason.
 pub const IGNORED: &[(&str, &str)] = &[
     ("ChannelCount", "an instance offers exactly `pool.slots` slots; there is nothing to tune"),
-    ("CloudWatchMetricsEnabled", "scrape /metrics on `listen.admin` instead"),
     ("LogPeriodicMetrics", "scrape /metrics on `listen.admin` instead"),
     ("MaxCompletionPortThreads", "it tunes .NET; see `workers`"),
     ("MaxWorkerThreads", "it tunes .NET; see `workers`"),
@@ -374,7 +375,71 @@ pub const SETTINGS: &[Setting] = &[
     ),
     plain("log.filter", Kind::Text, "info", "what is logged: a level, or target=level,..."),
     plain("log.access", Kind::Text, "off", "access log: off, - for standard output, or a file"),
-    plain("log.access_format", Kind::Choice(&["text", "json"]), "text", "form of the access log"),
+    plain(
+        "log.access_format",
+        Kind::Text,
+        "text",
+        "form of the access log: text, combined, json, or a template such as \
+         '$remote_addr \"$request\" $status $request_time'",
+    ),
+    original(
+        "emf.enabled",
+        Kind::Flag,
+        "false",
+        "CloudWatchMetricsEnabled",
+        "write metrics for CloudWatch, in its embedded metric format",
+    ),
+    plain(
+        "emf.to",
+        Kind::Text,
+        "-",
+        "where to: - for standard output, a file, or the CloudWatch agent: tcp://HOST:PORT or \
+         udp://HOST:PORT",
+    ),
+    plain(
+        "emf.period",
+        Kind::Span { min: Duration::from_secs(1), max: Duration::from_secs(3_600) },
+        "60s",
+        "how often; each time, a line for each pool",
+    ),
+    plain("emf.namespace", Kind::Text, "PwrDrvr", "namespace of the metrics; the original's"),
+    Setting {
+        variables: &["OTEL_EXPORTER_OTLP_ENDPOINT"],
+        ..plain(
+            "traces.endpoint",
+            Kind::Text,
+            "",
+            "URL of an OpenTelemetry collector (OTLP over HTTP), such as http://127.0.0.1:4318; \
+             no traces when not set",
+        )
+    },
+    Setting {
+        variables: &["OTEL_SERVICE_NAME"],
+        ..plain(
+            "traces.service_name",
+            Kind::Text,
+            "",
+            "what the router is called in traces; lambda-dispatch when not set",
+        )
+    },
+    Setting {
+        variables: &["OTEL_TRACES_SAMPLER"],
+        ..plain(
+            "traces.sampler",
+            Kind::Choice(SAMPLERS),
+            "parentbased_always_on",
+            "which traces are recorded; parentbased ones do as the client says, if it says",
+        )
+    },
+    Setting {
+        variables: &["OTEL_TRACES_SAMPLER_ARG"],
+        ..plain(
+            "traces.ratio",
+            Kind::Text,
+            "1",
+            "part of them that samplers with a ratio record, from 0 to 1",
+        )
+    },
     plain(
         "recorder.ring",
         bytes(0, 1 << 30),

@@ -10,6 +10,7 @@ mod grpc;
 mod hostile;
 mod interim;
 mod leases;
+mod logs;
 mod messages;
 mod protocols;
 #[expect(dead_code, reason = "shared with the catalogue's tests")]
@@ -21,5 +22,6 @@ mod semantics;
 mod shutdown;
 mod stage;
 mod timeouts;
+mod traces;
 mod trouble;
 mod websocket;

@@ -68,7 +68,7 @@ impl RawApp {
         }
     }
 
-    async fn connection(self, stream: TcpStream) {
+    pub(crate) async fn connection(self, stream: TcpStream) {
         let mut stream = BufReader::new(stream);
         while let Some(head) = head(&mut stream).await {
             let starts = |target: &str| contains(&head[..head.len().min(80)], target.as_bytes());

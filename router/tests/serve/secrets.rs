@@ -90,7 +90,8 @@ async fn traced(settings: &[&str]) -> (Stage, Arc<Mutex<String>>, Invokes) {
     let invokes = Invokes::default();
     let endpoint = invokes.record(&emulator.endpoint()).await;
     let router = Router::start(&endpoint, settings).await;
-    (Stage { router, emulator }, said, invokes)
+    let stage = Stage { router, emulator, said: Arc::clone(&said) };
+    (stage, said, invokes)
 }
 
 /// How 32 bytes may be printed by whoever does not care.

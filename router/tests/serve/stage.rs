@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -22,6 +23,25 @@ pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_lambda-dispatch");
 pub(crate) struct Stage {
     pub(crate) router: Router,
     pub(crate) emulator: Emulator,
+    pub(crate) said: Arc<Mutex<String>>,
+}
+
+/// A folder that is removed at the end.
+pub(crate) struct Folder(pub(crate) PathBuf);
+
+impl Folder {
+    pub(crate) fn new(name: &str) -> Self {
+        let name = format!("lambda-dispatch-serve-{}-{name}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).ok();
+    }
 }
 
 impl Stage {
@@ -98,10 +118,24 @@ impl Stage {
         extension.env.extend(environment);
         let programs = std::iter::once(extension).chain(app).collect();
         let wrapper = Some(vec![BINARY.into(), "__exec".into()]);
+        let said = Arc::<Mutex<String>>::default();
+        let lines = Arc::clone(&said);
+        let observer = Arc::new(move |event: &Event| {
+            let mut said = lines.lock().unwrap();
+            said.push_str(&event.to_string());
+            said.push('\n');
+            drop(said);
+            observer(event);
+        });
         let config = Config { observer, service, wrapper, ..Config::default() };
         let emulator = Emulator::start(config, Function::new("web", programs)).await.unwrap();
         let router = Router::start(&emulator.endpoint(), settings).await;
-        Self { router, emulator }
+        Self { router, emulator, said }
+    }
+
+    /// What happened in Lambda so far, with every line that a program there wrote.
+    pub(crate) fn said(&self) -> String {
+        self.said.lock().unwrap().clone()
     }
 
     /// Waits until no instance runs: what was invoked has returned, and is frozen or gone.

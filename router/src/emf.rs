@@ -1,0 +1,233 @@
+//! Metrics for CloudWatch: lines in its embedded metric format, written once a period by a thread
+//! of its own. What they say is made in [`metrics`](crate::metrics).
+//!
+//! An agent or a disk that is slow or away costs the lines of a period and holds up nothing else;
+//! the log says so once.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::net::{TcpStream, ToSocketAddrs as _, UdpSocket};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use io_tokio::clock::Clock;
+
+use crate::metrics::{Metrics, Period};
+use crate::settings::{Emf, EmfTarget};
+
+/// The thread that writes. Dropping it writes what there is of the last period.
+#[derive(Debug)]
+pub struct EmfWriter {
+    stop: Option<SyncSender<()>>,
+    /// Disconnects when the thread has ended. Only [`Drop`] asks.
+    ended: Mutex<Receiver<()>>,
+}
+
+/// Why there are no metrics for CloudWatch.
+#[derive(Debug, thiserror::Error)]
+pub enum EmfError {
+    /// Its file cannot be opened.
+    #[error("cannot open {file} for metrics: {reason}; check emf.to and its permissions")]
+    Open {
+        /// The file.
+        file: String,
+        /// What the system says.
+        reason: io::Error,
+    },
+    /// Its thread cannot be started.
+    #[error("cannot start the thread that writes metrics: {0}")]
+    Thread(io::Error),
+}
+
+impl EmfWriter {
+    /// Starts writing what `metrics` say, if anybody wants that.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be opened, or there are no more threads.
+    pub fn start(emf: Option<&Emf>, metrics: &Arc<Metrics>) -> Result<Option<Self>, EmfError> {
+        let Some(emf) = emf.cloned() else { return Ok(None) };
+        let sink = Sink::open(&emf.to)?;
+        let (stop, stopped) = sync_channel(0);
+        let (end, ended) = sync_channel::<()>(0);
+        let metrics = Arc::clone(metrics);
+        thread::Builder::new()
+            .name("emf".to_owned())
+            .spawn(move || {
+                write(&emf, &metrics, sink, &stopped);
+                drop(end);
+            })
+            .map_err(EmfError::Thread)?;
+        Ok(Some(Self { stop: Some(stop), ended: Mutex::new(ended) }))
+    }
+}
+
+impl Drop for EmfWriter {
+    fn drop(&mut self) {
+        self.stop = None;
+        let ended = self.ended.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if ended.recv_timeout(LAST_WORDS) == Err(RecvTimeoutError::Timeout) {
+            tracing::warn!("the last metrics for CloudWatch could not be written");
+        }
+    }
+}
+
+/// Writes until it is told to stop, and then once more.
+fn write(emf: &Emf, metrics: &Metrics, mut sink: Sink, stopped: &Receiver<()>) {
+    let clock = Clock::start();
+    let mut period = Period::default();
+    let mut is_broken = false;
+    let mut stops = false;
+    while !stops {
+        for _ in 0..SAMPLES {
+            stops = stopped.recv_timeout(emf.period / SAMPLES) != Err(RecvTimeoutError::Timeout);
+            period.sample(metrics);
+            if stops {
+                break;
+            }
+        }
+        for line in period.end(metrics, &emf.namespace, clock.wall()) {
+            match sink.write(&line) {
+                Ok(()) => is_broken = false,
+                Err(error) if !is_broken => {
+                    is_broken = true;
+                    tracing::error!(%error, to = ?emf.to, "metrics for CloudWatch are lost");
+                }
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+/// Where lines go.
+#[derive(Debug)]
+enum Sink {
+    File(File),
+    Stdout,
+    Tcp { address: String, connection: Option<TcpStream> },
+    Udp { address: String },
+}
+
+impl Sink {
+    fn open(to: &EmfTarget) -> Result<Self, EmfError> {
+        Ok(match to {
+            EmfTarget::File(path) => {
+                let file = OpenOptions::new().create(true).append(true).open(path);
+                let file = file.map_err(|reason| EmfError::Open {
+                    file: path.display().to_string(),
+                    reason,
+                })?;
+                Self::File(file)
+            }
+            EmfTarget::Stdout => Self::Stdout,
+            EmfTarget::Tcp(address) => Self::Tcp { address: address.clone(), connection: None },
+            EmfTarget::Udp(address) => Self::Udp { address: address.clone() },
+        })
+    }
+
+    fn write(&mut self, line: &str) -> io::Result<()> {
+        match self {
+            Self::File(file) => file.write_all(line.as_bytes()),
+            Self::Stdout => {
+                let mut stdout = io::stdout().lock();
+                stdout.write_all(line.as_bytes())?;
+                stdout.flush()
+            }
+            Self::Tcp { address, connection } => {
+                if let Some(open) = connection
+                    && open.write_all(line.as_bytes()).is_ok()
+                {
+                    return Ok(());
+                }
+                // It may have been closed since the last period.
+                let mut fresh = connect(address)?;
+                fresh.write_all(line.as_bytes())?;
+                *connection = Some(fresh);
+                Ok(())
+            }
+            Self::Udp { address } => {
+                let to = resolve(address)?;
+                let from = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+                UdpSocket::bind(from)?.send_to(line.as_bytes(), to).map(drop)
+            }
+        }
+    }
+}
+
+fn connect(address: &str) -> io::Result<TcpStream> {
+    let connection = TcpStream::connect_timeout(&resolve(address)?, AGENT_PATIENCE)?;
+    connection.set_write_timeout(Some(AGENT_PATIENCE))?;
+    Ok(connection)
+}
+
+fn resolve(address: &str) -> io::Result<std::net::SocketAddr> {
+    let nowhere = || io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    address.to_socket_addrs()?.next().ok_or_else(nowhere)
+}
+
+/// How often a period is looked at what goes up and down.
+const SAMPLES: u32 = 60;
+/// How long the end of the router may wait for the last lines.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How long an agent may take.
+const AGENT_PATIENCE: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{BufRead as _, BufReader};
+    use std::net::TcpListener;
+
+    fn emf(to: EmfTarget) -> Emf {
+        Emf { to, period: Duration::from_secs(1), namespace: "Test".to_owned() }
+    }
+
+    fn name_of(line: &str) -> String {
+        let document: serde_json::Value = serde_json::from_str(line).unwrap();
+        document["Pool"].as_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn an_agent_that_hangs_up_gets_the_next_lines_on_another_connection() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let metrics = Metrics::new();
+        let _pool = metrics.pool("web");
+        let to = EmfTarget::Tcp(listener.local_addr().unwrap().to_string());
+        let _writer = EmfWriter::start(Some(&emf(to)), &metrics).unwrap().unwrap();
+        for _ in 0..2 {
+            let mut line = String::new();
+            let agent = listener.accept().unwrap().0;
+            BufReader::new(agent).read_line(&mut line).unwrap();
+            assert_eq!(name_of(&line), "web");
+        }
+    }
+
+    #[test]
+    fn an_agent_is_sent_a_line_in_a_datagram_and_the_last_one_at_the_end() {
+        let agent = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let metrics = Metrics::new();
+        let _pool = metrics.pool("web");
+        let to = EmfTarget::Udp(agent.local_addr().unwrap().to_string());
+        let hourly = Emf { period: Duration::from_secs(3_600), ..emf(to) };
+        drop(EmfWriter::start(Some(&hourly), &metrics).unwrap());
+        let mut line = vec![0; 64 << 10];
+        let length = agent.recv(&mut line).unwrap();
+        assert_eq!(name_of(std::str::from_utf8(&line[..length]).unwrap()), "web");
+    }
+
+    #[test]
+    fn an_agent_that_is_away_holds_up_nobody() {
+        let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let metrics = Metrics::new();
+        let _pool = metrics.pool("web");
+        let to = EmfTarget::Tcp(gone.to_string());
+        drop(EmfWriter::start(Some(&emf(to)), &metrics).unwrap().expect("it starts all the same"));
+        let to = EmfTarget::File("/nonexistent/emf".into());
+        let error = EmfWriter::start(Some(&emf(to)), &metrics).expect_err("no such folder");
+        assert!(error.to_string().contains("/nonexistent/emf"), "{error}");
+        assert!(EmfWriter::start(None, &metrics).unwrap().is_none());
+    }
+}

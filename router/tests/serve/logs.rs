@@ -1,0 +1,112 @@
+//! What can be found out about one request afterwards: its line in the access log, and the lines of
+//! router and extension that have its id.
+
+use std::fmt::Write as _;
+
+use crate::client::Client;
+use crate::raw_app::RawApp;
+use crate::stage::{Folder, Stage, until};
+
+/// A stage whose both sides log in detail, with a line `ID REASON PATH` for each request.
+async fn logging(folder: &Folder, settings: &[&str]) -> Stage {
+    let access = format!("log.access={}", folder.0.join("access.log").display());
+    let format = "log.access_format=$request_id $reason $uri";
+    let ours = [&access, format, "log.filter=info,io_tokio=debug"];
+    let app = RawApp::default();
+    let environment = [("LAMBDA_DISPATCH_LOG", "info,lambda_dispatch_extension=debug")];
+    let settings = [&ours[..], settings].concat();
+    Stage::served(&environment, &settings, move |stream| app.clone().connection(stream)).await
+}
+
+/// The id and the reason of the request for `path`, once that is over.
+async fn recorded(folder: &Folder, path: &str) -> (String, String) {
+    let mut found = None;
+    until("it is in the access log", async || {
+        let log = std::fs::read_to_string(folder.0.join("access.log")).unwrap_or_default();
+        let line = log.lines().find(|line| line.ends_with(&format!(" {path}")));
+        let mut words = line.unwrap_or_default().split(' ').map(str::to_owned);
+        found = words.next().zip(words.next());
+        found.is_some()
+    })
+    .await;
+    found.unwrap()
+}
+
+/// The target at which the app answers with `bytes` and goes.
+fn answered_with(bytes: &str) -> String {
+    bytes.bytes().fold("/answer/".to_owned(), |mut hex, byte| {
+        write!(hex, "{byte:02x}").unwrap();
+        hex
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn request_that_fails_is_found_in_the_logs_of_both_sides_by_its_id() {
+    let folder = Folder::new("request-ids");
+    let stage = logging(&folder, &["timeouts.first_byte=300ms"]).await;
+    for (path, reason, router_says, extension_says) in [
+        (answered_with(""), "served", "without an answer", "no answer from the app"),
+        ("/hang".to_owned(), "response_timeout", "request failed", "wants no answer"),
+        (
+            answered_with("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"),
+            "truncated",
+            "request failed",
+            "the app broke off within its answer",
+        ),
+    ] {
+        let mut client = Client::connect(stage.router.http).await;
+        client
+            .send(format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"))
+            .await
+            .unwrap();
+        client.rest().await;
+        let (id, ended) = recorded(&folder, &path).await;
+        assert_eq!(ended, reason, "{path}");
+        let has = |log: &str, says: &str| {
+            let field = format!("request_id={id}");
+            let quoted = format!("request_id=\"{id}\"");
+            log.lines().any(|line| {
+                let words: Vec<_> = line.split(' ').collect();
+                line.contains(says) && (words.contains(&&*field) || words.contains(&&*quoted))
+            })
+        };
+        until("the router tells", async || has(&stage.router.log(), router_says)).await;
+        until("the extension tells", async || has(&stage.said(), extension_says)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn app_is_told_the_id_and_a_client_can_neither_choose_nor_see_it() {
+    let folder = Folder::new("app-ids");
+    let stage = logging(&folder, &[]).await;
+    let mut client = Client::connect(stage.router.http).await;
+    let head = "GET /seen HTTP/1.1\r\nHost: test\r\nLambda-Dispatch-Request-Id: mine\r\n\r\n";
+    client.send(head).await.unwrap();
+    let answer = client.answer("GET").await.unwrap();
+    let (id, _) = recorded(&folder, "/seen").await;
+    // The app answers with the head that it was sent.
+    let seen = answer.text().to_lowercase();
+    let ids: Vec<_> =
+        seen.lines().filter_map(|line| line.strip_prefix("lambda-dispatch-request-id: ")).collect();
+    assert_eq!(ids, [id]);
+    assert_eq!(answer.header("lambda-dispatch-request-id"), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cloudwatch_is_told_of_a_period_once_it_is_over() {
+    let folder = Folder::new("cloudwatch");
+    let file = folder.0.join("emf.log");
+    let to = format!("emf.to={}", file.display());
+    let settings = ["emf.enabled=true", &to, "emf.period=1s", "emf.namespace=Shop"];
+    let stage = logging(&folder, &settings).await;
+    assert_eq!(stage.router.get("/").await.status, 200);
+    until("a period has the request", async || {
+        let lines = std::fs::read_to_string(&file).unwrap_or_default();
+        let documents: Vec<serde_json::Value> =
+            lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        documents.iter().any(|it| {
+            it["_aws"]["CloudWatchMetrics"][0]["Namespace"] == "Shop" && it["Requests"] == 1.0
+        })
+    })
+    .await;
+}
