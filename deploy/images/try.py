@@ -40,7 +40,8 @@ def command(image, *arguments):
     assert user == "65532:65532", user
     words = list(arguments) if image == "extension" else [process["args"][0], *arguments]
     if processor != native:
-        shutil.copy(shutil.which(qemu), root / "qemu")
+        if not (root / "qemu").exists():  # Another program of this image may be running on it.
+            shutil.copy(shutil.which(qemu), root / "qemu")
         words = ["/qemu", *words]
     env = dict(it.split("=", 1) for it in process["env"])
     return ["chroot", f"--userspec={user}", root, *words], env
