@@ -169,7 +169,7 @@ pub(crate) fn alone(command: &mut Command) {
         .env("LAMBDA_DISPATCH_CALLBACK_HOST", "127.0.0.1");
 }
 
-/// Longer than any run, and shorter than the day that a lease may last.
-const LEASE: Duration = Duration::from_secs(20 * 3_600);
+/// The longest that Lambda has: of more the extension believes nothing, and takes a minute instead.
+const LEASE: Duration = Duration::from_secs(15 * 60);
 const ATTEMPTS: u32 = 600;
 const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(100);
