@@ -345,20 +345,14 @@ async fn silent_websocket_is_cut_and_one_that_talks_is_not() {
     let (stage, _) = App::stage(&["timeouts.stream_idle=1s", "timeouts.idle=100ms"]).await;
     let mut talking = http1(&stage, "/echo").await;
     let mut silent = http1(&stage, "/echo").await;
-    let until_cut = async {
-        loop {
-            talking.send(Message::text("x")).await.unwrap();
-            next(&mut talking).await;
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    };
-    tokio::select! {
-        biased;
-        () = until_cut => {}
-        cut = timeout(PATIENCE, silent.next()) => {
-            assert!(cut.unwrap().is_none_or(|it| it.is_err()));
-        }
+    let cut = tokio::spawn(async move { timeout(PATIENCE, silent.next()).await });
+    // No echo is left on its way.
+    while !cut.is_finished() {
+        talking.send(Message::text("x")).await.unwrap();
+        assert_eq!(next(&mut talking).await, Message::text("x"));
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
+    assert!(cut.await.unwrap().unwrap().is_none_or(|it| it.is_err()));
     until("it is counted", async || stage.router.ended(101, "idle_timeout").await == 1).await;
     talks(talking).await;
     slot_is_free(&stage).await;
