@@ -32,7 +32,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use http::{header, request, response};
 use http_body::Body;
 use hyper::body::Incoming;
-use io_tokio::headers::end_to_end;
+use io_tokio::headers::{ERROR, end_to_end};
 use io_tokio::interim::INTERIM_MAX;
 use io_tokio::lifecycle_driver::Inputs;
 use io_tokio::net::Connector;
@@ -357,7 +357,7 @@ fn answer(
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(text.len()));
     if let Some(error) = error {
-        headers.insert(ERROR_HEADER, HeaderValue::from_static(error));
+        headers.insert(ERROR, HeaderValue::from_static(error));
     }
     let sent = respond
         .send_response(response, false)
@@ -384,9 +384,6 @@ fn chain(error: &dyn std::error::Error) -> String {
 /// How long an app may take to say whether it wants a body; RFC 9110, 10.1.1: nobody should wait
 /// for ever.
 const CONTINUE_PATIENCE: Duration = Duration::from_secs(1);
-
-/// Marks answers that are ours and not the app's, for the router, which removes it.
-const ERROR_HEADER: HeaderName = HeaderName::from_static("lambda-dispatch-error");
 
 #[cfg(test)]
 mod tests {

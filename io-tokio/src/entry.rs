@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dispatch_model::{InstanceId, Time};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::clock::Clock;
+use crate::headers::ERROR;
 use crate::observe::{Access, AccessLog, Proof, Trace};
 use crate::upload::Progress;
 
@@ -265,8 +266,6 @@ impl std::fmt::Debug for Entry {
     }
 }
 
-/// What the extension answers with for an app that gave no answer.
-const ERROR: HeaderName = HeaderName::from_static("lambda-dispatch-error");
 /// Ends that are no fault of anybody behind us.
 const CLIENTS_DOING: [&str; 3] = ["bad_request", "client_gone", "request_timeout"];
 /// What nginx logs when there was nobody left to send a status to.

@@ -47,6 +47,9 @@ fn is_of_one_hop(name: &HeaderName, value: &HeaderValue, connection: &[HeaderVal
     named.any(|token| token.trim_ascii().eq_ignore_ascii_case(name.as_str().as_bytes()))
 }
 
+/// Marks an answer as the extension's own and not the app's, for the router, which removes it.
+pub const ERROR: HeaderName = HeaderName::from_static("lambda-dispatch-error");
+
 /// Whoever passes a head on adds a few headers of its own.
 const MORE: usize = 3;
 

@@ -252,3 +252,36 @@ impl Names {
 
 /// The name of the pool that is there when no other is named.
 pub const DEFAULT_POOL: &str = "default";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Keeps what it hears.
+    #[derive(Default)]
+    struct Ear(Mutex<Vec<Message>>);
+
+    impl Hear for Ear {
+        fn hear(&self, message: Message) {
+            self.0.lock().unwrap().push(message);
+        }
+
+        fn look(&self, _: usize) -> View {
+            View::default()
+        }
+    }
+
+    #[test]
+    fn request_is_never_heard_to_end_before_it_is_heard_of() {
+        let ear = Arc::new(Ear::default());
+        let (_stopped, watched) = watch::channel(false);
+        let pool = Pool::new(Arc::clone(&ear) as Arc<dyn Hear>, Shared::new("default", watched));
+        pool.tell(Input::ShutdownRequested { drain: Duration::ZERO });
+        let ticket = pool.arrive(500);
+        drop(ticket);
+        let heard = ear.0.lock().unwrap();
+        assert!(matches!(heard[1], Message::Asked { .. }), "it ended first: {heard:?}");
+        let ended = matches!(heard[2], Message::Told(Input::RequestCancelled { .. }));
+        assert!(ended, "it never ended: {heard:?}");
+    }
+}

@@ -15,15 +15,14 @@ mod writer;
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
-use std::time::Duration;
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 
 use io_tokio::observe::{Access, AccessLog};
 
 use crate::settings::{AccessTarget, Log};
+use crate::writer_thread::WriterThread;
 
 use writer::{Entry, Sink};
 
@@ -36,8 +35,7 @@ pub struct AccessWriter {
     format: AccessFormat,
     entries: Option<SyncSender<Entry>>,
     dropped: Arc<AtomicU64>,
-    /// Disconnects when the thread has written all. Only [`Drop`] asks.
-    ended: Mutex<Receiver<()>>,
+    thread: WriterThread,
 }
 
 /// Why there is no access log.
@@ -69,18 +67,12 @@ impl AccessWriter {
             AccessTarget::File(path) => Sink::file(path.clone()).map_err(|e| open(path, e))?,
         };
         let (entries, queue) = sync_channel(QUEUE_LEN_MAX);
-        let (end, ended) = sync_channel::<()>(0);
         let dropped = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&dropped);
-        thread::Builder::new()
-            .name("access-log".to_owned())
-            .spawn(move || {
-                writer::write(&queue, sink, &counted);
-                drop(end);
-            })
-            .map_err(AccessLogError::Thread)?;
-        let (format, ended) = (log.access_format.clone(), Mutex::new(ended));
-        Ok(Some(Self { format, entries: Some(entries), dropped, ended }))
+        let work = move || writer::write(&queue, sink, &counted);
+        let thread = WriterThread::start("access-log", work).map_err(AccessLogError::Thread)?;
+        let format = log.access_format.clone();
+        Ok(Some(Self { format, entries: Some(entries), dropped, thread }))
     }
 
     /// Opens the file anew, after it was moved away; what SIGHUP is for. Until it is open the old
@@ -115,9 +107,7 @@ impl AccessLog for AccessWriter {
 impl Drop for AccessWriter {
     fn drop(&mut self) {
         self.entries = None;
-        // A reader of our standard output that has stopped must not keep the router from ending.
-        let ended = self.ended.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if ended.recv_timeout(LAST_WORDS) == Err(RecvTimeoutError::Timeout) {
+        if !self.thread.has_ended() {
             tracing::warn!("the access log could not be written to its end");
         }
     }
@@ -147,9 +137,6 @@ fn open(path: &Path, reason: io::Error) -> AccessLogError {
 
 /// Lines that wait to be written, about 4 MB; a second or two of a busy router.
 const QUEUE_LEN_MAX: usize = 16_384;
-
-/// How long the end of the router may wait for the last lines.
-const LAST_WORDS: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 pub(crate) mod tests;

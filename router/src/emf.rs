@@ -9,21 +9,19 @@ use std::io::{self, Write as _};
 use std::net::{TcpStream, ToSocketAddrs as _, UdpSocket};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Mutex, PoisonError};
-use std::thread;
 use std::time::Duration;
 
 use io_tokio::clock::Clock;
 
 use crate::metrics::{Metrics, Period};
 use crate::settings::{Emf, EmfTarget};
+use crate::writer_thread::WriterThread;
 
 /// The thread that writes. Dropping it writes what there is of the last period.
 #[derive(Debug)]
 pub struct EmfWriter {
     stop: Option<SyncSender<()>>,
-    /// Disconnects when the thread has ended. Only [`Drop`] asks.
-    ended: Mutex<Receiver<()>>,
+    thread: WriterThread,
 }
 
 /// Why there are no metrics for CloudWatch.
@@ -52,24 +50,17 @@ impl EmfWriter {
         let Some(emf) = emf.cloned() else { return Ok(None) };
         let sink = Sink::open(&emf.to)?;
         let (stop, stopped) = sync_channel(0);
-        let (end, ended) = sync_channel::<()>(0);
         let metrics = Arc::clone(metrics);
-        thread::Builder::new()
-            .name("emf".to_owned())
-            .spawn(move || {
-                write(&emf, &metrics, sink, &stopped);
-                drop(end);
-            })
-            .map_err(EmfError::Thread)?;
-        Ok(Some(Self { stop: Some(stop), ended: Mutex::new(ended) }))
+        let work = move || write(&emf, &metrics, sink, &stopped);
+        let thread = WriterThread::start("emf", work).map_err(EmfError::Thread)?;
+        Ok(Some(Self { stop: Some(stop), thread }))
     }
 }
 
 impl Drop for EmfWriter {
     fn drop(&mut self) {
         self.stop = None;
-        let ended = self.ended.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if ended.recv_timeout(LAST_WORDS) == Err(RecvTimeoutError::Timeout) {
+        if !self.thread.has_ended() {
             tracing::warn!("the last metrics for CloudWatch could not be written");
         }
     }
@@ -170,8 +161,6 @@ fn resolve(address: &str) -> io::Result<std::net::SocketAddr> {
 
 /// How often a period is looked at what goes up and down.
 const SAMPLES: u32 = 60;
-/// How long the end of the router may wait for the last lines.
-const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How long an agent may take.
 const AGENT_PATIENCE: Duration = Duration::from_secs(5);
 

@@ -12,7 +12,7 @@
 //! | [`aws`] | Lambda's API |
 //! | [`doctor`] | whether it would work |
 //! | [`admin`], [`metrics`], [`emf`], [`traces`] | what can be seen from outside |
-//! | [`access_log`], [`logging`] | what is written down |
+//! | [`access_log`], [`logging`], `writer_thread` | what is written down |
 //! | `decisions`, `problems`, `explain` | why there are as many instances as there are |
 //! | `dashboard`, `cost` | the same for people, as it happens, and what it costs |
 //! | `recorder` | what is kept to be replayed |
@@ -46,6 +46,7 @@ mod report;
 mod serve;
 pub mod settings;
 pub mod traces;
+mod writer_thread;
 
 use std::io::{IsTerminal, Write};
 

@@ -58,9 +58,7 @@ impl<C: Connector> H2c<C> {
         loop {
             let (mut sender, is_fresh) = self.sender().await.map_err(AppError::Unreachable)?;
             let mut failed = match sender.try_send_request(request).await {
-                Ok(response) => {
-                    return Ok(response);
-                }
+                Ok(response) => return Ok(response),
                 Err(failed) => failed,
             };
             match failed.take_message() {

@@ -8,7 +8,7 @@
 //! The race remains for closes that come earlier. A request on a *reused* connection that fails
 //! before a byte of it was written is sent on a fresh one. Never otherwise, whatever its method: an
 //! app that closed may have done what it was asked, and does nothing twice.
-
+//!
 //! A connection is driven by the task of the request that it carries, so that nothing is handed
 //! from one to another, and by nobody while it is idle. That an app has closed it shows when it is
 //! used again, before anything is written.

@@ -1,25 +1,9 @@
 use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
 
 pub(crate) use super::line::tests::access;
 use super::*;
-
-/// A directory that is removed at the end.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str) -> Self {
-        let name = format!("lambda-dispatch-access-{name}-{}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        drop(std::fs::remove_dir_all(&self.0));
-    }
-}
 
 fn log(access: AccessTarget) -> Log {
     Log { access, access_format: AccessFormat::Json, ..Log::default() }
@@ -42,8 +26,8 @@ fn eventually(what: &str, holds: impl Fn() -> bool) {
 
 #[test]
 fn what_was_recorded_is_in_the_file_when_the_log_is_closed() {
-    let scratch = Scratch::new("closed");
-    let path = scratch.0.join("access.log");
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("access.log");
     std::fs::write(&path, "before\n").unwrap();
     let writer = AccessWriter::start(&log(AccessTarget::File(path.clone()))).unwrap().unwrap();
     for _ in 0..100 {
@@ -57,8 +41,8 @@ fn what_was_recorded_is_in_the_file_when_the_log_is_closed() {
 
 #[test]
 fn a_line_is_written_without_waiting_for_more() {
-    let scratch = Scratch::new("prompt");
-    let path = scratch.0.join("access.log");
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("access.log");
     let writer = AccessWriter::start(&log(AccessTarget::File(path.clone()))).unwrap().unwrap();
     writer.record(&access());
     eventually("the line", || lines(&path) == 1);
@@ -66,8 +50,8 @@ fn a_line_is_written_without_waiting_for_more() {
 
 #[test]
 fn after_a_rotation_lines_go_to_the_new_file() {
-    let scratch = Scratch::new("rotated");
-    let (path, old) = (scratch.0.join("access.log"), scratch.0.join("access.log.1"));
+    let scratch = tempfile::tempdir().unwrap();
+    let (path, old) = (scratch.path().join("access.log"), scratch.path().join("access.log.1"));
     let writer = AccessWriter::start(&log(AccessTarget::File(path.clone()))).unwrap().unwrap();
     writer.record(&access());
     eventually("the first line", || lines(&path) == 1);
@@ -82,8 +66,8 @@ fn after_a_rotation_lines_go_to_the_new_file() {
 #[test]
 fn a_log_that_cannot_keep_up_drops_lines_and_counts_them() {
     // A pipe that nobody reads, opened for reading and writing so that opening does not block.
-    let scratch = Scratch::new("slow");
-    let path = scratch.0.join("pipe");
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("pipe");
     let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
     assert!(made.success());
     let reader = std::fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();

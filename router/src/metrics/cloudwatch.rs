@@ -9,11 +9,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value, json};
 
 use super::distribution::Distribution;
+use super::history::since_1970;
 use super::{Metrics, PoolMetrics};
 
 /// One metric for CloudWatch.
@@ -167,8 +168,7 @@ impl Period {
         self.pools.retain(|name, _| pools.iter().any(|pool| pool.name == *name));
         // Without a second pool there is nothing to tell apart, and each set of dimensions is paid.
         let dimensions = if pools.len() > 1 { json!([[], [POOL]]) } else { json!([[]]) };
-        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-        let now = u64::try_from(now).unwrap_or(u64::MAX);
+        let now = since_1970(now);
         let documents = pools.iter().map(|pool| {
             let known = self.pools.entry(Arc::clone(&pool.name)).or_default();
             let values = known.end(pool);

@@ -1,3 +1,5 @@
+use std::time::UNIX_EPOCH;
+
 use dispatch_model::{Gauges, GoAwayReason, InstanceId, Output, RequestId, Time};
 use io_tokio::observe::{AccessLog as _, Observer as _};
 
