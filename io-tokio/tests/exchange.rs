@@ -276,14 +276,20 @@ async fn request_and_response_pass_over_tls_with_everything_they_carry() {
     assert_eq!(access.target, "/a%2Fb");
 }
 
-#[tokio::test]
-async fn stages_of_a_request_follow_one_another_and_add_up_to_less_than_its_total() {
-    let mut router = Router::plain(one_slot()).await;
+/// A request whose response has begun: its client, who has read as much, and the rest's way there.
+async fn begun(router: &mut Router) -> (TcpStream, h2::SendStream<Bytes>) {
     let mut client = router.client(GET).await;
     let (_, mut respond) = router.next().await;
     let mut stream = respond.send_response(Response::new(()), false).unwrap();
     stream.send_data(Bytes::from_static(b"first"), false).unwrap();
     read_until(&mut client, b"first").await;
+    (client, stream)
+}
+
+#[tokio::test]
+async fn stages_of_a_request_follow_one_another_and_add_up_to_less_than_its_total() {
+    let mut router = Router::plain(one_slot()).await;
+    let (_client, mut stream) = begun(&mut router).await;
     stream.send_data(Bytes::new(), true).unwrap();
     let access = router.logged().await;
     let stages = [access.handover, access.app, access.slot, access.first_byte];
@@ -296,11 +302,7 @@ async fn stages_of_a_request_follow_one_another_and_add_up_to_less_than_its_tota
 #[tokio::test]
 async fn first_byte_reaches_the_client_before_the_second_is_made() {
     let mut router = Router::plain(one_slot()).await;
-    let mut client = router.client(GET).await;
-    let (_, mut respond) = router.next().await;
-    let mut stream = respond.send_response(Response::new(()), false).unwrap();
-    stream.send_data(Bytes::from_static(b"first"), false).unwrap();
-    read_until(&mut client, b"first").await;
+    let (mut client, mut stream) = begun(&mut router).await;
     stream.send_data(Bytes::from_static(b"second"), true).unwrap();
     read_until(&mut client, b"second\r\n0\r\n\r\n").await;
 }

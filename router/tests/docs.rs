@@ -130,9 +130,9 @@ fn every_name_of_the_original_is_told_of_to_who_moves_over() {
 
 #[test]
 fn what_is_marked_to_be_run_runs() {
-    let folder = Folder::new("docs");
+    let folder = tempfile::tempdir().unwrap();
     for name in ["reports", "examples", "deploy"] {
-        std::os::unix::fs::symlink(root().join(name), folder.0.join(name)).unwrap();
+        std::os::unix::fs::symlink(root().join(name), folder.path().join(name)).unwrap();
     }
     let program = Path::new(env!("CARGO_BIN_EXE_lambda-dispatch"));
     let others = std::env::var("PATH").unwrap();
@@ -148,7 +148,7 @@ fn what_is_marked_to_be_run_runs() {
         }
         ran += 1;
         let mut bash = Command::new("bash");
-        bash.args(["-euo", "pipefail", "-c", &script]).current_dir(&folder.0);
+        bash.args(["-euo", "pipefail", "-c", &script]).current_dir(folder.path());
         let ended = bash.env("PATH", &path).output().unwrap();
         assert!(ended.status.success(), "{}:\n{script}\n{ended:?}", page.name);
     }
@@ -319,22 +319,4 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
-}
-
-/// A folder that is removed at the end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let name = format!("lambda-dispatch-{name}-{}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        std::fs::remove_dir_all(&self.0).ok();
-    }
 }

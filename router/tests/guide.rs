@@ -65,8 +65,8 @@ fn a_fresh_file_means_the_defaults_commented_out_or_not() {
 
 #[test]
 fn a_file_that_is_there_is_not_written_over_unless_told_to() {
-    let folder = Folder::new("fresh");
-    let file = folder.0.join("router.toml");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("router.toml");
     let name = file.to_str().unwrap();
     let done = run(&["config", "init", name, "--function", "shop:live"]);
     assert!(done.status.success(), "{done:?}");
@@ -87,8 +87,8 @@ fn a_file_that_is_there_is_not_written_over_unless_told_to() {
 
 #[test]
 fn a_function_that_is_none_leaves_no_file() {
-    let folder = Folder::new("none");
-    let file = folder.0.join("router.toml");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("router.toml");
     let refused = run(&["config", "init", file.to_str().unwrap(), "--function", "no such name"]);
     assert_eq!(refused.status.code(), Some(1));
     assert!(String::from_utf8(refused.stderr).unwrap().contains("no such name"));
@@ -105,8 +105,8 @@ fn completions_know_every_command() {
             assert!(script.contains(command), "{shell}: {command}");
         }
     }
-    let script = Folder::new("completions");
-    let file = script.0.join("lambda-dispatch.bash");
+    let script = tempfile::tempdir().unwrap();
+    let file = script.path().join("lambda-dispatch.bash");
     std::fs::write(&file, run(&["completions", "bash"]).stdout).unwrap();
     let parsed = Command::new("bash").arg("-n").arg(&file).output().unwrap();
     assert!(parsed.status.success() && parsed.stderr.is_empty(), "{parsed:?}");
@@ -189,22 +189,4 @@ fn run(arguments: &[&str]) -> Output {
 
 fn docs() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/src")
-}
-
-/// A folder that is removed at the end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let name = format!("lambda-dispatch-guide-{}-{name}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        std::fs::remove_dir_all(&self.0).ok();
-    }
 }

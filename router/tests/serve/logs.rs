@@ -3,13 +3,15 @@
 
 use std::fmt::Write as _;
 
+use tempfile::TempDir;
+
 use crate::client::Client;
 use crate::raw_app::RawApp;
-use crate::stage::{Folder, Stage, until};
+use crate::stage::{Stage, until};
 
 /// A stage whose both sides log in detail, with a line `ID REASON PATH` for each request.
-async fn logging(folder: &Folder, settings: &[&str]) -> Stage {
-    let access = format!("log.access={}", folder.0.join("access.log").display());
+async fn logging(folder: &TempDir, settings: &[&str]) -> Stage {
+    let access = format!("log.access={}", folder.path().join("access.log").display());
     let format = "log.access_format=$request_id $reason $uri";
     let ours = [&access, format, "log.filter=info,io_tokio=debug"];
     let app = RawApp::default();
@@ -19,10 +21,10 @@ async fn logging(folder: &Folder, settings: &[&str]) -> Stage {
 }
 
 /// The id and the reason of the request for `path`, once that is over.
-async fn recorded(folder: &Folder, path: &str) -> (String, String) {
+async fn recorded(folder: &TempDir, path: &str) -> (String, String) {
     let mut found = None;
     until("it is in the access log", async || {
-        let log = std::fs::read_to_string(folder.0.join("access.log")).unwrap_or_default();
+        let log = std::fs::read_to_string(folder.path().join("access.log")).unwrap_or_default();
         let line = log.lines().find(|line| line.ends_with(&format!(" {path}")));
         let mut words = line.unwrap_or_default().split(' ').map(str::to_owned);
         found = words.next().zip(words.next());
@@ -42,7 +44,7 @@ fn answered_with(bytes: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn request_that_fails_is_found_in_the_logs_of_both_sides_by_its_id() {
-    let folder = Folder::new("request-ids");
+    let folder = tempfile::tempdir().unwrap();
     let stage = logging(&folder, &["timeouts.first_byte=300ms"]).await;
     for (path, reason, router_says, extension_says) in [
         (answered_with(""), "served", "without an answer", "no answer from the app"),
@@ -77,7 +79,7 @@ async fn request_that_fails_is_found_in_the_logs_of_both_sides_by_its_id() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn app_is_told_the_id_and_a_client_can_neither_choose_nor_see_it() {
-    let folder = Folder::new("app-ids");
+    let folder = tempfile::tempdir().unwrap();
     let stage = logging(&folder, &[]).await;
     let mut client = Client::connect(stage.router.http).await;
     let head = "GET /seen HTTP/1.1\r\nHost: test\r\nLambda-Dispatch-Request-Id: mine\r\n\r\n";
@@ -94,8 +96,8 @@ async fn app_is_told_the_id_and_a_client_can_neither_choose_nor_see_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn cloudwatch_is_told_of_a_period_once_it_is_over() {
-    let folder = Folder::new("cloudwatch");
-    let file = folder.0.join("emf.log");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("emf.log");
     let to = format!("emf.to={}", file.display());
     let settings = ["emf.enabled=true", &to, "emf.period=1s", "emf.namespace=Shop"];
     let stage = logging(&folder, &settings).await;

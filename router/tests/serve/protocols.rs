@@ -1,13 +1,13 @@
 //! Each way in which clients may speak with the router.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Request;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
+use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -17,28 +17,11 @@ use crate::client::Client;
 use crate::messages::fails;
 use crate::stage::Stage;
 
-/// Files that are gone after the test.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path =
-            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn write(&self, name: &str, text: &str) -> String {
-        let path = self.0.join(name);
-        std::fs::write(&path, text).unwrap();
-        path.to_str().unwrap().to_owned()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        std::fs::remove_dir_all(&self.0).ok();
-    }
+/// The path of a file with `text` in `folder`.
+fn written(folder: &TempDir, name: &str, text: &str) -> String {
+    let path = folder.path().join(name);
+    std::fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
 }
 
 /// A certificate for localhost, as PEM: the certificate and its key.
@@ -99,11 +82,11 @@ where
 
 #[tokio::test]
 async fn clients_are_served_over_http1_and_http2_with_and_without_tls() {
-    let folder = Folder::new("protocols");
+    let folder = tempfile::tempdir().unwrap();
     let (trusted, chain, key) = certificate();
     let stage = Stage::demo(&[
-        &format!("listen.certificate={}", folder.write("chain.pem", &chain)),
-        &format!("listen.key={}", folder.write("key.pem", &key)),
+        &format!("listen.certificate={}", written(&folder, "chain.pem", &chain)),
+        &format!("listen.key={}", written(&folder, "key.pem", &key)),
     ])
     .await;
     let targets = ["/", "/sleep?ms=10", "/nothing"];
@@ -127,13 +110,13 @@ async fn clients_are_served_over_http1_and_http2_with_and_without_tls() {
 
 #[tokio::test]
 async fn certificate_that_cannot_be_used_is_one_clear_line() {
-    let folder = Folder::new("certificates");
+    let folder = tempfile::tempdir().unwrap();
     let (_, chain, key) = certificate();
     let (_, _, other_key) = certificate();
-    let (chain, key) = (folder.write("chain.pem", &chain), folder.write("key.pem", &key));
-    let other_key = folder.write("other.pem", &other_key);
-    let empty = folder.write("empty.pem", "not a certificate\n");
-    let missing = folder.0.join("missing.pem");
+    let (chain, key) = (written(&folder, "chain.pem", &chain), written(&folder, "key.pem", &key));
+    let other_key = written(&folder, "other.pem", &other_key);
+    let empty = written(&folder, "empty.pem", "not a certificate\n");
+    let missing = folder.path().join("missing.pem");
     let missing = missing.to_str().unwrap();
     for (chain, key, named) in [
         (missing, key.as_str(), missing),

@@ -1,8 +1,7 @@
 //! What the router's model was told and did can be had from outside, and replays.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::path::Path;
 
 use dispatch_model::Output;
 use io_tokio::recording::{Recording, Replayed, Step, replay};
@@ -11,26 +10,6 @@ use tokio::task::JoinSet;
 
 use crate::client::Client;
 use crate::stage::{Stage, until};
-
-/// A folder that is removed at the end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Relaxed);
-        let name = format!("lambda-dispatch-recordings-{}-{number}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir(&path).unwrap();
-        Self(path)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        drop(fs::remove_dir_all(&self.0));
-    }
-}
 
 async fn burst(stage: &Stage, count: u32) {
     let mut requests = JoinSet::new();
@@ -55,8 +34,8 @@ fn replayed(path: &Path) -> Replayed {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sigusr1_writes_a_recording_that_replays_with_identical_outputs() {
-    let folder = Folder::new();
-    let dump = folder.0.join("dump");
+    let folder = tempfile::tempdir().unwrap();
+    let dump = folder.path().join("dump");
     let settings =
         [&format!("recorder.dump={}", dump.display()), "pool.slots=4", "recorder.check=true"];
     let stage = Stage::demo(&settings).await;
@@ -78,8 +57,8 @@ async fn sigusr1_writes_a_recording_that_replays_with_identical_outputs() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn file_has_all_that_happened_from_the_first_output_to_the_last() {
-    let folder = Folder::new();
-    let file = folder.0.join("recording");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("recording");
     let settings = [
         &format!("recorder.file={}", file.display()),
         "recorder.ring=0",

@@ -4,8 +4,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use emulator::model;
-use emulator::{Config, Emulator, Event, Function, Program};
+use emulator::{Event, model};
 use io_tokio::attach::{self, AttachError, Hello};
 use io_tokio::clock::Clock;
 use io_tokio::payload::{InvokePayload, Plaintext, Secret};
@@ -14,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::client::{Answer, Client};
-use crate::stage::{BINARY, Router, Stage, until};
+use crate::stage::{Router, Stage, until};
 
 /// All invokes that passed a proxy between the router and Lambda.
 #[derive(Clone, Default)]
@@ -72,21 +71,11 @@ impl Invokes {
 
 /// A stage that logs everything there is on both sides, what the extensions say, and the invokes.
 async fn traced(settings: &[&str]) -> (Stage, Arc<Mutex<String>>, Invokes) {
-    let said = Arc::<Mutex<String>>::default();
-    let lines = Arc::clone(&said);
-    let observer = Arc::new(move |event: &Event| {
-        let mut said = lines.lock().unwrap();
-        said.push_str(&event.to_string());
-        said.push('\n');
-    });
-    let mut extension = Program::new("extension", [BINARY, "__extension"]);
-    extension.env.push(("LAMBDA_DISPATCH_ROUTER_CIDRS".into(), "127.0.0.0/8".into()));
-    extension.env.push(("LAMBDA_DISPATCH_LOG".into(), "trace".into()));
-    let programs = vec![extension, Program::new("app", [BINARY, "__demo-app"])];
     let service = model::Config::default();
-    let wrapper = Some(vec![BINARY.into(), "__exec".into()]);
-    let config = Config { observer, service, wrapper, ..Config::default() };
-    let emulator = Emulator::start(config, Function::new("web", programs)).await.unwrap();
+    let environment = [("LAMBDA_DISPATCH_LOG", "trace")];
+    let nobody = Arc::new(|_: &Event| {});
+    let (emulator, said) =
+        Stage::lambda(service, Some(Stage::demo_app()), nobody, &environment).await;
     let invokes = Invokes::default();
     let endpoint = invokes.record(&emulator.endpoint()).await;
     let router = Router::start(&endpoint, settings).await;

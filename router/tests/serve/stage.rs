@@ -2,7 +2,6 @@
 
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -24,24 +23,6 @@ pub(crate) struct Stage {
     pub(crate) router: Router,
     pub(crate) emulator: Emulator,
     pub(crate) said: Arc<Mutex<String>>,
-}
-
-/// A folder that is removed at the end.
-pub(crate) struct Folder(pub(crate) PathBuf);
-
-impl Folder {
-    pub(crate) fn new(name: &str) -> Self {
-        let name = format!("lambda-dispatch-serve-{}-{name}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        std::fs::remove_dir_all(&self.0).ok();
-    }
 }
 
 impl Stage {
@@ -112,6 +93,18 @@ impl Stage {
         environment: &[(&str, &str)],
         settings: &[&str],
     ) -> Self {
+        let (emulator, said) = Self::lambda(service, app, observer, environment).await;
+        let router = Router::start(&emulator.endpoint(), settings).await;
+        Self { router, emulator, said }
+    }
+
+    /// Lambda alone, and what happens there, with every line that a program writes.
+    pub(crate) async fn lambda(
+        service: model::Config,
+        app: Option<Program>,
+        observer: Observer,
+        environment: &[(&str, &str)],
+    ) -> (Emulator, Arc<Mutex<String>>) {
         let mut extension = Program::new("extension", [BINARY, "__extension"]);
         extension.env.push(("LAMBDA_DISPATCH_ROUTER_CIDRS".into(), "127.0.0.0/8".into()));
         let environment = environment.iter().map(|(name, value)| ((*name).into(), (*value).into()));
@@ -128,9 +121,7 @@ impl Stage {
             observer(event);
         });
         let config = Config { observer, service, wrapper, ..Config::default() };
-        let emulator = Emulator::start(config, Function::new("web", programs)).await.unwrap();
-        let router = Router::start(&emulator.endpoint(), settings).await;
-        Self { router, emulator, said }
+        (Emulator::start(config, Function::new("web", programs)).await.unwrap(), said)
     }
 
     /// What happened in Lambda so far, with every line that a program there wrote.
