@@ -232,15 +232,17 @@ impl Entry {
     }
 
     /// The stages so far of a request that got in line, as `Server-Timing` has them, in
-    /// milliseconds. One that was given to no instance has no `app`.
+    /// milliseconds. One that was given to no instance has the first alone.
     pub(crate) fn timing(&self) -> Option<HeaderValue> {
         let in_line = self.clock.now().saturating_since(self.queued?);
-        let is_dispatched = self.access.attempts > 0;
-        let queue = if is_dispatched { self.access.queue } else { in_line };
-        let mut text = format!("queue;dur={}", queue.as_millis());
-        if is_dispatched {
-            text.push_str(&format!(", app;dur={}", in_line.saturating_sub(queue).as_millis()));
+        let Access { attempts, queue, handover, .. } = self.access;
+        if attempts == 0 {
+            return HeaderValue::from_str(&format!("queue;dur={}", in_line.as_millis())).ok();
         }
+        let dispatch = handover.unwrap_or_default();
+        let app = in_line.saturating_sub(queue + dispatch);
+        let [queue, dispatch, app] = [queue, dispatch, app].map(|stage| stage.as_millis());
+        let text = format!("queue;dur={queue}, dispatch;dur={dispatch}, app;dur={app}");
         HeaderValue::from_str(&text).ok()
     }
 

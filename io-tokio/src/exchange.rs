@@ -69,8 +69,9 @@ pub struct EdgeSettings {
     /// Longest time that a connection may be without a request. Default 75 s, which is longer than
     /// an AWS load balancer waits.
     pub keep_alive: Duration,
-    /// Whether clients are told, in `Server-Timing`, how long a request waited for a slot (`queue`)
-    /// and then for its response (`app`, the way to the instance included). Default false.
+    /// Whether clients are told, in `Server-Timing`, how long a request waited for a slot
+    /// (`queue`), for its head to be given to the instance (`dispatch`) and for its response
+    /// (`app`, the way included). Default false.
     pub server_timing: bool,
     /// Whose word about earlier hops is taken (`X-Forwarded-*`). Default private addresses and
     /// loopback.

@@ -135,7 +135,7 @@ pub const SETTINGS: &[Setting] = &[
         "listen.server_timing",
         Kind::Flag,
         "false",
-        "tell clients in Server-Timing how long a request waited for a slot and for its response",
+        "tell clients in Server-Timing how long each stage of a request took: queue, dispatch, app",
     ),
     plain(
         "listen.wire_v1",

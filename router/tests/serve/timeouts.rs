@@ -203,11 +203,13 @@ async fn clients_are_told_how_long_the_stages_took_only_if_the_operator_says_so(
         let answer = told.router.get(path).await;
         assert_eq!(answer.status, status);
         let timing = String::from_utf8_lossy(answer.header("server-timing").unwrap()).into_owned();
-        let (queue, app) = timing.split_once(", ").unwrap();
+        let stages: Vec<_> = timing.split(", ").collect();
+        let [queue, dispatch, app] = stages[..] else { panic!("{timing}") };
         let millis = |stage: &str, name| -> u64 {
             stage.strip_prefix(name).unwrap_or_else(|| panic!("{timing}")).parse().unwrap()
         };
         millis(queue, "queue;dur=");
+        millis(dispatch, "dispatch;dur=");
         assert!(millis(app, "app;dur=") >= app_min, "{path}: {timing}");
     }
     let untold = stage(&[]).await;
