@@ -88,7 +88,8 @@ impl<C: Connector> App<C> {
         interims: &Interims,
     ) -> Result<Response<Incoming>, AppError> {
         match self {
-            Self::H2c(app) => app.send(head, body, interims).await,
+            // Large, and not to be carried by requests to others.
+            Self::H2c(app) => Box::pin(app.send(head, body, interims)).await,
             Self::Http1(app) => app.send(line, head, body, interims).await,
         }
     }

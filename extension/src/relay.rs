@@ -57,6 +57,9 @@ pub(crate) enum Ending {
 }
 
 /// Relays one request, until both directions have ended.
+///
+/// What is rare is boxed, here and below: every request carries this future with it, and each move
+/// of it is a copy.
 pub(crate) async fn relay<C: Connector>(
     request: Request<RecvStream>,
     respond: SendResponse<Bytes>,
@@ -65,7 +68,10 @@ pub(crate) async fn relay<C: Connector>(
     inputs: &Inputs,
 ) -> Ending {
     let line = Line::default();
-    let ending = line.beside(relay_over(&line, request, respond, app, compress, inputs)).await;
+    let ending = {
+        let mut work = pin!(relay_over(&line, request, respond, app, compress, inputs));
+        poll_fn(|cx| line.poll_beside(work.as_mut(), cx)).await
+    };
     app.give_back(line);
     ending
 }
@@ -83,7 +89,7 @@ async fn relay_over<C: Connector>(
     // Of what the app does not know it is not asked: the CONNECT is then a method like others.
     let mut upgrade = if app.knows_upgrade() { Upgrade::of(&mut head) } else { None };
     let wish = if compress { Wish::of(&head.method, &head.headers) } else { Wish::NONE };
-    let Some(mut head) = app_head(head) else {
+    let Some(()) = make_app_head(&mut head) else {
         let text = "This method is not supported.\n";
         answer(respond, StatusCode::NOT_IMPLEMENTED, text, None, id);
         return Ending::Own;
@@ -117,7 +123,7 @@ async fn relay_over<C: Connector>(
     match answered {
         Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
             if let Some((upgrade, from)) = upgrade.zip(tunnel.take()) {
-                return upgrade.pass_on(response, from, respond, id).await;
+                return Box::pin(upgrade.pass_on(response, from, respond, id)).await;
             }
             tracing::warn!(request_id = %id, "the app switched protocols without being asked");
             bad_gateway(respond, id);
@@ -260,7 +266,10 @@ async fn pass_on(
     }
     match plan.coding() {
         None => ending(send_body(body, stream).await, id),
-        Some(coding) => ending(send_body(Compressed::new(body, coding), stream).await, id),
+        Some(coding) => {
+            let sent = Box::pin(send_body(Compressed::new(body, coding), stream)).await;
+            ending(sent, id)
+        }
     }
 }
 
@@ -281,14 +290,12 @@ fn ending<E: std::error::Error + 'static>(
     }
 }
 
-/// The head as the app is to see it; `None` for what cannot be said in HTTP/1.1.
-fn app_head(head: request::Parts) -> Option<request::Parts> {
+/// Makes `head` what the app is to see; `None` for what cannot be said in HTTP/1.1.
+fn make_app_head(head: &mut request::Parts) -> Option<()> {
     if head.method == Method::CONNECT {
         return None;
     }
-    let target = head.uri.path_and_query().cloned();
-    let target = target.unwrap_or_else(|| PathAndQuery::from_static("/"));
-    let mut headers = end_to_end(head.headers, |_, _| true);
+    let mut headers = end_to_end(std::mem::take(&mut head.headers), |_, _| true);
     if !headers.contains_key(header::HOST) {
         let authority = head.uri.authority().map_or("localhost", |authority| authority.as_str());
         let rest = std::mem::take(&mut headers);
@@ -299,12 +306,11 @@ fn app_head(head: request::Parts) -> Option<request::Parts> {
         let joined = joined_cookies(&headers)?;
         headers.insert(header::COOKIE, joined);
     }
-    let mut parts = Request::new(()).into_parts().0;
-    parts.method = head.method;
-    parts.uri = Uri::from(target);
-    parts.version = Version::HTTP_11;
-    parts.headers = headers;
-    Some(parts)
+    let target = head.uri.path_and_query().cloned();
+    head.uri = Uri::from(target.unwrap_or_else(|| PathAndQuery::from_static("/")));
+    head.version = Version::HTTP_11;
+    head.headers = headers;
+    Some(())
 }
 
 /// HTTP/2 splits cookies into crumbs, HTTP/1.1 knows only one line (RFC 9113, 8.2.3).
@@ -397,21 +403,26 @@ mod tests {
         request.body(()).unwrap().into_parts().0
     }
 
+    fn app_head(mut head: request::Parts) -> request::Parts {
+        make_app_head(&mut head).unwrap();
+        head
+    }
+
     #[test]
     fn the_app_sees_the_raw_path_and_the_clients_authority() {
         let head = parts("https://example.com/a%2Fb//..;x?q=%20&q=2", &[("x-a", "1")]);
-        let head = app_head(head).unwrap();
+        let head = app_head(head);
         assert_eq!(head.uri.to_string(), "/a%2Fb//..;x?q=%20&q=2");
         assert_eq!(head.headers[header::HOST], "example.com");
         assert_eq!(head.version, Version::HTTP_11);
         let named = parts("https://example.com/", &[("host", "other.com")]);
-        assert_eq!(app_head(named).unwrap().headers[header::HOST], "other.com");
+        assert_eq!(app_head(named).headers[header::HOST], "other.com");
     }
 
     #[test]
     fn cookie_crumbs_become_one_line_in_their_place() {
         let head = parts("/", &[("a", "1"), ("cookie", "x=1"), ("b", "2"), ("cookie", "y=2")]);
-        let headers = app_head(head).unwrap().headers;
+        let headers = app_head(head).headers;
         let lines: Vec<_> = headers.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(lines, ["host", "a", "cookie", "b"]);
         assert_eq!(headers[header::COOKIE], "x=1; y=2");

@@ -14,7 +14,8 @@ use crate::upload::Progress;
 
 /// One exchange's entry. If it is dropped before it is finished, the client has gone.
 pub(crate) struct Entry {
-    access: Access,
+    /// Boxed, since an entry is handed on several times.
+    access: Box<Access>,
     began: Time,
     /// When it got in line for a slot.
     queued: Option<Time>,
@@ -44,7 +45,7 @@ impl Entry {
             })
         };
         let host = request.uri.authority().map(|authority| authority.to_string());
-        let access = Access {
+        let access = Box::new(Access {
             started: clock.wall(),
             peer,
             method: request.method.clone(),
@@ -70,7 +71,7 @@ impl Entry {
             request_id,
             user_agent: text(http::header::USER_AGENT),
             trace: None,
-        };
+        });
         let (began, upload) = (clock.now(), Arc::default());
         Self {
             access,
@@ -205,7 +206,7 @@ impl Entry {
 
     /// Logs how an exchange ended that did not end well.
     fn tell(&self) {
-        let Access { request_id, status, reason, attempts, total, .. } = &self.access;
+        let Access { request_id, status, reason, attempts, total, .. } = &*self.access;
         let instance = self.access.instance.as_ref().map(tracing::field::display);
         let is_clients = CLIENTS_DOING.contains(reason);
         if *attempts > 0 && !is_clients {
@@ -235,7 +236,7 @@ impl Entry {
     /// milliseconds. One that was given to no instance has the first alone.
     pub(crate) fn timing(&self) -> Option<HeaderValue> {
         let in_line = self.clock.now().saturating_since(self.queued?);
-        let Access { attempts, queue, handover, .. } = self.access;
+        let Access { attempts, queue, handover, .. } = *self.access;
         if attempts == 0 {
             return HeaderValue::from_str(&format!("queue;dur={}", in_line.as_millis())).ok();
         }

@@ -273,7 +273,7 @@ impl Edge {
         let ticket = to.pool.arrive(bytes.saturating_add(held));
         // It is in line: its pool may leave the table now.
         drop(to);
-        let exchange = Exchange {
+        let mut exchange = Exchange {
             ticket,
             entry,
             patience,
@@ -285,7 +285,8 @@ impl Edge {
             upgrade,
             tunnel: None,
         };
-        exchange.answer(&forwarded, &head, self.settings.server_timing).await
+        let outcome = exchange.run_in_time(&forwarded).await;
+        exchange.answer(outcome, &head, self.settings.server_timing)
     }
 
     /// Tells the app what the request is called, and what its place is in a trace.
@@ -411,15 +412,13 @@ impl Failure {
 }
 
 impl Exchange {
-    /// Has the request served and answers the client, who is told how long that took if it
-    /// `is_timed`.
-    async fn answer(
-        mut self,
-        request: &Request<()>,
+    /// Answers the client with what came of the request, and how long that took if it `is_timed`.
+    fn answer(
+        self,
+        outcome: Result<Response<h2::RecvStream>, Failure>,
         head: &http::request::Parts,
         is_timed: bool,
     ) -> Response<ResponseBody> {
-        let outcome = self.run_in_time(request).await;
         let timing = if is_timed { self.entry.timing() } else { None };
         let mut response = match outcome {
             Ok(response) => self.relay(response, head),
@@ -439,7 +438,8 @@ impl Exchange {
     ) -> Result<Response<h2::RecvStream>, Failure> {
         let Some(total) = self.patience.total else { return self.run(request).await };
         let left = self.entry.left(total);
-        timeout(left, self.run(request)).await.unwrap_or(Err(Failure::OutOfTime))
+        // Boxed, or every request would carry it twice.
+        timeout(left, Box::pin(self.run(request))).await.unwrap_or(Err(Failure::OutOfTime))
     }
 
     /// Has the request served, by as many instances as the model says.
@@ -479,7 +479,7 @@ impl Exchange {
         request: &Request<()>,
     ) -> Result<Response<h2::RecvStream>, Attempt> {
         let is_whole = self.upload.is_none() && self.upgrade.is_none();
-        let opened = session.open(copy(request), is_whole).await;
+        let opened = session.open(copy(request), is_whole);
         let Ok((response, stream)) = opened else {
             // It said goaway, or is gone, of which the model will hear as well.
             self.note_goaway(session);

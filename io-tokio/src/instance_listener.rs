@@ -48,7 +48,8 @@ pub async fn serve<L: Listener>(
         let (identity, invited) = (identity.clone(), invited.clone());
         let strangers = strangers.clone();
         tokio::spawn(async move {
-            let greeted = greet(io, identity, invited, v1, place);
+            // Boxed, so that what only the beginning needs is not kept as long as the connection.
+            let greeted = Box::pin(greet(io, identity, invited, v1, place));
             let error = match tokio::time::timeout(ATTACH_LIMIT, greeted).await {
                 Ok(Ok(run)) => return run.await,
                 Ok(Err(error)) => error,

@@ -20,7 +20,8 @@ use crate::pool::Pool;
 pub struct Session {
     /// Whose connection it is.
     pub instance: InstanceId,
-    requests: SendRequest<Bytes>,
+    /// Shared, since a clone of it takes the connection's lock.
+    requests: Arc<SendRequest<Bytes>>,
     orders: Arc<Orders>,
 }
 
@@ -63,7 +64,7 @@ impl Session {
             .handshake(io)
             .await?;
         let orders = Arc::<Orders>::default();
-        let session = Self { instance, requests, orders: Arc::clone(&orders) };
+        let session = Self { instance, requests: Arc::new(requests), orders: Arc::clone(&orders) };
         Ok((session, Connection { instance, h2, orders }))
     }
 
@@ -72,13 +73,13 @@ impl Session {
     /// # Errors
     ///
     /// It could not be opened: no byte of it has left this process.
-    pub async fn open(
+    pub fn open(
         &self,
         request: http::Request<()>,
         is_whole: bool,
     ) -> Result<(h2::client::ResponseFuture, h2::SendStream<Bytes>), h2::Error> {
-        let mut requests = self.requests.clone().ready().await?;
-        requests.send_request(request, is_whole)
+        // A clone has opened no stream yet, so it is ready.
+        SendRequest::clone(&self.requests).send_request(request, is_whole)
     }
 
     pub(crate) fn close(&self) {

@@ -16,7 +16,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use dispatch_model::time::Time;
@@ -117,18 +117,18 @@ pub(crate) struct Line(Mutex<Option<Connection>>);
 
 impl Line {
     /// Drives `work` and what it puts on the line, in one task.
-    pub(crate) async fn beside<T>(&self, work: impl Future<Output = T>) -> T {
-        let mut work = std::pin::pin!(work);
-        std::future::poll_fn(|cx| {
-            let had = self.poll(cx);
-            let worked = work.as_mut().poll(cx);
-            // What was put there just now wakes nobody.
-            if worked.is_pending() && !had && self.poll(cx) {
-                return work.as_mut().poll(cx);
-            }
-            worked
-        })
-        .await
+    pub(crate) fn poll_beside<T>(
+        &self,
+        mut work: Pin<&mut impl Future<Output = T>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<T> {
+        let had = self.poll(cx);
+        let worked = work.as_mut().poll(cx);
+        // What was put there just now wakes nobody.
+        if worked.is_pending() && !had && self.poll(cx) {
+            return work.poll(cx);
+        }
+        worked
     }
 
     /// Whether there is anything to drive.

@@ -92,7 +92,9 @@ impl Transport {
             authority: target.authority.clone(),
             reason,
         };
-        let mut sender = tokio::time::timeout(CONNECT_TIMEOUT, self.connect(&target))
+        // Boxed, so that what connecting needs is not kept until the answer, minutes later.
+        let connected = Box::pin(self.connect(&target));
+        let mut sender = tokio::time::timeout(CONNECT_TIMEOUT, connected)
             .await
             .map_err(|_| unreachable(format!("no answer within {CONNECT_TIMEOUT:?}")))?
             .map_err(unreachable)?;
