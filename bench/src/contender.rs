@@ -9,10 +9,14 @@ mod v1;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
 
+use anyhow::Context;
 use emulator::Emulator;
+use rustix::process::{Pid, Signal, kill_process};
 use serde::{Serialize, Serializer};
 use tokio::process::Child;
+use tokio::time::timeout;
 
 use ours::Ours;
 pub(crate) use ours::alone;
@@ -160,7 +164,18 @@ impl Running {
         }
     }
 
-    /// Ends it in order.
+    /// Has its router end by itself, as a signal asks it to, and then the rest.
+    pub(crate) async fn drain(mut self) -> anyhow::Result<()> {
+        for child in &mut self.children {
+            let pid = child.id().and_then(|pid| Pid::from_raw(pid.try_into().ok()?));
+            kill_process(pid.context("the router has ended already")?, Signal::TERM)?;
+            timeout(DRAIN_MAX, child.wait()).await.context("the router does not end")??;
+        }
+        self.stop().await;
+        Ok(())
+    }
+
+    /// Ends it: proxies at once, instances in order.
     pub(crate) async fn stop(mut self) {
         for child in &mut self.children {
             // It may have ended by itself.
@@ -172,3 +187,6 @@ impl Running {
         }
     }
 }
+
+/// Longer than a router takes that nobody asks for anything.
+const DRAIN_MAX: Duration = Duration::from_secs(60);

@@ -32,6 +32,7 @@ mod report;
 mod results;
 mod rounds;
 mod targets;
+mod training;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -84,6 +85,8 @@ enum Command {
         #[arg(long, default_value_t = 3)]
         seconds: u64,
     },
+    /// Put this tree's programs under the load by which bench/optimise compiles them
+    Train,
     /// The app that all pass requests to
     #[command(hide = true)]
     App { address: SocketAddr },
@@ -137,6 +140,13 @@ async fn run(command: Command) -> anyhow::Result<()> {
                     .with_context(|| format!("cannot write {}", path.display()))?;
             }
             finish(&results, &text)
+        }
+        Command::Train => {
+            let files = tempfile::tempdir()?;
+            let mut rounds = Rounds::start(1, Duration::ZERO, files.path(), None).await?;
+            training::train(&mut rounds, files.path()).await?;
+            rounds.finish().await;
+            Ok(())
         }
         Command::Compare { folder, rounds, seconds } => {
             let files = tempfile::tempdir()?;

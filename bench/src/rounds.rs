@@ -163,6 +163,11 @@ impl Rounds {
         self.running.get(&contender).with_context(|| format!("{contender} does not run"))
     }
 
+    /// Takes a contender that runs out of the run.
+    pub(crate) fn take(&mut self, contender: Contender) -> anyhow::Result<Running> {
+        self.running.remove(&contender).with_context(|| format!("{contender} does not run"))
+    }
+
     /// Where the app is.
     pub(crate) const fn app(&self) -> SocketAddr {
         self.app.0
