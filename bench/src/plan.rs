@@ -72,12 +72,7 @@ pub(crate) const LOADS: &[Load] = &[
         by: Generator::Wrk { connections: 1, path: "/" },
         contenders: ALL,
     },
-    Load {
-        name: "small, 10 connections",
-        depth: Depth::Quick,
-        by: Generator::Wrk { connections: 10, path: "/" },
-        contenders: ALL,
-    },
+    Load { name: "small, 10 connections", depth: Depth::Quick, by: SMALL_10, contenders: ALL },
     Load { name: SMALL_100, depth: Depth::Quick, by: MAIN, contenders: WITH_WORKERS },
     Load {
         name: "small, 1,000 connections",
@@ -85,30 +80,15 @@ pub(crate) const LOADS: &[Load] = &[
         by: Generator::Wrk { connections: 1_000, path: "/" },
         contenders: ALL,
     },
-    Load {
-        name: "h2, 10 x 10 streams",
-        depth: Depth::Quick,
-        by: Generator::H2load { clients: 10, streams: 10, path: "/" },
-        contenders: ALL_H2,
-    },
-    Load {
-        name: "100 KiB, 10 connections",
-        depth: Depth::Quick,
-        by: Generator::Closed { connections: 10, path: "/100k", body: 0 },
-        contenders: ALL,
-    },
+    Load { name: "h2, 10 x 10 streams", depth: Depth::Quick, by: H2, contenders: ALL_H2 },
+    Load { name: "100 KiB, 10 connections", depth: Depth::Quick, by: KIB_100, contenders: ALL },
     Load {
         name: "10 MiB down, 4 connections",
         depth: Depth::Quick,
-        by: Generator::Closed { connections: 4, path: "/10m", body: 0 },
+        by: MIB_10_DOWN,
         contenders: ALL,
     },
-    Load {
-        name: "10 MiB up, 4 connections",
-        depth: Depth::Quick,
-        by: Generator::Closed { connections: 4, path: "/upload", body: 10 << 20 },
-        contenders: ALL,
-    },
+    Load { name: "10 MiB up, 4 connections", depth: Depth::Quick, by: MIB_10_UP, contenders: ALL },
     Load {
         name: "10 MiB echo, 4 connections",
         depth: Depth::Full,
@@ -153,6 +133,13 @@ pub(crate) const PAIR: Load = Load {
 /// The load by which most is decided.
 pub(crate) const SMALL_100: &str = "small, 100 connections";
 pub(crate) const MAIN: Generator = Generator::Wrk { connections: 100, path: "/" };
+pub(crate) const SMALL_10: Generator = Generator::Wrk { connections: 10, path: "/" };
+pub(crate) const H2: Generator = Generator::H2load { clients: 10, streams: 10, path: "/" };
+pub(crate) const KIB_100: Generator = Generator::Closed { connections: 10, path: "/100k", body: 0 };
+pub(crate) const MIB_10_DOWN: Generator =
+    Generator::Closed { connections: 4, path: "/10m", body: 0 };
+pub(crate) const MIB_10_UP: Generator =
+    Generator::Closed { connections: 4, path: "/upload", body: 10 << 20 };
 const ALL: &[Contender] = &[Direct, Nginx, NginxTwice, Haproxy, Ours, OursTls];
 const ALL_H2: &[Contender] = &[Nginx, NginxTwice, Haproxy, Ours, OursTls];
 const WITH_WORKERS: &[Contender] =

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::contender::Contender;
-use crate::plan::{Generator, MAIN};
+use crate::plan::{Generator, H2, KIB_100, MAIN, MIB_10_DOWN, MIB_10_UP, SMALL_10};
 use crate::rounds::Rounds;
 
 /// Puts our programs under load and has them end by themselves, for a profile is written at the
@@ -21,12 +21,5 @@ pub(crate) async fn train(rounds: &mut Rounds, folder: &Path) -> anyhow::Result<
     Ok(())
 }
 
-const LOADS: [Generator; 6] = [
-    MAIN,
-    Generator::Wrk { connections: 10, path: "/" },
-    Generator::H2load { clients: 10, streams: 10, path: "/" },
-    Generator::Closed { connections: 10, path: "/100k", body: 0 },
-    Generator::Closed { connections: 4, path: "/10m", body: 0 },
-    Generator::Closed { connections: 4, path: "/upload", body: 10 << 20 },
-];
+const LOADS: [Generator; 6] = [MAIN, SMALL_10, H2, KIB_100, MIB_10_DOWN, MIB_10_UP];
 const SPAN: Duration = Duration::from_secs(3);
