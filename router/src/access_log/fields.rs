@@ -3,7 +3,8 @@
 //! Text that came from a client is cut and made harmless; see [`Value::of_client`].
 
 use std::cell::RefCell;
-use std::fmt::{self, Display, Formatter, Write as _};
+use std::fmt::{Display, Write as _};
+use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use io_tokio::observe::Access;
@@ -37,34 +38,71 @@ impl Value<'_> {
     }
 
     /// What nobody but us has a say in.
-    fn ours(&mut self, value: impl Display) {
+    fn ours(&mut self, text: &str) {
+        self.line.push_str(text);
+    }
+
+    /// The same by a formatter, which takes longer than to write what it makes: numbers and times,
+    /// of which every line is full, do without.
+    fn shown(&mut self, value: impl Display) {
         // Writing to memory does not fail.
         write!(self.line, "{value}").ok();
     }
 
-    fn seconds(&mut self, time: Option<Duration>) {
-        match time {
-            Some(time) => self.ours(Seconds(time)),
-            None => self.line.push('-'),
+    fn number(&mut self, number: impl itoa::Integer) {
+        self.line.push_str(itoa::Buffer::new().format(number));
+    }
+
+    fn address(&mut self, address: IpAddr) {
+        let IpAddr::V4(address) = address else { return self.shown(address) };
+        for (place, octet) in address.octets().into_iter().enumerate() {
+            if place > 0 {
+                self.line.push('.');
+            }
+            self.number(octet);
         }
+    }
+
+    /// With six digits behind the point.
+    fn seconds(&mut self, time: Option<Duration>) {
+        let Some(time) = time else { return self.line.push('-') };
+        self.number(time.as_secs());
+        // The digit before them keeps the zeros.
+        let micros = 1_000_000 + time.subsec_micros();
+        self.line.push('.');
+        self.line.push_str(&itoa::Buffer::new().format(micros)[1..]);
+    }
+
+    /// `23/Nov/2026:08:29:12 +0000`, which is made anew only once a second.
+    fn common_log_time(&mut self, time: SystemTime) {
+        thread_local! {
+            static LATEST: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
+        }
+        let second = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        LATEST.with_borrow_mut(|(at, text)| {
+            if *at != second || text.is_empty() {
+                (*at, *text) = (second, common_log_time(&rfc3339::format(time)));
+            }
+            self.line.push_str(text);
+        });
     }
 }
 
 /// Every field there is.
 pub const FIELDS: &[Field] = &[
     field("remote_addr", "address of the client, or of the proxy in front of it", |it, to| {
-        to.ours(it.peer);
+        to.address(it.peer);
     }),
-    field("remote_user", "always `-`: credentials are kept from logs", |_, to| to.ours('-')),
+    field("remote_user", "always `-`: credentials are kept from logs", |_, to| to.ours("-")),
     field("time_local", "when its head was complete: `23/Nov/2026:08:29:12 +0000`", |it, to| {
-        to.ours(CommonLogTime(it.started));
+        to.common_log_time(it.started);
     }),
     field("time_iso8601", "the same: `2026-11-23T08:29:12.123Z`", |it, to| {
-        to.ours(rfc3339::format(it.started));
+        to.ours(&rfc3339::format(it.started));
     }),
     field("msec", "the same in seconds since 1970, with milliseconds", |it, to| {
         let since = it.started.duration_since(UNIX_EPOCH).unwrap_or_default();
-        to.ours(format_args!("{}.{:03}", since.as_secs(), since.subsec_millis()));
+        to.shown(format_args!("{}.{:03}", since.as_secs(), since.subsec_millis()));
     }),
     field("request", "method, path and version: `GET /shop HTTP/1.1`", |it, to| {
         to.of_client(it.method.as_str(), NAME_MAX);
@@ -82,13 +120,13 @@ pub const FIELDS: &[Field] = &[
     }),
     field("host", "whom the request was for", |it, to| to.of_client(&it.host, NAME_MAX)),
     field("status", "the status; 499 if the client left before there was one", |it, to| {
-        to.ours(it.status);
+        to.number(it.status);
     }),
     field("reason", "how it ended, in one word: `served`, `queue_timeout`, …", |it, to| {
         to.ours(it.reason);
     }),
-    field("bytes_in", "bytes of the request's body", |it, to| to.ours(it.bytes_in)),
-    field("body_bytes_sent", "bytes of the response's body", |it, to| to.ours(it.bytes_out)),
+    field("bytes_in", "bytes of the request's body", |it, to| to.number(it.bytes_in)),
+    field("body_bytes_sent", "bytes of the response's body", |it, to| to.number(it.bytes_out)),
     field("pool", "the pool that its route leads to", |it, to| {
         to.ours(it.pool.as_deref().unwrap_or("-"));
     }),
@@ -112,17 +150,17 @@ pub const FIELDS: &[Field] = &[
     }),
     field("instance", "the instance that had it last, as the log names it", |it, to| {
         match &it.instance {
-            Some(instance) => to.ours(instance),
-            None => to.ours('-'),
+            Some(instance) => to.shown(instance),
+            None => to.ours("-"),
         }
     }),
     field("cold_exposed", "1 if it waited as long as a cold start takes, else 0", |it, to| {
-        to.ours(u8::from(it.cold_exposed));
+        to.number(u8::from(it.cold_exposed));
     }),
-    field("attempts", "how often it was given to an instance", |it, to| to.ours(it.attempts)),
+    field("attempts", "how often it was given to an instance", |it, to| to.number(it.attempts)),
     field("proofs", "why it was given to another one, each time: `refused,goaway`", |it, to| {
         if it.proofs.is_empty() {
-            to.ours('-');
+            to.ours("-");
         }
         for (place, proof) in it.proofs.iter().enumerate() {
             to.ours(if place == 0 { "" } else { "," });
@@ -132,7 +170,7 @@ pub const FIELDS: &[Field] = &[
     field("request_id", "its id, as the log lines of router and extension have it", |it, to| {
         to.of_client(&it.request_id, NAME_MAX);
     }),
-    field("http_referer", "always `-`: it may hold what a query holds", |_, to| to.ours('-')),
+    field("http_referer", "always `-`: it may hold what a query holds", |_, to| to.ours("-")),
     field("http_user_agent", "the client's `User-Agent`", |it, to| {
         to.of_client(it.user_agent.as_deref().unwrap_or_default(), NAME_MAX);
     }),
@@ -154,37 +192,4 @@ fn common_log_time(rfc3339: &str) -> String {
     let month: usize = part(5..7).parse().unwrap_or(1);
     let month = MONTHS.get(month.saturating_sub(1)).unwrap_or(&"-");
     format!("{}/{month}/{}:{} +0000", part(8..10), part(0..4), part(11..19))
-}
-
-/// A moment as [`common_log_time`] has it, which is written anew only once a second.
-struct CommonLogTime(SystemTime);
-
-impl Display for CommonLogTime {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        thread_local! {
-            static LATEST: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
-        }
-        let second = self.0.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        LATEST.with_borrow_mut(|(at, text)| {
-            if *at != second || text.is_empty() {
-                (*at, *text) = (second, common_log_time(&rfc3339::format(self.0)));
-            }
-            f.write_str(text)
-        })
-    }
-}
-
-/// In seconds with six digits behind the point.
-struct Seconds(Duration);
-
-impl Display for Seconds {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let mut digits = *b".000000";
-        let mut left = self.0.subsec_micros();
-        for digit in digits[1..].iter_mut().rev() {
-            *digit += (left % 10) as u8;
-            left /= 10;
-        }
-        write!(f, "{}{}", self.0.as_secs(), std::str::from_utf8(&digits).unwrap_or_default())
-    }
 }
