@@ -44,7 +44,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use tokio::task::LocalSet;
 
-use plan::{Depth, PAIR};
+use plan::{Depth, SMALL_100, pair};
 use results::{Fact, Results};
 use rounds::Rounds;
 
@@ -80,6 +80,9 @@ enum Command {
     /// Set this tree's programs against those in a folder
     Compare {
         folder: PathBuf,
+        /// Under the load whose name has this in it
+        #[arg(long, default_value = SMALL_100)]
+        load: String,
         #[arg(long, default_value_t = 10)]
         rounds: u32,
         #[arg(long, default_value_t = 3)]
@@ -148,13 +151,14 @@ async fn run(command: Command) -> anyhow::Result<()> {
             rounds.finish().await;
             Ok(())
         }
-        Command::Compare { folder, rounds, seconds } => {
+        Command::Compare { folder, load, rounds, seconds } => {
+            let load = pair(&load).with_context(|| format!("no load is called {load:?}"))?;
             let files = tempfile::tempdir()?;
             let span = Duration::from_secs(seconds);
             let mut rounds = Rounds::start(rounds, span, files.path(), Some(folder)).await?;
-            rounds.load(&PAIR).await?;
+            rounds.load(&load).await?;
             let results = rounds.finish().await;
-            finish(&results, &report::pair(&results))
+            finish(&results, &report::pair(&results, &load))
         }
     }
 }

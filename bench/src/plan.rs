@@ -37,7 +37,7 @@ impl Depth {
 }
 
 /// One load, the same for all who face it.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Load {
     pub(crate) name: &'static str,
     pub(crate) depth: Depth,
@@ -122,13 +122,14 @@ pub(crate) const LOADS: &[Load] = &[
     },
 ];
 
-/// What a commit is compared with another by.
-pub(crate) const PAIR: Load = Load {
-    name: "pair: small, 100 connections",
-    depth: Depth::Quick,
-    by: MAIN,
-    contenders: &[OursBase, Ours],
-};
+/// What a commit is compared with another by: the first load whose name has `part` in it.
+pub(crate) fn pair(part: &str) -> Option<Load> {
+    let load = LOADS.iter().find(|load| load.name.contains(part))?;
+    Some(Load { contenders: PAIR, ..*load })
+}
+
+/// The other commit, and this one.
+pub(crate) const PAIR: &[Contender; 2] = &[OursBase, Ours];
 
 /// The load by which most is decided.
 pub(crate) const SMALL_100: &str = "small, 100 connections";

@@ -20,11 +20,11 @@ pub(crate) fn whole(results: &Results) -> String {
 }
 
 /// One commit against another.
-pub(crate) fn pair(results: &Results) -> String {
+pub(crate) fn pair(results: &Results, load: &Load) -> String {
     let mut text = String::new();
     head(&mut text, results);
-    table(&mut text, results, &PAIR);
-    let [before, now] = [PAIR.contenders[0], PAIR.contenders[1]];
+    table(&mut text, results, load);
+    let [before, now] = *PAIR;
     line(&mut text, "\nThe working tree ÷ the commit, median (min–max) of pairs:\n");
     let metrics: [(&str, Metric); 4] = [
         ("CPU per request", Sample::cpu_us),
@@ -33,7 +33,7 @@ pub(crate) fn pair(results: &Results) -> String {
         ("p99", Sample::p99),
     ];
     for (name, metric) in metrics {
-        let ratio = results.ratio(PAIR.name, [now, before], metric);
+        let ratio = results.ratio(load.name, [now, before], metric);
         line(&mut text, &format!("- {name}: {}", shown(ratio, 3)));
     }
     text

@@ -169,8 +169,8 @@ pub fn undelivered(error: &h2::Error) -> Option<Proof> {
 const STREAM_WINDOW: u32 = 1 << 20;
 /// What it may send on all streams together.
 const CONNECTION_WINDOW: u32 = 16 << 20;
-/// Large frames make large bodies cheap.
-const FRAME_BYTES_MAX: u32 = 64 << 10;
+/// Large frames make large bodies cheap: an answer of 100 KiB is one frame, and written at once.
+const FRAME_BYTES_MAX: u32 = 128 << 10;
 const HEAD_BYTES_MAX: u32 = 128 << 10;
 const SEND_BUFFER: usize = 256 << 10;
 const RESETS_KEPT: usize = 4_096;
