@@ -16,6 +16,8 @@ pub(crate) struct Machine {
     pub(crate) commit: String,
     pub(crate) versions: Vec<String>,
     pub(crate) date: String,
+    /// How our programs were compiled.
+    pub(crate) programs: &'static str,
     pub(crate) command: String,
 }
 
@@ -42,12 +44,23 @@ impl Machine {
                 said("h2load", &["--version"]),
             ],
             date: io_tokio::rfc3339::format(Clock::start().wall()),
+            programs: if are_optimised() {
+                "as the images have them, by a profile of themselves (`bench/optimise`)"
+            } else {
+                "by `cargo build --release` (`--plain`)"
+            },
             command: format!(
                 "bench/run {}",
                 std::env::args().skip(2).collect::<Vec<_>>().join(" ")
             ),
         }
     }
+}
+
+/// Whether this program stands beside what `bench/optimise` made.
+fn are_optimised() -> bool {
+    std::env::current_exe()
+        .is_ok_and(|me| me.parent().is_some_and(|at| at.ends_with("optimised/bin")))
 }
 
 /// CPUs that may be used.

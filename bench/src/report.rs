@@ -45,6 +45,7 @@ fn head(text: &mut String, results: &Results) {
     for part in [
         format!("- {cpu}, {cores} cores, {memory} MiB, Linux {}", machine.kernel),
         format!("- {}, commit {}, `{}`", machine.date, machine.commit, machine.command),
+        format!("- router and extension compiled {}", machine.programs),
         format!("- {}", machine.versions.join("; ")),
     ] {
         line(text, &part);

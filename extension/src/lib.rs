@@ -70,7 +70,12 @@ pub fn main_from_env() -> ExitCode {
         Err(error) => return stop(&error, 1),
     };
     let network = Network::tcp(settings.router_networks.clone());
-    let ended = runtime.block_on(run(settings, network, Clock::start(), terminated()));
+    // In a task like the others: whenever a runtime's main future was woken, which this one is for
+    // each request, it asks the system for news once more before it goes on.
+    let ended = runtime.block_on(async {
+        let running = tokio::spawn(run(settings, network, Clock::start(), terminated()));
+        running.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+    });
     // Whatever is still running is of no use to anybody.
     runtime.shutdown_background();
     match ended {
