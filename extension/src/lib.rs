@@ -70,12 +70,7 @@ pub fn main_from_env() -> ExitCode {
         Err(error) => return stop(&error, 1),
     };
     let network = Network::tcp(settings.router_networks.clone());
-    // In a task like the others: whenever a runtime's main future was woken, which this one is for
-    // each request, it asks the system for news once more before it goes on.
-    let ended = runtime.block_on(async {
-        let running = tokio::spawn(run(settings, network, Clock::start(), terminated()));
-        running.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
-    });
+    let ended = runtime.block_on(run(settings, network, Clock::start(), terminated()));
     // Whatever is still running is of no use to anybody.
     runtime.shutdown_background();
     match ended {
