@@ -69,6 +69,16 @@ pub(crate) fn rss_kib(pid: u32) -> u64 {
     field(&fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default(), "VmRSS:")
 }
 
+/// The most memory that a process has had resident since [`forget_peak`], in KiB.
+pub(crate) fn peak_kib(pid: u32) -> u64 {
+    field(&fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default(), "VmHWM:")
+}
+
+/// Has the peak of a process counted from now on.
+pub(crate) fn forget_peak(pid: u32) -> io::Result<()> {
+    fs::write(format!("/proc/{pid}/clear_refs"), "5")
+}
+
 /// Time that all CPUs together have worked, for this machine or, under a hypervisor, for others.
 pub(crate) fn machine_busy_ns() -> io::Result<u64> {
     let stat = fs::read_to_string("/proc/stat")?;
