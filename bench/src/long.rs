@@ -33,8 +33,8 @@ pub(crate) async fn parked(rounds: &mut Rounds, folder: &Path) -> anyhow::Result
 
 /// How much memory a router takes more in the eight minutes after the first two under load.
 ///
-/// Of both the peak counts: the flight recorder's ring gives half of itself back whenever it is full,
-/// so that two moments differ by up to 4 MiB.
+/// Of both the peak counts: the flight recorder's ring gives half of itself back whenever it is
+/// full, so that two moments differ by up to 4 MiB.
 pub(crate) async fn soak(rounds: &mut Rounds, folder: &Path) -> anyhow::Result<()> {
     let running = rounds.only(Contender::Ours).await?;
     let pids = pids(running, "router")?;
