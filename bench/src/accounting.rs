@@ -66,12 +66,16 @@ impl Sub for Usage {
 
 /// Memory that a process has resident, in KiB.
 pub(crate) fn rss_kib(pid: u32) -> u64 {
-    field(&fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default(), "VmRSS:")
+    status_kib(pid, "VmRSS:")
 }
 
 /// The most memory that a process has had resident since [`forget_peak`], in KiB.
 pub(crate) fn peak_kib(pid: u32) -> u64 {
-    field(&fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default(), "VmHWM:")
+    status_kib(pid, "VmHWM:")
+}
+
+fn status_kib(pid: u32, name: &str) -> u64 {
+    field(&fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default(), name)
 }
 
 /// Has the peak of a process counted from now on.

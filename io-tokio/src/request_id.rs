@@ -49,7 +49,7 @@ impl Display for RequestId {
 }
 
 const NAME_BYTES_MAX: usize = 8 + 1 + 16;
-/// Prime, so that no number of instances that take turns leaves one of them without.
+/// Prime, so that among instances that take turns it is everybody's turn, unless they are 31.
 const BETWEEN_NAMES: u64 = 31;
 
 #[cfg(test)]
