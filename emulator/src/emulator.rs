@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -77,7 +76,7 @@ impl Emulator {
         for program in &function.programs {
             check_program(&function, program)?;
         }
-        let listener = TcpListener::bind(config.listen).await.map_err(|error| {
+        let listener = io_tokio::net::listen(config.listen).map_err(|error| {
             io::Error::new(error.kind(), format!("cannot listen on {}: {error}", config.listen))
         })?;
         let address = listener.local_addr()?;

@@ -1,7 +1,7 @@
 //! The network as the adapters see it: something that accepts and something that connects.
 //!
 //! Production uses TCP, a simulation stands in its own sockets. Everything above is generic over
-//! the two traits and knows no other condition. Two TCP options are decided here once: Nagle is off
+//! the two traits and knows no other condition. TCP's options are decided here once: Nagle is off
 //! (with it on, a relayed exchange is nine times slower) and keep-alive is on, so that a peer that
 //! vanished without a word is noticed even where nobody pings. Linux also gives up on a peer that
 //! acknowledges nothing, so that what was written to it does not stay in memory for a quarter of an
@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::networks::Networks;
 
@@ -56,6 +56,26 @@ impl Listener for TcpListener {
     fn local_addr(&self) -> io::Result<SocketAddr> {
         Self::local_addr(self)
     }
+}
+
+/// Listens on `address`, with room for a burst of clients that are yet to be accepted.
+///
+/// The kernel takes no more of them than its `net.core.somaxconn`, on Linux 4096 unless it was set.
+///
+/// # Errors
+///
+/// Those of the operating system: the port is in use, or not for this user; the address is not of
+/// this machine.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // As others do: connections of a process that is gone do not keep the port from the next one.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(UNACCEPTED_MAX)
 }
 
 /// Opens connections.
@@ -129,6 +149,10 @@ pub fn tune(stream: &TcpStream) -> io::Result<()> {
     socket.set_tcp_keepalive(&keepalive)
 }
 
+/// Connections that wait to be accepted. With the 128 that are usual, a burst of a thousand clients
+/// overran the queue: the kernel drops what is too much without a word, and its sender tries again
+/// after 200 ms or a second.
+const UNACCEPTED_MAX: u32 = 4_096;
 /// Below the 350 s after which NAT gateways and load balancers forget an idle connection.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(45);
 /// How long a peer may leave unacknowledged what was sent to it.
@@ -154,6 +178,19 @@ mod tests {
         assert!(socket.keepalive().unwrap());
         #[cfg(target_os = "linux")]
         assert_eq!(socket.tcp_user_timeout().unwrap(), Some(UNACKNOWLEDGED_MAX));
+    }
+
+    #[tokio::test]
+    async fn a_burst_of_clients_is_connected_before_any_is_accepted() {
+        let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = Listener::local_addr(&listener).unwrap();
+        let burst = async {
+            let mut clients = Vec::new();
+            for _ in 0..300 {
+                clients.push(TcpStream::connect(address).await.unwrap());
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), burst).await.expect("the queue was overrun");
     }
 
     #[tokio::test]

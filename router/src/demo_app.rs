@@ -16,7 +16,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpListener;
+use io_tokio::net::listen;
 use tokio::time::Sleep;
 
 type AnyBody = BoxBody<Bytes, hyper::Error>;
@@ -29,7 +29,7 @@ type AnyBody = BoxBody<Bytes, hyper::Error>;
 pub async fn run() -> anyhow::Result<()> {
     let port = std::env::var("LAMBDA_DISPATCH_PORT").context("LAMBDA_DISPATCH_PORT is not set")?;
     let port = port.parse().context("LAMBDA_DISPATCH_PORT is not a port")?;
-    let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await?;
+    let listener = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
     loop {
         let Ok((stream, _)) = listener.accept().await else { continue };
         stream.set_nodelay(true)?;

@@ -20,6 +20,7 @@ use io_tokio::chance::Chance;
 use io_tokio::clock::Clock;
 use io_tokio::driver::PoolSettings;
 use io_tokio::exchange::EdgeSettings;
+use io_tokio::net::listen;
 use io_tokio::observe::{AccessLog, Observer};
 use io_tokio::pool::DEFAULT_POOL;
 use io_tokio::routes::Routes;
@@ -83,9 +84,9 @@ impl System {
         observer: impl Observer,
     ) -> anyhow::Result<Self> {
         let advice = "stop what uses it, or choose another address with --listen";
-        let clients = bind(local.listen, advice).await?;
+        let clients = bind(local.listen, advice)?;
         let address = clients.local_addr()?;
-        let instances = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), "no port is free").await?;
+        let instances = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), "no port is free")?;
         let callback_url = format!("https://{}", instances.local_addr()?);
         let (failed, failures) = mpsc::unbounded_channel();
         let emulator = start_emulator(local, failed).await?;
@@ -177,7 +178,7 @@ pub async fn run(
         None => None,
         Some(address) => {
             let advice = "stop what uses it, or choose another address with --admin";
-            Some(bind(address, advice).await?)
+            Some(bind(address, advice)?)
         }
     };
     let metrics = Metrics::new();
@@ -300,10 +301,8 @@ pub(crate) fn own_program(name: &str) -> anyhow::Result<Vec<OsString>> {
 }
 
 /// Listens, or says what to do about it.
-pub(crate) async fn bind(address: SocketAddr, advice: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|error| anyhow!("cannot listen on {address}: {error}; {advice}"))
+pub(crate) fn bind(address: SocketAddr, advice: &str) -> anyhow::Result<TcpListener> {
+    listen(address).map_err(|error| anyhow!("cannot listen on {address}: {error}; {advice}"))
 }
 
 pub(crate) const FUNCTION: &str = "local";

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use anyhow::{Context, anyhow};
 use io_tokio::clock::Clock;
 use io_tokio::exchange::{EdgeSettings, Patience};
+use io_tokio::net::listen;
 use io_tokio::observe::{AccessLog, Tracer};
 use io_tokio::running::{Parts, Running};
 use io_tokio::tls::{self, RouterIdentity};
@@ -82,7 +83,7 @@ async fn serve(mut settings: Settings, configured: &Configured) -> anyhow::Resul
     let metrics = Metrics::new();
     let (readiness, ready) = watch::channel(Readiness::Starting);
     if let Some(address) = settings.listen.admin {
-        let admin = bind(address, "listen.admin").await?;
+        let admin = bind(address, "listen.admin")?;
         tokio::spawn(admin::serve(admin, ready, Arc::clone(&metrics)));
     }
     let _emf = EmfWriter::start(settings.emf.as_ref(), &metrics)?;
@@ -174,17 +175,16 @@ async fn start(
     let listen = &settings.listen;
     let mut clients = Vec::new();
     if let Some(address) = listen.http {
-        clients.push((bind(address, "listen.http").await?, None));
+        clients.push((bind(address, "listen.http")?, None));
     }
     if let Some(https) = &listen.https {
         let config = tls::client_facing(&https.certificate, &https.key)?;
-        clients.push((bind(https.address, "listen.https").await?, Some(TlsAcceptor::from(config))));
+        clients.push((bind(https.address, "listen.https")?, Some(TlsAcceptor::from(config))));
     }
     let identity = RouterIdentity::generate()?;
-    let mut instances =
-        vec![(bind(listen.control, "listen.control").await?, Some(identity.clone()))];
+    let mut instances = vec![(bind(listen.control, "listen.control")?, Some(identity.clone()))];
     if let Some(address) = listen.control_plaintext {
-        instances.push((bind(address, "listen.control_plaintext").await?, None));
+        instances.push((bind(address, "listen.control_plaintext")?, None));
     }
     let host = callback::find(&settings.callback, |name| std::env::var(name).ok()).await?;
     let (scheme, port) = settings.callback_endpoint();
@@ -229,8 +229,8 @@ async fn start(
     Ok((running, maker))
 }
 
-async fn bind(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.map_err(|error| {
+fn bind(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
+    listen(address).map_err(|error| {
         anyhow!("cannot listen on {address}: {error}; stop what uses it, or change {setting}")
     })
 }
