@@ -22,8 +22,8 @@
 //! long requests on it may run, which is half a second less than Lambda's deadline. A router that
 //! knows that sends it away in time. One that does not is told: from a lead before the deadline, or
 //! when it has been idle for the linger, the extension says goaway and drains; when the lease is
-//! over, it cuts what is left. If the router closes the link, loses it, or stops answering pings,
-//! the invoke returns promptly.
+//! over, it cuts what is left. If the router closes the link, loses it, or is silent for ten
+//! seconds and does not answer when it is asked, the invoke returns promptly.
 //!
 //! **Deadlines** are moments of a wall clock, and that may be wrong. What cannot be one (it has
 //! passed, it is missing, it is further away than any invoke lasts) is taken to be as far away as
@@ -291,7 +291,7 @@ impl Lifecycle {
             Input::Disconnected { end } => self.disconnected(end),
             Input::HoldAsked { span } => self.hold_asked(span),
             Input::Invoked { invoke, ask, left } => self.invoked(invoke, ask, left),
-            Input::Ponged => self.ponged(),
+            Input::Heard => self.heard(),
             Input::RequestEnded => self.request_ended(),
             Input::RequestStarted => self.request_started(),
             Input::Restored => self.restored(),

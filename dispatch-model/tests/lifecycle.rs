@@ -117,7 +117,7 @@ fn parse(words: &[&str]) -> Input {
             };
             Input::Invoked { invoke, ask: parse_ask(ask), left }
         }
-        ["ponged"] => Input::Ponged,
+        ["heard"] => Input::Heard,
         ["request-ended"] => Input::RequestEnded,
         ["request-started"] => Input::RequestStarted,
         ["restored"] => Input::Restored,

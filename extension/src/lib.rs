@@ -40,6 +40,7 @@ mod readiness;
 mod relay;
 mod session;
 pub mod settings;
+mod signs_of_life;
 mod upgrade;
 mod web_adapter;
 mod wire_v1;

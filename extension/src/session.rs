@@ -6,6 +6,7 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -30,6 +31,7 @@ use crate::invokes::CurrentOffer;
 use crate::network::Network;
 use crate::relay::{Ending, forbid, relay};
 use crate::settings::AppProtocol;
+use crate::signs_of_life::SignsOfLife;
 use crate::wire_v1;
 
 /// What the router offered, and to whom.
@@ -142,6 +144,7 @@ impl<C: Connector> Session<C> {
         // The token has done its work: it is not kept for whoever might read this memory.
         self.kept.clear();
         self.inputs.tell(Input::Attached).await;
+        let (io, signs) = SignsOfLife::of(io, self.clock.clone());
         let handshake = server(*slots).handshake(io);
         let connection = tokio::select! {
             biased;
@@ -151,7 +154,7 @@ impl<C: Connector> Session<C> {
         match connection {
             Ok(connection) => {
                 tracing::info!(instance = hello.instance, lease = ?self.lease, "attached");
-                self.serve(connection).await
+                self.serve(connection, Some(signs)).await
             }
             Err(error) => {
                 tracing::warn!(%error, "the router does not speak HTTP/2");
@@ -160,7 +163,11 @@ impl<C: Connector> Session<C> {
         }
     }
 
-    pub(crate) async fn serve<S: Io>(self, mut connection: Connection<S, Bytes>) -> LinkEnd {
+    pub(crate) async fn serve<S: Io>(
+        self,
+        mut connection: Connection<S, Bytes>,
+        mut signs: Option<SignsOfLife>,
+    ) -> LinkEnd {
         drop(self.attachment);
         let (app, closed) =
             App::new(self.network.local, self.app_port, self.app_protocol, self.clock);
@@ -199,9 +206,8 @@ impl<C: Connector> Session<C> {
                     None => break LinkEnd::Closed,
                 },
                 Some(ending) = serving.relays.join_next() => serving.ended(ending.ok()).await,
-                ponged = pong(ping.as_mut()) => if ponged {
-                    serving.inputs.tell(Input::Ponged).await;
-                } else {
+                () = sign(&mut signs) => serving.inputs.tell(Input::Heard).await,
+                ponged = pong(ping.as_mut()) => if !ponged {
                     ping = None;
                 },
             }
@@ -291,6 +297,16 @@ fn end_of(error: &h2::Error) -> LinkEnd {
 /// Returns when the link is no longer wanted. Other orders are for a link that has been attached.
 pub(crate) async fn dropped(orders: &mut mpsc::Receiver<LinkOrder>) {
     while orders.recv().await.is_some() {}
+}
+
+/// Returns when the router gave a sign of life, if it is polled after what reads it.
+async fn sign(signs: &mut Option<SignsOfLife>) {
+    let taken = |signs: &mut SignsOfLife| signs.take();
+    poll_fn(|_| match signs.as_mut().is_some_and(taken) {
+        true => Poll::Ready(()),
+        false => Poll::Pending,
+    })
+    .await;
 }
 
 /// Returns whether an answer to a ping came; waits for ever if there is nothing to wait for.

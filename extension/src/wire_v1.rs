@@ -122,7 +122,7 @@ async fn serve<C: Connector, S: Io>(mut session: Session<C>, offer: &V1Offer, io
     // The session's own orders: that it may go on, as long as they are not dropped.
     let (go_on, orders) = mpsc::channel(1);
     let orders = std::mem::replace(&mut session.orders, orders);
-    let serving = tokio::spawn(session.serve(served));
+    let serving = tokio::spawn(session.serve(served, None));
     let mut chance = Chance::System;
     let channels = (0..slots)
         .map(|_| Channel { link: Arc::clone(&link), id: chance.name() }.run())
@@ -202,7 +202,7 @@ async fn close(link: Arc<Link>) -> Errand {
 async fn ping(link: Arc<Link>) -> Errand {
     match link.get("ping").await {
         Some(StatusCode::OK) => {
-            link.inputs.tell(Input::Ponged).await;
+            link.inputs.tell(Input::Heard).await;
             Errand::Done
         }
         Some(StatusCode::CONFLICT) => Errand::Leave(ChannelEnd::Released),

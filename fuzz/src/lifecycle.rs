@@ -104,7 +104,7 @@ impl Play {
             4 => self.disconnected(link_end(what)),
             5 | 6 => self.request_started(what),
             7 | 8 => self.request_ended(what),
-            9 => self.tell(Input::Ponged),
+            9 => self.tell(Input::Heard),
             10 if self.probing || what >= 192 => self.tell(Input::AppReady),
             10 if what >= 128 => self.hold_asked(much),
             10 if what >= 64 => self.restored(),
@@ -330,7 +330,7 @@ impl Play {
             } else if let Some(Timeout { at, .. }) = self.model.poll_timeout() {
                 self.pass(at.saturating_since(self.now), true);
                 if self.link.is_some() {
-                    self.tell(Input::Ponged);
+                    self.tell(Input::Heard);
                 }
             } else {
                 break;

@@ -98,7 +98,7 @@ mod tests {
             let answer = match output {
                 Output::ProbeApp => Input::AppReady,
                 Output::AwaitInvoke if self.orders.len() < 5 => {
-                    let left = Some(Duration::from_secs(8));
+                    let left = Some(Duration::from_secs(16));
                     let ask = Ask::Serve { fingerprint: 1 };
                     Input::Invoked { invoke: InvokeId(1), ask, left }
                 }
@@ -107,7 +107,7 @@ mod tests {
                 Output::Goaway => {
                     Input::Disconnected { end: dispatch_model::lifecycle::LinkEnd::Closed }
                 }
-                Output::Ping => Input::Ponged,
+                Output::Ping => Input::Heard,
                 Output::AwaitRestore
                 | Output::Disconnect
                 | Output::Exit { .. }
@@ -131,10 +131,10 @@ mod tests {
                 "probe-app",
                 "stop-probing",
                 "await-invoke",
-                "connect lease 7.5s cold",
+                "connect lease 15.5s cold",
                 "ping",
                 "goaway",
-                "return v1 SelfDeadline requests 0 took 6s",
+                "return v1 SelfDeadline requests 0 took 12s",
                 "await-invoke",
             ]
         );

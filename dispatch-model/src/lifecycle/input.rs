@@ -49,8 +49,9 @@ pub enum Input {
         /// How long until Lambda ends it; `None` if Lambda's deadline cannot be read or has passed.
         left: Option<Duration>,
     },
-    /// The router answered a ping.
-    Ponged,
+    /// The router gave a sign of life: answered a ping, or sent anything else. Once a second is
+    /// enough.
+    Heard,
     /// A request on the link ended, in whatever way.
     RequestEnded,
     /// A request came over the link.
@@ -107,7 +108,7 @@ impl fmt::Display for Input {
                 write!(f, "invoked {invoke} {ask} left {left:?}")
             }
             Self::Invoked { invoke, ask, left: None } => write!(f, "invoked {invoke} {ask}"),
-            Self::Ponged => f.write_str("ponged"),
+            Self::Heard => f.write_str("heard"),
             Self::RequestEnded => f.write_str("request-ended"),
             Self::RequestStarted => f.write_str("request-started"),
             Self::Restored => f.write_str("restored"),

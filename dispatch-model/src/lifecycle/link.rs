@@ -21,7 +21,7 @@ impl Lifecycle {
             return;
         };
         self.served_before = true;
-        let pulse = Pulse::Felt { ask_at: self.now + PING_INTERVAL };
+        let pulse = Pulse::Felt { ask_at: self.now + SILENCE_MAX };
         let link = Link::Serving { in_flight: 0, idle_since: self.now, pulse };
         self.state = State::Linked(invoke, link);
     }
@@ -123,8 +123,8 @@ impl Lifecycle {
         self.outputs.push_back(Output::Disconnect);
     }
 
-    pub(super) fn ponged(&mut self) {
-        let ask_at = self.now + PING_INTERVAL;
+    pub(super) fn heard(&mut self) {
+        let ask_at = self.now + SILENCE_MAX;
         match self.pulse() {
             Some(pulse) => *pulse = Pulse::Felt { ask_at },
             None => self.stale_inputs += 1,
@@ -193,5 +193,8 @@ const ATTACH_ATTEMPTS_MAX: u32 = 4;
 /// Before the second attempt; doubles for each one after it.
 const ATTACH_BACKOFF: Duration = Duration::from_millis(50);
 const ATTACH_PATIENCE: Duration = Duration::from_secs(2);
-const PING_INTERVAL: Duration = Duration::from_secs(5);
 pub(super) const PONG_PATIENCE: Duration = Duration::from_secs(5);
+/// How long the router may be silent before it is asked. It asks this instance twice as often,
+/// unless it was set otherwise, and that is a sign of life too: as a rule the instance does not
+/// ask, and one that has nothing to do is not woken by a timer.
+const SILENCE_MAX: Duration = Duration::from_secs(10);

@@ -33,7 +33,7 @@ pub enum Output {
     /// Take no more requests on the link, finish those that are running, then close it. Answered by
     /// `Disconnected`.
     Goaway,
-    /// Ask the router for a sign of life. Answered by `Ponged`.
+    /// Ask the router for a sign of life. Answered by `Heard`.
     Ping,
     /// Check every few milliseconds whether the app is ready. Answered by `AppReady`.
     ProbeApp,

@@ -101,7 +101,7 @@ fn a_frozen_environment_has_no_timer_and_only_an_invoke_thaws_it() {
         machine.handle_timeout(now);
         for input in [
             Input::Attached,
-            Input::Ponged,
+            Input::Heard,
             Input::RequestStarted,
             Input::RequestEnded,
             Input::Disconnected { end: LinkEnd::Lost },
@@ -221,7 +221,7 @@ fn a_hold_that_was_granted_is_kept() {
                         Input::AppReady
                         | Input::HoldAsked { .. }
                         | Input::Invoked { .. }
-                        | Input::Ponged
+                        | Input::Heard
                         | Input::RequestEnded
                         | Input::RequestStarted
                         | Input::Restored => {}
@@ -321,7 +321,7 @@ fn random_input(prng: &mut Prng, number: u64, trace: &[Step]) -> Input {
             // Without a link it would be a driver's bug, not a race.
             is_linked(trace).then_some(Input::Disconnected { end })
         }
-        Some(Output::Ping) => Some(Input::Ponged),
+        Some(Output::Ping) => Some(Input::Heard),
         Some(Output::ProbeApp) => Some(Input::AppReady),
         Some(Output::AwaitRestore) => Some(Input::Restored),
         Some(Output::Exit { .. } | Output::Return(_) | Output::StopProbing) | None => None,
@@ -333,14 +333,14 @@ fn random_input(prng: &mut Prng, number: u64, trace: &[Step]) -> Input {
         0 => Input::Shutdown { left: Duration::from_millis(prng.below(2_000)) },
         1 => Input::AppExited,
         2 => Input::AppReady,
-        3..8 => Input::Ponged,
+        3..8 => Input::Heard,
         8..12 => Input::Attached,
         12..15 => Input::HoldAsked { span: Duration::from_millis(prng.below(120_000)) },
         15 => Input::Restored,
         16..24 => Input::RequestStarted,
         24..36 => Input::RequestEnded,
         _ if is_linked(trace) => Input::Disconnected { end },
-        _ => Input::Ponged,
+        _ => Input::Heard,
     }
 }
 

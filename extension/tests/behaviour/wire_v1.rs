@@ -325,12 +325,19 @@ async fn a_router_that_vanishes_ends_the_invoke() {
 
 #[tokio::test]
 async fn a_router_that_was_started_anew_ends_the_invoke_at_the_next_ping() {
+    assert_eq!(reason_after_a_ping_that_is_answered_with(404).await, "RouterConnectionError");
+}
+
+#[tokio::test]
+async fn a_router_that_says_so_at_a_ping_ends_the_invoke() {
+    assert_eq!(reason_after_a_ping_that_is_answered_with(409).await, "RouterGoAway");
+}
+
+async fn reason_after_a_ping_that_is_answered_with(status: u16) -> String {
     let app = App::hello().await;
-    for (status, reason) in [(404, "RouterConnectionError"), (409, "RouterGoAway")] {
-        let (mut stage, router) = attached(&app, 2).await;
-        router.answer_pings(status);
-        assert_eq!(stage.lambda.answer().await.reason(), reason, "{status}");
-    }
+    let (mut stage, router) = attached(&app, 2).await;
+    router.answer_pings(status);
+    stage.lambda.answer().await.reason().to_owned()
 }
 
 #[tokio::test]

@@ -214,8 +214,9 @@ impl World {
                 if let Some(instance) = self.environments[index].instance {
                     self.answer(instance, ToRouter::Pong);
                 }
+                self.tell_environment(index, Input::Heard);
             }
-            ToInstance::Pong => self.tell_environment(index, Input::Ponged),
+            ToInstance::Pong => self.tell_environment(index, Input::Heard),
             ToInstance::Refused => {
                 self.environments[index].link = None;
                 self.tell_environment(index, Input::Disconnected { end: LinkEnd::Refused });

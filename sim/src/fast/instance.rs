@@ -439,8 +439,11 @@ impl World<'_> {
             }
             ToInstance::Denied => self.hang_up(environment, id, LinkEnd::Refused),
             ToInstance::Open(request) => self.open(environment, id, request),
-            ToInstance::Ping => self.send_to_router(id, ToRouter::Pong),
-            ToInstance::Pong => self.tell_machine(environment, Told::Ponged),
+            ToInstance::Ping => {
+                self.send_to_router(id, ToRouter::Pong);
+                self.tell_machine(environment, Told::Heard);
+            }
+            ToInstance::Pong => self.tell_machine(environment, Told::Heard),
             ToInstance::Reset => self.hang_up(environment, id, LinkEnd::Lost),
         }
     }
