@@ -66,6 +66,7 @@ mod tests {
         let mut answered = async || {
             pings.send_ping(Ping::opaque()).unwrap();
             tokio::select! {
+                biased;
                 _ = &mut router => panic!("the router's side ended"),
                 _ = instance.accept() => panic!("the instance's side ended"),
                 ponged = poll_fn(|cx| pings.poll_pong(cx)) => drop(ponged.unwrap()),

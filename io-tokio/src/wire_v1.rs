@@ -9,7 +9,7 @@
 //!     │ HTTP/1.1 200 OK ⏎ …, body, end of body ───────────▶ │   in the body of the POST
 //!     │ POST …, the same channel again ───────────────────▶ │
 //!     │                                                     │
-//!     │ GET /api/chunked/ping/{instance} ─────────────────▶ │   now and then; 200, or 409: leave
+//!     │ GET /api/chunked/ping/{instance} ─────────────────▶ │   seldom; 200, or 409: leave
 //!     │ GET /api/chunked/close/{instance} ────────────────▶ │   wants to leave
 //!     │ ◀────────── GET /_lambda_dispatch/goaway, and end   │   on each channel that waits
 //!     │ POST … ───────────────────────────────────────────▶ │   409: leave
