@@ -21,7 +21,7 @@ use std::time::Duration;
 use dispatch_model::lifecycle::{Input, Lifecycle};
 use io_tokio::clock::Clock;
 use io_tokio::lifecycle_driver::{self, Inputs, drive};
-use io_tokio::net::Connector;
+use io_tokio::net::{Connector, EVENTS_PER_TURN};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -108,7 +108,7 @@ fn runtime(kind: Runtime) -> Result<tokio::runtime::Runtime, std::io::Error> {
             builder
         }
     };
-    builder.enable_all().build()
+    builder.enable_all().max_io_events_per_tick(EVENTS_PER_TURN).build()
 }
 
 /// Returns when the process is asked to end by a signal.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use anyhow::{Context, anyhow};
 use io_tokio::clock::Clock;
 use io_tokio::exchange::{EdgeSettings, Patience};
-use io_tokio::net::listen;
+use io_tokio::net::{EVENTS_PER_TURN, listen};
 use io_tokio::observe::{AccessLog, Tracer};
 use io_tokio::running::{Parts, Running};
 use io_tokio::tls::{self, RouterIdentity};
@@ -61,11 +61,14 @@ pub(crate) fn run(configured: &Configured) -> anyhow::Result<()> {
     let workers = settings
         .workers
         .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
-    let runtime = if workers == 1 {
-        tokio::runtime::Builder::new_current_thread().enable_all().build()
+    let mut runtime = if workers == 1 {
+        tokio::runtime::Builder::new_current_thread()
     } else {
-        tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()
+        let mut threads = tokio::runtime::Builder::new_multi_thread();
+        threads.worker_threads(workers);
+        threads
     };
+    let runtime = runtime.enable_all().max_io_events_per_tick(EVENTS_PER_TURN).build();
     runtime.context("cannot start threads")?.block_on(serve(settings, configured))
 }
 
