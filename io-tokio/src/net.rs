@@ -18,13 +18,13 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::networks::Networks;
 
-/// How many sockets that are ready a runtime of router or extension serves before what they wrote to
-/// the link is sent.
+/// How many sockets that are ready a runtime of router or extension serves before what they wrote
+/// to the link is sent.
 ///
-/// With as many as there are, all requests that wait move from one process to the next as one crowd,
-/// and whoever has handed it on has nothing to do until it is back: a quarter of two cores stood
-/// idle under full load. With so few, the next process begins while this one goes on; less would be
-/// one more system call for each (`bench/NOTES.md`).
+/// With as many as there are, all requests that wait move from one process to the next as one
+/// crowd, and whoever has handed it on has nothing to do until it is back: a quarter of two cores
+/// stood idle under full load. With so few, the next process begins while this one goes on; with
+/// fewer there would be more system calls a request (`bench/NOTES.md`).
 pub const EVENTS_PER_TURN: usize = 16;
 
 /// A byte stream in both directions.
