@@ -45,7 +45,7 @@ impl Machine {
             ],
             date: io_tokio::rfc3339::format(Clock::start().wall()),
             programs: if are_optimised() {
-                "as for the images, by a profile of themselves (`bench/optimise`)"
+                "as for the images, static and by a profile of themselves (`bench/optimise`)"
             } else {
                 "by `cargo build --release` (`--plain`)"
             },

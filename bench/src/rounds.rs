@@ -120,7 +120,7 @@ impl Rounds {
         }
         let Some(running) = self.running.get(&contender) else { return Ok(None) };
         let books = self.open_books(running)?;
-        let measured = load.by.run(running, self.span, &self.folder).await;
+        let measured = load.by.run(running, load.span(self.span), &self.folder).await;
         let measured = measured.with_context(|| format!("{} before {contender}", load.name))?;
         let Some(measured) = measured else { return Ok(None) };
         let others = self.others_since(&books)?;
