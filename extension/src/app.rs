@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use h2::RecvStream;
 use http::{Response, request};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -19,6 +18,7 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 
 use crate::settings::AppProtocol;
+use crate::stream::{Lent, Upload};
 
 mod h2c;
 mod http1;
@@ -112,15 +112,22 @@ impl<C: Connector> App<C> {
 /// The body of a request on its way to the app.
 #[derive(Debug)]
 pub(crate) enum RequestBody {
+    Channel(Lent),
     Empty,
     Stream(StreamBody),
 }
 
 impl RequestBody {
-    /// What comes on `stream`, of `content_length` bytes if the head said so.
-    pub(crate) fn new(stream: RecvStream, content_length: Option<u64>) -> Self {
-        let body = StreamBody::new(stream, content_length);
-        if body.is_end_stream() { Self::Empty } else { Self::Stream(body) }
+    /// What comes on a request's stream, of `content_length` bytes if the head said so.
+    pub(crate) fn new(upload: Upload, content_length: Option<u64>) -> Self {
+        match upload {
+            Upload::Channel(body) if body.is_end_stream() => Self::Empty,
+            Upload::Channel(body) => Self::Channel(body),
+            Upload::Stream(stream) => {
+                let body = StreamBody::new(stream, content_length);
+                if body.is_end_stream() { Self::Empty } else { Self::Stream(body) }
+            }
+        }
     }
 }
 
@@ -133,6 +140,7 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
         match self.get_mut() {
+            Self::Channel(body) => Pin::new(body).poll_frame(cx),
             Self::Empty => Poll::Ready(None),
             Self::Stream(body) => Pin::new(body).poll_frame(cx),
         }
@@ -140,6 +148,7 @@ impl Body for RequestBody {
 
     fn is_end_stream(&self) -> bool {
         match self {
+            Self::Channel(body) => body.is_end_stream(),
             Self::Empty => true,
             Self::Stream(body) => body.is_end_stream(),
         }
@@ -147,6 +156,7 @@ impl Body for RequestBody {
 
     fn size_hint(&self) -> SizeHint {
         match self {
+            Self::Channel(body) => body.size_hint(),
             Self::Empty => SizeHint::with_exact(0),
             Self::Stream(body) => body.size_hint(),
         }

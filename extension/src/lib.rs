@@ -41,6 +41,7 @@ mod relay;
 mod session;
 pub mod settings;
 mod signs_of_life;
+mod stream;
 mod upgrade;
 mod web_adapter;
 mod wire_v1;

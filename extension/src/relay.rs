@@ -1,4 +1,5 @@
-//! One request: from the router's stream to the app and back.
+//! One request: from the router's stream, or channel (see [`stream`](crate::stream)), to the app
+//! and back.
 //!
 //! What is passed on is passed on as it came: the raw path, headers with their order, repeats and
 //! bytes, bodies chunk by chunk, trailers. Changed is only what HTTP/1.1 and HTTP/2 say
@@ -25,8 +26,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dispatch_model::lifecycle::Input;
-use h2::server::SendResponse;
-use h2::{Reason, RecvStream};
+use h2::{Reason, SendStream};
 use http::uri::{PathAndQuery, Uri};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http::{header, request, response};
@@ -38,11 +38,14 @@ use io_tokio::lifecycle_driver::Inputs;
 use io_tokio::net::Connector;
 use io_tokio::request_id::RequestId;
 use io_tokio::stream_body::{SendError, send_body};
+use io_tokio::wire_v1::body::Raw;
+use io_tokio::wire_v1::head::write_response;
 use tokio::time::Sleep;
 
 use crate::app::{App, AppError, Interims, Line, RequestBody};
 use crate::compression::{Compressed, Plan, Wish};
 use crate::hold;
+use crate::stream::{Answer, Upload};
 use crate::upgrade::Upgrade;
 
 /// What a request's end shows.
@@ -61,8 +64,8 @@ pub(crate) enum Ending {
 /// What is rare is boxed, here and below: every request carries this future with it, and each move
 /// of it is a copy.
 pub(crate) async fn relay<C: Connector>(
-    request: Request<RecvStream>,
-    respond: SendResponse<Bytes>,
+    request: Request<Upload>,
+    respond: Answer,
     app: &App<C>,
     compress: bool,
     inputs: &Inputs,
@@ -78,13 +81,13 @@ pub(crate) async fn relay<C: Connector>(
 
 async fn relay_over<C: Connector>(
     line: &Line,
-    request: Request<RecvStream>,
-    mut respond: SendResponse<Bytes>,
+    request: Request<Upload>,
+    mut respond: Answer,
     app: &App<C>,
     compress: bool,
     inputs: &Inputs,
 ) -> Ending {
-    let (mut head, stream) = request.into_parts();
+    let (mut head, upload) = request.into_parts();
     let id = &RequestId::of(&head.headers);
     // Of what the app does not know it is not asked: the CONNECT is then a method like others.
     let mut upgrade = if app.knows_upgrade() { Upgrade::of(&mut head) } else { None };
@@ -94,12 +97,12 @@ async fn relay_over<C: Connector>(
         answer(respond, StatusCode::NOT_IMPLEMENTED, text, None, id);
         return Ending::Own;
     };
-    let (body, mut tunnel) = match &mut upgrade {
-        Some(upgrade) => {
+    let (body, mut tunnel) = match (&mut upgrade, upload) {
+        (Some(upgrade), Upload::Stream(stream)) => {
             upgrade.ask(&mut head.headers);
             (RequestBody::Empty, Some(stream))
         }
-        None => (RequestBody::new(stream, content_length(&head.headers)), None),
+        (_, upload) => (RequestBody::new(upload, content_length(&head.headers)), None),
     };
     let interims = Interims::default();
     let mut before = Before { expectation: Expectation::of(&head), left: INTERIM_MAX };
@@ -122,11 +125,16 @@ async fn relay_over<C: Connector>(
     }
     match answered {
         Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-            if let Some((upgrade, from)) = upgrade.zip(tunnel.take()) {
-                return Box::pin(upgrade.pass_on(response, from, respond, id)).await;
+            match (upgrade.zip(tunnel.take()), respond) {
+                (Some((upgrade, from)), Answer::Stream(respond)) => {
+                    return Box::pin(upgrade.pass_on(response, from, respond, id)).await;
+                }
+                (_, respond) => {
+                    let text = "the app switched protocols without being asked";
+                    tracing::warn!(request_id = %id, "{text}");
+                    bad_gateway(respond, id);
+                }
             }
-            tracing::warn!(request_id = %id, "the app switched protocols without being asked");
-            bad_gateway(respond, id);
         }
         Ok(response) => {
             // Told when the response begins, for its end may never be seen, and again when it ends.
@@ -146,7 +154,7 @@ async fn relay_over<C: Connector>(
 }
 
 /// Gives a request back, if the app saw nothing of it, or answers for the app.
-fn unanswered(error: AppError, mut respond: SendResponse<Bytes>, id: &RequestId) -> Ending {
+fn unanswered(error: AppError, respond: Answer, id: &RequestId) -> Ending {
     match error {
         AppError::Unreachable(error) => {
             tracing::warn!(
@@ -154,7 +162,7 @@ fn unanswered(error: AppError, mut respond: SendResponse<Bytes>, id: &RequestId)
                 %error,
                 "cannot connect to the app; the request goes back to the router"
             );
-            respond.send_reset(Reason::REFUSED_STREAM);
+            respond.refuse(id);
             if error.kind() == std::io::ErrorKind::ConnectionRefused {
                 return Ending::AppGone;
             }
@@ -162,7 +170,7 @@ fn unanswered(error: AppError, mut respond: SendResponse<Bytes>, id: &RequestId)
         AppError::Unprocessed(_) => {
             let error = chain(&error);
             tracing::info!(request_id = %id, error, "the request goes back to the router");
-            respond.send_reset(Reason::REFUSED_STREAM);
+            respond.refuse(id);
         }
         AppError::Broken(_) => {
             tracing::warn!(request_id = %id, error = chain(&error), "no answer from the app");
@@ -180,7 +188,7 @@ struct Before {
 }
 
 impl Before {
-    fn pass_on(&mut self, head: Response<()>, respond: &mut SendResponse<Bytes>, id: &RequestId) {
+    fn pass_on(&mut self, head: Response<()>, respond: &mut Answer, id: &RequestId) {
         let is_wanted = if head.status() == StatusCode::CONTINUE {
             self.expectation.is_met()
         } else {
@@ -234,23 +242,29 @@ pub(crate) fn continues() -> Response<()> {
     head
 }
 
-fn pass_on_interim(mut head: Response<()>, respond: &mut SendResponse<Bytes>, id: &RequestId) {
+fn pass_on_interim(mut head: Response<()>, respond: &mut Answer, id: &RequestId) {
     let headers = std::mem::take(head.headers_mut());
     *head.headers_mut() = router_headers(headers);
-    if let Err(error) = respond.send_informational(head) {
+    if let Err(error) = respond.send_interim(head) {
         tracing::debug!(request_id = %id, %error, "an interim answer cannot be passed on");
     }
 }
 
 async fn pass_on(
     response: Response<Incoming>,
-    mut respond: SendResponse<Bytes>,
+    respond: Answer,
     wish: Wish,
     id: &RequestId,
 ) -> Ending {
     let (mut head, body) = response.into_parts();
     let plan = Plan::new(wish, head.status, &head.headers, body.size_hint().exact());
     head.headers = plan.headers(router_headers(head.headers));
+    let mut respond = match respond {
+        Answer::Channel(up) => {
+            return pass_on_channel(router_response(head), body, plan, up, id).await;
+        }
+        Answer::Stream(respond) => respond,
+    };
     let ends = body.is_end_stream();
     let stream = match respond.send_response(router_response(head), ends) {
         Ok(stream) => stream,
@@ -269,6 +283,34 @@ async fn pass_on(
         Some(coding) => {
             let sent = Box::pin(send_body(Compressed::new(body, coding), stream)).await;
             ending(sent, id)
+        }
+    }
+}
+
+/// The same on a channel, where the head is the first of the bytes.
+async fn pass_on_channel(
+    response: Response<()>,
+    body: Incoming,
+    plan: Plan,
+    up: SendStream<Bytes>,
+    id: &RequestId,
+) -> Ending {
+    let head = match write_response(&response.into_parts().0) {
+        Ok(head) => head,
+        Err(error) => {
+            tracing::warn!(
+                request_id = %id, %error, "the app's answer does not fit the original's wire"
+            );
+            let text = "The head of the app's answer is too long.\n";
+            answer(Answer::Channel(up), StatusCode::BAD_GATEWAY, text, None, id);
+            return Ending::Own;
+        }
+    };
+    match plan.coding() {
+        None => ending(send_body(Raw::before(head, body), up).await, id),
+        Some(coding) => {
+            let body = Raw::before(head, Box::pin(Compressed::new(body, coding)));
+            ending(Box::pin(send_body(body, up)).await, id)
         }
     }
 }
@@ -339,19 +381,19 @@ fn router_response(head: response::Parts) -> Response<()> {
 }
 
 /// Refuses what no client may ask of the app.
-pub(crate) fn forbid(respond: SendResponse<Bytes>, id: &RequestId) {
+pub(crate) fn forbid(respond: Answer, id: &RequestId) {
     let text = "This path is not for clients.\n";
     answer(respond, StatusCode::FORBIDDEN, text, None, id);
 }
 
-pub(crate) fn bad_gateway(respond: SendResponse<Bytes>, id: &RequestId) {
+pub(crate) fn bad_gateway(respond: Answer, id: &RequestId) {
     let text = "The app closed the connection before it answered.\n";
     answer(respond, StatusCode::BAD_GATEWAY, text, Some("app-connection"), id);
 }
 
 /// An answer of our own.
 fn answer(
-    mut respond: SendResponse<Bytes>,
+    respond: Answer,
     status: StatusCode,
     text: &'static str,
     error: Option<&'static str>,
@@ -365,12 +407,7 @@ fn answer(
     if let Some(error) = error {
         headers.insert(ERROR, HeaderValue::from_static(error));
     }
-    let sent = respond
-        .send_response(response, false)
-        .and_then(|mut stream| stream.send_data(Bytes::from_static(text.as_bytes()), true));
-    if let Err(error) = sent {
-        tracing::debug!(request_id = %id, %error, "nobody waits for the answer");
-    }
+    respond.send_whole(response, text, id);
 }
 
 /// An error and its causes on one line; hyper says what happened only in the cause.

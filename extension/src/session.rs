@@ -32,6 +32,7 @@ use crate::network::Network;
 use crate::relay::{Ending, forbid, relay};
 use crate::settings::AppProtocol;
 use crate::signs_of_life::SignsOfLife;
+use crate::stream::{Answer, Upload};
 use crate::wire_v1;
 
 /// What the router offered, and to whom.
@@ -154,7 +155,7 @@ impl<C: Connector> Session<C> {
         match connection {
             Ok(connection) => {
                 tracing::info!(instance = hello.instance, lease = ?self.lease, "attached");
-                self.serve(connection, Some(signs)).await
+                self.serve(connection, signs).await
             }
             Err(error) => {
                 tracing::warn!(%error, "the router does not speak HTTP/2");
@@ -163,10 +164,10 @@ impl<C: Connector> Session<C> {
         }
     }
 
-    pub(crate) async fn serve<S: Io>(
+    async fn serve<S: Io>(
         self,
         mut connection: Connection<S, Bytes>,
-        mut signs: Option<SignsOfLife>,
+        mut signs: SignsOfLife,
     ) -> LinkEnd {
         drop(self.attachment);
         let (app, closed) =
@@ -237,10 +238,11 @@ impl<C: Connector> Serving<C> {
             return;
         }
         if self.hooks.are_at(request.uri().path()) {
-            forbid(respond, &RequestId::of(request.headers()));
+            forbid(Answer::Stream(respond), &RequestId::of(request.headers()));
             return;
         }
         self.inputs.tell(Input::RequestStarted).await;
+        let (request, respond) = (request.map(Upload::Stream), Answer::Stream(respond));
         let (app, compress) = (Arc::clone(&self.app), self.compress);
         let inputs = self.inputs.clone();
         // Not within the loop that accepts: h2 would flush each answer by itself.
@@ -300,13 +302,8 @@ pub(crate) async fn dropped(orders: &mut mpsc::Receiver<LinkOrder>) {
 }
 
 /// Returns when the router gave a sign of life, if it is polled after what reads it.
-async fn sign(signs: &mut Option<SignsOfLife>) {
-    let taken = |signs: &mut SignsOfLife| signs.take();
-    poll_fn(|_| match signs.as_mut().is_some_and(taken) {
-        true => Poll::Ready(()),
-        false => Poll::Pending,
-    })
-    .await;
+async fn sign(signs: &mut SignsOfLife) {
+    poll_fn(|_| if signs.take() { Poll::Ready(()) } else { Poll::Pending }).await;
 }
 
 /// Returns whether an answer to a ping came; waits for ever if there is nothing to wait for.
@@ -317,7 +314,7 @@ async fn pong(ping: Option<&mut PingPong>) -> bool {
     }
 }
 
-pub(crate) fn server(slots: u8) -> h2::server::Builder {
+fn server(slots: u8) -> h2::server::Builder {
     let connection_window = (u32::from(slots) * STREAM_WINDOW_BYTES).max(CONNECTION_WINDOW_BYTES);
     let mut builder = h2::server::Builder::new();
     builder

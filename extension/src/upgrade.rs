@@ -14,6 +14,7 @@ use io_tokio::tunnel::{Passed, TunnelError, tunnel};
 use io_tokio::upgrade::{SWITCHED, WEBSOCKET, websocket_accept, websocket_key};
 
 use crate::relay::{Ending, bad_gateway, router_headers};
+use crate::stream::Answer;
 
 /// What the app is asked for.
 #[derive(Debug)]
@@ -62,7 +63,7 @@ impl Upgrade {
             tracing::warn!(
                 request_id = %id, "the app switched to a protocol that it was not asked for"
             );
-            bad_gateway(respond, id);
+            bad_gateway(Answer::Stream(respond), id);
             return Ending::Own;
         };
         let app = match hyper::upgrade::on(&mut response).await {
@@ -71,7 +72,7 @@ impl Upgrade {
                 tracing::warn!(
                     request_id = %id, %error, "the app did not finish to switch protocols"
                 );
-                bad_gateway(respond, id);
+                bad_gateway(Answer::Stream(respond), id);
                 return Ending::Own;
             }
         };

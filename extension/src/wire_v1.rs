@@ -1,14 +1,14 @@
 //! The link to a router of the original; see [`io_tokio::wire_v1`] for what is spoken on it.
 //!
 //! ```text
-//!  router ◀── POST … ── channel ── stream ─▶ ┐
-//!  router ◀── POST … ── channel ── stream ─▶ ├ a pipe in memory ─▶ session ─▶ relay ─▶ app
-//!  router ◀── POST … ── channel ── stream ─▶ ┘
+//!  router ◀── POST … ── channel ── relay ─▶ ┐
+//!  router ◀── POST … ── channel ── relay ─▶ ├ app
+//!  router ◀── POST … ── channel ── relay ─▶ ┘
 //! ```
 //!
-//! Each channel waits for a request and passes it on over the pipe as our own router would, so that
-//! everything behind it is the same on both wires. The machine's orders become what the wire has:
-//! a ping is `GET …/ping`, a goaway is `GET …/close`, after which the router releases the channels.
+//! Each channel waits for a request and relays it, with what relays a stream of our own wire. The
+//! machine's orders become what the wire has: a ping is `GET …/ping`, a goaway is `GET …/close`,
+//! after which the router releases the channels.
 //!
 //! A channel that is reset is opened again, for it says only that a client is gone. All channels
 //! end when the router has told one of them to leave, or one cannot be opened again; those that
@@ -31,23 +31,27 @@ use tokio::sync::{OnceCell, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
+use crate::app::App;
+use crate::hooks::Hooks;
 use crate::invokes::CurrentOffer;
-use crate::session::{LinkOrder, Session, dropped, server};
+use crate::session::{LinkOrder, Session, dropped};
 use channel::{Channel, ChannelEnd};
 
 mod channel;
 
 /// What the channels of a link share.
 #[derive(Debug)]
-struct Link {
+struct Link<C> {
     instance: String,
     /// `http://host:port`, for the paths.
     origin: String,
     pool: String,
     clock: Clock,
     router: SendRequest<Bytes>,
-    /// The pipe to the session.
-    relays: SendRequest<Bytes>,
+    app: App<C>,
+    compress: bool,
+    /// Paths of the app that no client may ask for.
+    hooks: Hooks,
     /// Channels that end are not opened again, and those that wait do so not much longer.
     leaves: watch::Sender<bool>,
     /// The machine has heard of the link.
@@ -98,53 +102,44 @@ async fn serve<C: Connector, S: Io>(mut session: Session<C>, offer: &V1Offer, io
     };
     let Ok((router, connection)) = shaken else { return LinkEnd::Unreachable };
     let router_connection = Driven::new(connection);
-    let (near, far) = tokio::io::duplex(PIPE_BYTES);
-    // In memory, both handshakes finish by themselves.
-    let (piped, served) = tokio::join!(http2().handshake(near), server(slots).handshake(far));
-    let (Ok((relays, pipe)), Ok(served)) = (piped, served) else { return LinkEnd::Lost };
-    let pipe = Driven::new(pipe);
-
+    let (local, clock) = (session.network.local, session.clock);
+    let (app, closed) = App::new(local, session.app_port, session.app_protocol, clock.clone());
     let host =
         if offer.host.contains(':') { format!("[{}]", offer.host) } else { offer.host.clone() };
     let scheme = if offer.tls { "https" } else { "http" };
     let link = Arc::new(Link {
-        instance: session.attachment.instance.clone(),
+        instance: session.attachment.instance,
         origin: format!("{scheme}://{host}:{}", offer.port),
         pool: offer.pool.clone(),
-        clock: session.clock.clone(),
+        clock,
         router,
-        relays,
+        app,
+        compress: session.compress,
+        hooks: session.hooks,
         leaves: watch::Sender::new(false),
         attached: OnceCell::new(),
-        kept: session.kept.clone(),
-        inputs: session.inputs.clone(),
+        kept: session.kept,
+        inputs: session.inputs,
     });
-    // The session's own orders: that it may go on, as long as they are not dropped.
-    let (go_on, orders) = mpsc::channel(1);
-    let orders = std::mem::replace(&mut session.orders, orders);
-    let serving = tokio::spawn(session.serve(served, None));
     let mut chance = Chance::System;
     let channels = (0..slots)
         .map(|_| Channel { link: Arc::clone(&link), id: chance.name() }.run())
         .collect::<JoinSet<_>>();
-    let end = lead(&link, channels, orders).await;
+    let end = lead(&link, channels, session.orders).await;
     drop(link);
     if end == LinkEnd::Closed {
-        // Nothing is running: this ends the pipe and with it the session, and lets the router hear
-        // the last words.
+        // Nothing is running: this lets the router hear the last words.
         drop(timeout(LAST_WORDS, router_connection.gently()).await);
-        drop(pipe.gently().await);
-        drop(go_on);
     } else {
-        drop((go_on, pipe, router_connection));
+        drop(router_connection);
     }
-    drop(serving.await);
+    closed.wait().await;
     end
 }
 
 /// Carries out orders until every channel has ended.
-async fn lead(
-    link: &Arc<Link>,
+async fn lead<C: Connector>(
+    link: &Arc<Link<C>>,
     mut channels: JoinSet<ChannelEnd>,
     mut orders: mpsc::Receiver<LinkOrder>,
 ) -> LinkEnd {
@@ -190,7 +185,7 @@ enum Errand {
 
 /// Tells the router that this instance wants to leave. It may hold its answer for a while, in which
 /// requests still come.
-async fn close(link: Arc<Link>) -> Errand {
+async fn close<C: Connector>(link: Arc<Link<C>>) -> Errand {
     match timeout(CLOSE_TIME, link.get("close")).await {
         Ok(Some(status)) => tracing::debug!(%status, "the router lets this instance go"),
         Ok(None) | Err(_) => tracing::warn!("the router did not hear that this instance leaves"),
@@ -199,7 +194,7 @@ async fn close(link: Arc<Link>) -> Errand {
 }
 
 /// Asks the router for a sign of life.
-async fn ping(link: Arc<Link>) -> Errand {
+async fn ping<C: Connector>(link: Arc<Link<C>>) -> Errand {
     match link.get("ping").await {
         Some(StatusCode::OK) => {
             link.inputs.tell(Input::Heard).await;
@@ -213,7 +208,7 @@ async fn ping(link: Arc<Link>) -> Errand {
     }
 }
 
-impl Link {
+impl<C: Connector> Link<C> {
     /// The head of a request to the router.
     fn request(&self, method: Method, path: &str) -> Request<()> {
         let mut request = Request::new(());
@@ -310,7 +305,6 @@ const CHANNELS_MAX: u8 = 98;
 /// The original's router holds its answer to a close for up to 5 s.
 const CLOSE_TIME: Duration = Duration::from_secs(10);
 const LAST_WORDS: Duration = Duration::from_secs(1);
-const PIPE_BYTES: usize = 256 * 1024;
 const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 const FRAME_BYTES_MAX: u32 = 64 * 1024;

@@ -1,30 +1,27 @@
 //! One channel: opened, given a request, answered, opened again.
 
-use std::future::poll_fn;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use dispatch_model::lifecycle::Input;
-use h2::{Reason, RecvStream, SendStream};
-use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
-use http_body::Body;
+use h2::{RecvStream, SendStream};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
+use io_tokio::net::Connector;
 use io_tokio::request_id::RequestId;
-use io_tokio::stream_body::send_body;
 use io_tokio::wire_v1::body::{NoHead, Raw, read_head};
-use io_tokio::wire_v1::head::{
-    BadHead, REQUEST_BYTES_MAX, is_goaway, read_request, write_response,
-};
+use io_tokio::wire_v1::head::{BadHead, REQUEST_BYTES_MAX, is_goaway, read_request};
 use tokio::time::timeout;
 
 use super::Link;
+use crate::relay::{Ending, forbid, relay};
+use crate::stream::{Answer, Lent, Upload};
 
 /// A channel.
 #[derive(Debug)]
-pub(super) struct Channel {
-    pub(super) link: Arc<Link>,
+pub(super) struct Channel<C> {
+    pub(super) link: Arc<Link<C>>,
     pub(super) id: String,
 }
 
@@ -41,14 +38,14 @@ pub(super) enum ChannelEnd {
     Unavailable,
 }
 
-impl Channel {
+impl<C: Connector> Channel<C> {
     /// Serves one request after the other.
     pub(super) async fn run(self) -> ChannelEnd {
         loop {
             if *self.link.leaves.borrow() {
                 return ChannelEnd::Released;
             }
-            let (mut down, mut up) = match self.open().await {
+            let (mut down, up) = match self.open().await {
                 Ok(opened) => opened,
                 Err(end) => return end,
             };
@@ -68,9 +65,9 @@ impl Channel {
                 }
                 Ok((head, rest)) => match read_request(&head) {
                     Ok(request) => self.relay(request, Raw::new(rest, down), up).await,
-                    Err(error) => refuse(&mut up, error),
+                    Err(error) => refuse(up, error),
                 },
-                Err(NoHead::Bad(error)) => refuse(&mut up, error),
+                Err(NoHead::Bad(error)) => refuse(up, error),
                 Err(NoHead::Ended) => {
                     end(up);
                     return ChannelEnd::Released;
@@ -130,70 +127,28 @@ impl Channel {
     }
 
     /// Passes a request on and its answer back.
-    async fn relay(&self, request: http::Request<()>, mut body: Raw, mut up: SendStream<Bytes>) {
-        let Ok(mut relays) = self.link.relays.clone().ready().await else {
-            return answer(&mut up, StatusCode::BAD_GATEWAY, "The extension is ending.\n");
-        };
-        let id = RequestId::of(request.headers());
+    async fn relay(&self, request: Request<()>, body: Raw, up: SendStream<Bytes>) {
+        let link = &self.link;
+        if link.hooks.are_at(request.uri().path()) {
+            let id = RequestId::of(request.headers());
+            return forbid(Answer::Channel(up), &id);
+        }
         let length = request.headers().get(header::CONTENT_LENGTH);
         let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
-        let sent = relays.send_request(request, body.is_end_stream());
-        let Ok((response, stream)) = sent else {
-            return answer(&mut up, StatusCode::BAD_REQUEST, "The request is malformed.\n");
-        };
-        body = body.of_length(length.filter(|length| *length > 0));
-        let mut answering = pin!(respond(response, up, &id));
-        {
-            let uploading = pin!(send_body(&mut body, stream));
-            tokio::select! {
-                biased;
-                () = &mut answering => {}
-                _ = uploading => answering.await,
-            }
+        let (body, returned) = Lent::new(body.of_length(length.filter(|length| *length > 0)));
+        let request = request.map(|()| Upload::Channel(body));
+        link.inputs.tell(Input::RequestStarted).await;
+        let answer = Answer::Channel(up);
+        let ending = relay(request, answer, &link.app, link.compress, &link.inputs).await;
+        link.inputs.tell(Input::RequestEnded).await;
+        if ending == Ending::AppGone {
+            link.inputs.tell(Input::AppExited).await;
         }
         // The answer may have come before the end of the request. If that were reset now, a router
         // of the original could cut what it has of the answer.
-        let rest = async { while let Some(Ok(_)) = body.frame().await {} };
-        drop(timeout(REST_TIME, rest).await);
-    }
-}
-
-/// Waits for the answer of the app and passes it back.
-async fn respond(
-    mut response: h2::client::ResponseFuture,
-    mut up: SendStream<Bytes>,
-    id: &RequestId,
-) {
-    let response = tokio::select! {
-        biased;
-        // The router does not want an answer any more; leaving here tells the relay.
-        _ = poll_fn(|cx| up.poll_reset(cx)) => return,
-        response = &mut response => response,
-    };
-    let (head, body) = match response {
-        Ok(response) => response.into_parts(),
-        Err(error) => {
-            // On this wire no request can be given back.
-            let text = if error.reason() == Some(Reason::REFUSED_STREAM) {
-                "The app cannot be reached.\n"
-            } else {
-                "The app gave no answer.\n"
-            };
-            return answer(&mut up, StatusCode::BAD_GATEWAY, text);
-        }
-    };
-    match write_response(&head) {
-        Ok(head) => {
-            // How a body ends that fails, and how one that nobody wants, is the same on both wires.
-            if let Err(error) = send_body(Raw::new(head, body), up).await {
-                tracing::debug!(request_id = %id, %error, "an answer was not sent whole");
-            }
-        }
-        Err(error) => {
-            tracing::warn!(
-                request_id = %id, %error, "the app's answer does not fit the original's wire"
-            );
-            answer(&mut up, StatusCode::BAD_GATEWAY, "The head of the app's answer is too long.\n");
+        if let Ok(mut body) = returned.await {
+            let rest = async { while let Some(Ok(_)) = body.frame().await {} };
+            drop(timeout(REST_TIME, rest).await);
         }
     }
 }
@@ -206,30 +161,15 @@ fn end(mut up: SendStream<Bytes>) {
 }
 
 /// Answers a request that is none.
-fn refuse(up: &mut SendStream<Bytes>, error: BadHead) {
+fn refuse(up: SendStream<Bytes>, error: BadHead) {
     tracing::warn!(%error, "the router sent a request that is none");
-    let status = if error == BadHead::TooLong {
+    let mut head = Response::new(());
+    *head.status_mut() = if error == BadHead::TooLong {
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
     } else {
         StatusCode::BAD_REQUEST
     };
-    answer(up, status, "The request is malformed.\n");
-}
-
-/// An answer of our own.
-fn answer(up: &mut SendStream<Bytes>, status: StatusCode, text: &'static str) {
-    let mut response = Response::new(());
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(text.len()));
-    let sent = match write_response(&response.into_parts().0) {
-        Ok(head) => up.send_data([&head[..], text.as_bytes()].concat().into(), true),
-        Err(_) => up.send_data(Bytes::new(), true),
-    };
-    if let Err(error) = sent {
-        tracing::debug!(%error, "nobody waits for the answer");
-    }
+    Answer::Channel(up).send_whole(head, "The request is malformed.\n", &RequestId::default());
 }
 
 const CHANNEL_ID: HeaderName = HeaderName::from_static("x-channel-id");

@@ -11,12 +11,12 @@ use thiserror::Error;
 use super::head::{BadHead, HeadBuffer};
 use crate::stream_body::StreamBody;
 
-/// Bytes that are there already, then those of a stream. Trailers, which this wire has no words
-/// for, are dropped.
+/// Bytes that are there already, then those of a body, by default of a stream. Trailers, which this
+/// wire has no words for, are dropped.
 #[derive(Debug)]
-pub struct Raw {
+pub struct Raw<B = StreamBody> {
     first: Bytes,
-    stream: StreamBody,
+    body: B,
     /// What is left of a length that the head has named.
     left: Option<u64>,
 }
@@ -25,7 +25,14 @@ impl Raw {
     /// `first`, then the data of `stream`.
     #[must_use]
     pub fn new(first: Bytes, stream: RecvStream) -> Self {
-        Self { first, stream: StreamBody::new(stream, None), left: None }
+        Self::before(first, StreamBody::new(stream, None))
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Raw<B> {
+    /// `first`, then the data of `body`.
+    pub const fn before(first: Bytes, body: B) -> Self {
+        Self { first, body, left: None }
     }
 
     /// The same, which counts as ended once there were `length` bytes: the original ends a stream
@@ -36,16 +43,16 @@ impl Raw {
     }
 }
 
-impl Body for Raw {
+impl<B: Body<Data = Bytes> + Unpin> Body for Raw<B> {
     type Data = Bytes;
-    type Error = h2::Error;
+    type Error = B::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let frame = if self.first.is_empty() {
-            let frame = ready!(Pin::new(&mut self.stream).poll_frame(cx));
+            let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
             frame.filter(|frame| !frame.as_ref().is_ok_and(Frame::is_trailers))
         } else {
             Some(Ok(Frame::data(std::mem::take(&mut self.first))))
@@ -57,11 +64,11 @@ impl Body for Raw {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.left == Some(0) || self.first.is_empty() && self.stream.is_end_stream()
+        self.left == Some(0) || self.first.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::default()
+        self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }
 

@@ -1,0 +1,125 @@
+//! What a request comes on and its answer goes to: a stream of our own wire, or a channel of the
+//! original's, of which the relay need not know.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream, SendStream};
+use http::{Response, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use io_tokio::request_id::RequestId;
+use io_tokio::wire_v1::body::Raw;
+use io_tokio::wire_v1::head::write_response;
+use tokio::sync::oneshot;
+
+/// Where the body of a request comes from.
+#[derive(Debug)]
+pub(crate) enum Upload {
+    Channel(Lent),
+    Stream(RecvStream),
+}
+
+/// Where the answer to a request goes.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Channel(SendStream<Bytes>),
+    Stream(SendResponse<Bytes>),
+}
+
+impl Answer {
+    /// Ready when the router wants no answer any more.
+    pub(crate) fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<Result<Reason, h2::Error>> {
+        match self {
+            Self::Channel(up) => up.poll_reset(cx),
+            Self::Stream(respond) => respond.poll_reset(cx),
+        }
+    }
+
+    /// Sends an interim answer, for which a channel has no words.
+    pub(crate) fn send_interim(&mut self, head: Response<()>) -> Result<(), h2::Error> {
+        match self {
+            Self::Channel(_) => Ok(()),
+            Self::Stream(respond) => respond.send_informational(head),
+        }
+    }
+
+    /// Gives the request back, of which the app has seen nothing; on a channel it cannot be.
+    pub(crate) fn refuse(self, id: &RequestId) {
+        match self {
+            Self::Channel(_) => {
+                let mut head = Response::new(());
+                *head.status_mut() = StatusCode::BAD_GATEWAY;
+                self.send_whole(head, "The app cannot be reached.\n", id);
+            }
+            Self::Stream(mut respond) => respond.send_reset(Reason::REFUSED_STREAM),
+        }
+    }
+
+    /// Answers with a head and all of a text.
+    pub(crate) fn send_whole(self, head: Response<()>, text: &'static str, id: &RequestId) {
+        let sent = match self {
+            Self::Channel(mut up) => {
+                // A head of ours is short enough.
+                let head = write_response(&head.into_parts().0).unwrap_or_default();
+                up.send_data([&head[..], text.as_bytes()].concat().into(), true)
+            }
+            Self::Stream(mut respond) => respond
+                .send_response(head, false)
+                .and_then(|mut stream| stream.send_data(Bytes::from_static(text.as_bytes()), true)),
+        };
+        if let Err(error) = sent {
+            tracing::debug!(request_id = %id, %error, "nobody waits for the answer");
+        }
+    }
+}
+
+/// The body of a request on a channel. When nobody reads it any more, it goes back to the channel,
+/// which reads it to its end: a reset could make a router of the original cut the answer.
+#[derive(Debug)]
+pub(crate) struct Lent {
+    /// Gone only when this is.
+    body: Option<Box<Raw>>,
+    back: Option<oneshot::Sender<Raw>>,
+}
+
+impl Lent {
+    /// Lends `body`; what is left of it comes back.
+    pub(crate) fn new(body: Raw) -> (Self, oneshot::Receiver<Raw>) {
+        let (back, returned) = oneshot::channel();
+        (Self { body: Some(Box::new(body)), back: Some(back) }, returned)
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let Some((body, back)) = self.body.take().zip(self.back.take()) {
+            // If the channel has ended, so has the body.
+            drop(back.send(*body));
+        }
+    }
+}
+
+impl Body for Lent {
+    type Data = Bytes;
+    type Error = h2::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
+        match &mut self.body {
+            Some(body) => Pin::new(&mut **body).poll_frame(cx),
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(|body| body.is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.as_ref().map_or_else(SizeHint::default, |body| body.size_hint())
+    }
+}
