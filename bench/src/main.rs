@@ -64,6 +64,9 @@ enum Command {
         /// Only what has this in its name: a load's, or parked, idle, burst, soak
         #[arg(long)]
         only: Option<String>,
+        /// Not what has this in its name
+        #[arg(long)]
+        skip: Option<String>,
         /// How often each contender faces a load
         #[arg(long)]
         rounds: Option<u32>,
@@ -126,12 +129,16 @@ async fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Lambda => idle::lambda().await,
         Command::Exec { .. } => unreachable!("it has become the command"),
-        Command::Run { depth, only, rounds, seconds, write, criterion } => {
+        Command::Run { depth, only, skip, rounds, seconds, write, criterion } => {
             let span = seconds.map_or_else(|| depth.span(), Duration::from_secs);
             let files = tempfile::tempdir()?;
             let rounds = rounds.unwrap_or_else(|| depth.rounds());
             let mut rounds = Rounds::start(rounds, span, files.path(), None).await?;
-            measure(&mut rounds, depth, only.as_deref(), files.path()).await?;
+            let wanted = |name: &str| {
+                only.as_ref().is_none_or(|only| name.contains(only))
+                    && skip.as_ref().is_none_or(|skip| !name.contains(skip))
+            };
+            measure(&mut rounds, depth, wanted, files.path()).await?;
             let mut results = rounds.finish().await;
             if let Some(folder) = criterion {
                 results.facts.extend(decisions(&folder)?);
@@ -166,15 +173,14 @@ async fn run(command: Command) -> anyhow::Result<()> {
 async fn measure(
     rounds: &mut Rounds,
     depth: Depth,
-    only: Option<&str>,
+    wanted: impl Fn(&str) -> bool,
     folder: &Path,
 ) -> anyhow::Result<()> {
     for load in depth.loads() {
-        if only.is_none_or(|only| load.name.contains(only)) {
+        if wanted(load.name) {
             rounds.load(load).await?;
         }
     }
-    let wanted = |name: &str| only.is_none_or(|only| name.contains(only));
     if wanted("parked") {
         long::parked(rounds, folder).await?;
     }
