@@ -146,10 +146,12 @@ impl<C: Connector> Channel<C> {
         }
         // The answer may have come before the end of the request. If that were reset now, a router
         // of the original could cut what it has of the answer.
-        if let Ok(mut body) = returned.await {
-            let rest = async { while let Some(Ok(_)) = body.frame().await {} };
-            drop(timeout(REST_TIME, rest).await);
-        }
+        let rest = async {
+            // An app that does not read it may keep it for longer than that.
+            let Ok(mut body) = returned.await else { return };
+            while let Some(Ok(_)) = body.frame().await {}
+        };
+        drop(timeout(REST_TIME, rest).await);
     }
 }
 
