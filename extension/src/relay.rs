@@ -32,7 +32,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use http::{header, request, response};
 use http_body::Body;
 use hyper::body::Incoming;
-use io_tokio::headers::{ERROR, end_to_end};
+use io_tokio::headers::end_to_end;
 use io_tokio::interim::INTERIM_MAX;
 use io_tokio::lifecycle_driver::Inputs;
 use io_tokio::net::Connector;
@@ -57,6 +57,14 @@ pub(crate) enum Ending {
     LinkLost,
     /// Nothing beyond itself: answered, refused, cut or given up by the router.
     Own,
+}
+
+/// Tells the machine that a request has ended, and what that has shown; `None` if it was given up.
+pub(crate) async fn tell_end(ending: Option<Ending>, inputs: &Inputs) {
+    inputs.tell(Input::RequestEnded).await;
+    if ending == Some(Ending::AppGone) {
+        inputs.tell(Input::AppExited).await;
+    }
 }
 
 /// Relays one request, until both directions have ended.
@@ -94,7 +102,7 @@ async fn relay_over<C: Connector>(
     let wish = if compress { Wish::of(&head.method, &head.headers) } else { Wish::NONE };
     let Some(()) = make_app_head(&mut head) else {
         let text = "This method is not supported.\n";
-        answer(respond, StatusCode::NOT_IMPLEMENTED, text, None, id);
+        respond.say(StatusCode::NOT_IMPLEMENTED, text, None, id);
         return Ending::Own;
     };
     let (body, mut tunnel) = match (&mut upgrade, upload) {
@@ -302,7 +310,7 @@ async fn pass_on_channel(
                 request_id = %id, %error, "the app's answer does not fit the original's wire"
             );
             let text = "The head of the app's answer is too long.\n";
-            answer(Answer::Channel(up), StatusCode::BAD_GATEWAY, text, None, id);
+            Answer::Channel(up).say(StatusCode::BAD_GATEWAY, text, None, id);
             return Ending::Own;
         }
     };
@@ -362,7 +370,7 @@ fn joined_cookies(headers: &HeaderMap) -> Option<HeaderValue> {
     HeaderValue::from_bytes(&crumbs.join(&b"; "[..])).ok()
 }
 
-fn content_length(headers: &HeaderMap) -> Option<u64> {
+pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
@@ -383,31 +391,12 @@ fn router_response(head: response::Parts) -> Response<()> {
 /// Refuses what no client may ask of the app.
 pub(crate) fn forbid(respond: Answer, id: &RequestId) {
     let text = "This path is not for clients.\n";
-    answer(respond, StatusCode::FORBIDDEN, text, None, id);
+    respond.say(StatusCode::FORBIDDEN, text, None, id);
 }
 
 pub(crate) fn bad_gateway(respond: Answer, id: &RequestId) {
     let text = "The app closed the connection before it answered.\n";
-    answer(respond, StatusCode::BAD_GATEWAY, text, Some("app-connection"), id);
-}
-
-/// An answer of our own.
-fn answer(
-    respond: Answer,
-    status: StatusCode,
-    text: &'static str,
-    error: Option<&'static str>,
-    id: &RequestId,
-) {
-    let mut response = Response::new(());
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(text.len()));
-    if let Some(error) = error {
-        headers.insert(ERROR, HeaderValue::from_static(error));
-    }
-    respond.send_whole(response, text, id);
+    respond.say(StatusCode::BAD_GATEWAY, text, Some("app-connection"), id);
 }
 
 /// An error and its causes on one line; hyper says what happened only in the cause.

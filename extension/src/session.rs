@@ -29,7 +29,7 @@ use crate::app::{AllClosed, App};
 use crate::hooks::Hooks;
 use crate::invokes::CurrentOffer;
 use crate::network::Network;
-use crate::relay::{Ending, forbid, relay};
+use crate::relay::{Ending, forbid, relay, tell_end};
 use crate::settings::AppProtocol;
 use crate::signs_of_life::SignsOfLife;
 use crate::stream::{Answer, Upload};
@@ -206,7 +206,9 @@ impl<C: Connector> Session<C> {
                     Some(Err(error)) => break end_of(&error),
                     None => break LinkEnd::Closed,
                 },
-                Some(ending) = serving.relays.join_next() => serving.ended(ending.ok()).await,
+                Some(ending) = serving.relays.join_next() => {
+                    tell_end(ending.ok(), &serving.inputs).await;
+                }
                 () = sign(&mut signs) => serving.inputs.tell(Input::Heard).await,
                 ponged = pong(ping.as_mut()) => if !ponged {
                     ping = None;
@@ -252,13 +254,6 @@ impl<C: Connector> Serving<C> {
         self.relays.spawn(relayed);
     }
 
-    async fn ended(&mut self, ending: Option<Ending>) {
-        self.inputs.tell(Input::RequestEnded).await;
-        if ending == Some(Ending::AppGone) {
-            self.inputs.tell(Input::AppExited).await;
-        }
-    }
-
     /// Waits until nothing is left. What ran on a link that has ended sees that and ends too; on
     /// one that was dropped it is ended here.
     async fn finish(mut self, end: LinkEnd, mut orders: mpsc::Receiver<LinkOrder>) -> LinkEnd {
@@ -274,7 +269,7 @@ impl<C: Connector> Serving<C> {
                     if ending == Some(Ending::LinkLost) {
                         end = LinkEnd::Lost;
                     }
-                    self.ended(ending).await;
+                    tell_end(ending, &self.inputs).await;
                 }
                 () = dropped(&mut orders) => {
                     end = LinkEnd::Lost;

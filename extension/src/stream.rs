@@ -7,8 +7,9 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
-use http::{Response, StatusCode};
+use http::{HeaderValue, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
+use io_tokio::headers::ERROR;
 use io_tokio::request_id::RequestId;
 use io_tokio::wire_v1::body::Raw;
 use io_tokio::wire_v1::head::write_response;
@@ -49,16 +50,28 @@ impl Answer {
     pub(crate) fn refuse(self, id: &RequestId) {
         match self {
             Self::Channel(_) => {
-                let mut head = Response::new(());
-                *head.status_mut() = StatusCode::BAD_GATEWAY;
-                self.send_whole(head, "The app cannot be reached.\n", id);
+                self.say(StatusCode::BAD_GATEWAY, "The app cannot be reached.\n", None, id);
             }
             Self::Stream(mut respond) => respond.send_reset(Reason::REFUSED_STREAM),
         }
     }
 
-    /// Answers with a head and all of a text.
-    pub(crate) fn send_whole(self, head: Response<()>, text: &'static str, id: &RequestId) {
+    /// Answers with words of our own.
+    pub(crate) fn say(
+        self,
+        status: StatusCode,
+        text: &'static str,
+        error: Option<&'static str>,
+        id: &RequestId,
+    ) {
+        let mut head = Response::new(());
+        *head.status_mut() = status;
+        let headers = head.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(text.len()));
+        if let Some(error) = error {
+            headers.insert(ERROR, HeaderValue::from_static(error));
+        }
         let sent = match self {
             Self::Channel(mut up) => {
                 // A head of ours is short enough.
@@ -79,22 +92,21 @@ impl Answer {
 /// which reads it to its end: a reset could make a router of the original cut the answer.
 #[derive(Debug)]
 pub(crate) struct Lent {
-    /// Gone only when this is.
-    body: Option<Box<Raw>>,
-    back: Option<oneshot::Sender<Raw>>,
+    /// And the way back. Gone only when this is.
+    body: Option<(Box<Raw>, oneshot::Sender<Raw>)>,
 }
 
 impl Lent {
     /// Lends `body`; what is left of it comes back.
     pub(crate) fn new(body: Raw) -> (Self, oneshot::Receiver<Raw>) {
         let (back, returned) = oneshot::channel();
-        (Self { body: Some(Box::new(body)), back: Some(back) }, returned)
+        (Self { body: Some((Box::new(body), back)) }, returned)
     }
 }
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        if let Some((body, back)) = self.body.take().zip(self.back.take()) {
+        if let Some((body, back)) = self.body.take() {
             // If the channel has ended, so has the body.
             drop(back.send(*body));
         }
@@ -110,16 +122,16 @@ impl Body for Lent {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
         match &mut self.body {
-            Some(body) => Pin::new(&mut **body).poll_frame(cx),
+            Some((body, _)) => Pin::new(&mut **body).poll_frame(cx),
             None => Poll::Ready(None),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(|body| body.is_end_stream())
+        self.body.as_ref().is_none_or(|(body, _)| body.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.as_ref().map_or_else(SizeHint::default, |body| body.size_hint())
+        self.body.as_ref().map_or_else(SizeHint::default, |(body, _)| body.size_hint())
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use dispatch_model::lifecycle::Input;
 use h2::{RecvStream, SendStream};
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use io_tokio::net::Connector;
 use io_tokio::request_id::RequestId;
@@ -15,7 +15,7 @@ use io_tokio::wire_v1::head::{BadHead, REQUEST_BYTES_MAX, is_goaway, read_reques
 use tokio::time::timeout;
 
 use super::Link;
-use crate::relay::{Ending, forbid, relay};
+use crate::relay::{content_length, forbid, relay, tell_end};
 use crate::stream::{Answer, Lent, Upload};
 
 /// A channel.
@@ -133,17 +133,13 @@ impl<C: Connector> Channel<C> {
             let id = RequestId::of(request.headers());
             return forbid(Answer::Channel(up), &id);
         }
-        let length = request.headers().get(header::CONTENT_LENGTH);
-        let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+        let length = content_length(request.headers());
         let (body, returned) = Lent::new(body.of_length(length.filter(|length| *length > 0)));
         let request = request.map(|()| Upload::Channel(body));
         link.inputs.tell(Input::RequestStarted).await;
         let answer = Answer::Channel(up);
         let ending = relay(request, answer, &link.app, link.compress, &link.inputs).await;
-        link.inputs.tell(Input::RequestEnded).await;
-        if ending == Ending::AppGone {
-            link.inputs.tell(Input::AppExited).await;
-        }
+        tell_end(Some(ending), &link.inputs).await;
         // The answer may have come before the end of the request. If that were reset now, a router
         // of the original could cut what it has of the answer.
         let rest = async {
@@ -165,13 +161,12 @@ fn end(mut up: SendStream<Bytes>) {
 /// Answers a request that is none.
 fn refuse(up: SendStream<Bytes>, error: BadHead) {
     tracing::warn!(%error, "the router sent a request that is none");
-    let mut head = Response::new(());
-    *head.status_mut() = if error == BadHead::TooLong {
+    let status = if error == BadHead::TooLong {
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
     } else {
         StatusCode::BAD_REQUEST
     };
-    Answer::Channel(up).send_whole(head, "The request is malformed.\n", &RequestId::default());
+    Answer::Channel(up).say(status, "The request is malformed.\n", None, &RequestId::default());
 }
 
 const CHANNEL_ID: HeaderName = HeaderName::from_static("x-channel-id");

@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 
 use crate::app::{App, full, read_head, write};
-use crate::original::{Answer, Original};
+use crate::original::{Answer, Answered, Original};
 use crate::stage::{Stage, eventually, soon};
 
 const ENABLED: &[(&str, &str)] = &[("LAMBDA_DISPATCH_WIRE_V1", "true")];
@@ -226,11 +226,20 @@ async fn heads_that_are_none_are_answered_and_the_channel_comes_back() {
     ] {
         let mut channel = router.take().await;
         channel.write(head.to_owned(), true).await;
-        assert_eq!(channel.answered().await.status, status, "{head:.40}");
+        let answered = channel.answered().await;
+        assert_eq!(answered.status, status, "{head:.40}");
+        assert_eq!(says_its_length(&answered), Some(true), "{head:.40}");
     }
     assert_eq!(router.take().await.get("/").await.text(), "hello /");
     router.until_parked(1).await;
     leaves(stage, router, &app).await;
+}
+
+/// Whether a length is right that an answer says; `None` if it says none.
+fn says_its_length(answered: &Answered) -> Option<bool> {
+    let mut headers = answered.headers.iter();
+    let (_, length) = headers.find(|(name, _)| name == "content-length")?;
+    Some(*length == answered.body.len().to_string())
 }
 
 #[tokio::test]
@@ -272,6 +281,7 @@ async fn an_app_that_is_gone_is_a_bad_gateway_and_the_end() {
     app.stop_listening().await;
     let answered = router.take().await.get("/").await;
     assert_eq!(answered.status, 502);
+    assert_eq!(says_its_length(&answered), Some(true));
     assert!(stage.lambda.answer().await.failed);
 }
 
