@@ -7,10 +7,10 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use io_tokio::clock::Clock;
 use io_tokio::exchange::{EdgeSettings, Patience};
-use io_tokio::net::{EVENTS_PER_TURN, listen};
+use io_tokio::net::EVENTS_PER_TURN;
 use io_tokio::observe::{AccessLog, Tracer};
 use io_tokio::running::{Parts, Running};
 use io_tokio::tls::{self, RouterIdentity};
@@ -27,7 +27,7 @@ use crate::metrics::Metrics;
 use crate::recorder::Recorders;
 use crate::settings::{Settings, as_json, explain, iam_policy, warnings};
 use crate::traces;
-use crate::{callback, logging};
+use crate::{callback, dev, logging};
 
 use pools::Maker;
 
@@ -233,9 +233,7 @@ async fn start(
 }
 
 fn bind(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
-    listen(address).map_err(|error| {
-        anyhow!("cannot listen on {address}: {error}; stop what uses it, or change {setting}")
-    })
+    dev::bind(address, &format!("stop what uses it, or change {setting}"))
 }
 
 /// The signals that mean something to the router.
