@@ -22,6 +22,7 @@ use crate::stream::{Lent, Upload};
 
 mod h2c;
 mod http1;
+mod last_words;
 
 use h2c::H2c;
 use http1::Http1;

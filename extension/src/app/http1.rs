@@ -28,6 +28,7 @@ use io_tokio::clock::Clock;
 use io_tokio::net::Connector;
 use tokio::sync::mpsc;
 
+use super::last_words::LastWords;
 use super::{AppError, Interims, RequestBody};
 use crate::readiness::APP_HOST;
 
@@ -72,8 +73,9 @@ impl<C: Connector> Http1<C> {
 
     async fn connect(&self) -> Result<Connection, std::io::Error> {
         let io = self.connector.connect(APP_HOST, self.port).await?;
-        let (sender, connection) =
-            http1::handshake(TokioIo::new(io)).await.map_err(std::io::Error::other)?;
+        let (sender, connection) = http1::handshake(TokioIo::new(LastWords::of(io)))
+            .await
+            .map_err(std::io::Error::other)?;
         let driver = Box::pin(async move {
             // Its errors reach whoever waits for an answer.
             drop(connection.with_upgrades().await);
