@@ -137,16 +137,20 @@ async fn answers_that_nobody_reads_fill_no_memory_and_end_the_connection() {
 async fn connections_that_ask_for_nothing_are_bounded() {
     // One of them is the test's own, while it asks whether others are harmed.
     let flood = Flood::start(&["limits.connections=50", "limits.connections_per_client=40"]).await;
-    let mut kept = Vec::new();
-    for _ in 0..200 {
-        kept.push(Client::connect(flood.stage.router.http).await);
-    }
-    let mut served = 0;
-    for client in &mut kept {
-        served += usize::from(client.get("/kept").await.is_ok());
-    }
-    assert_eq!(served, 40, "75");
-    drop(kept);
+    let as_many_as_may = async || {
+        let mut kept = Vec::new();
+        for _ in 0..200 {
+            kept.push(Client::connect(flood.stage.router.http).await);
+        }
+        let mut served = 0;
+        for client in &mut kept {
+            served += usize::from(client.get("/kept").await.is_ok());
+        }
+        assert!(served <= 40, "75: {served}");
+        served == 40
+    };
+    // The router may not have seen yet that the connections before these are closed.
+    until("75: forty are served", as_many_as_may).await;
     let has_room = async || {
         let client = Client::try_connect(flood.stage.router.http).await;
         matches!(client.unwrap().get("/after").await, Ok(answer) if answer.status == 200)
