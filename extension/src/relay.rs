@@ -303,7 +303,7 @@ async fn pass_on_channel(
     up: SendStream<Bytes>,
     id: &RequestId,
 ) -> Ending {
-    let head = match write_response(&response.into_parts().0) {
+    let head = match write_response(response.into_parts().0) {
         Ok(head) => head,
         Err(error) => {
             tracing::warn!(

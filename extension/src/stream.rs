@@ -75,7 +75,7 @@ impl Answer {
         let sent = match self {
             Self::Channel(mut up) => {
                 // A head of ours is short enough.
-                let head = write_response(&head.into_parts().0).unwrap_or_default();
+                let head = write_response(head.into_parts().0).unwrap_or_default();
                 up.send_data([&head[..], text.as_bytes()].concat().into(), true)
             }
             Self::Stream(mut respond) => respond

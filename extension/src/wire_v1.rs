@@ -20,7 +20,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use dispatch_model::lifecycle::{Input, LinkEnd};
 use h2::client::SendRequest;
-use http::{Method, Request, StatusCode};
+use http::{Method, Request, StatusCode, header};
 use io_tokio::chance::Chance;
 use io_tokio::clock::Clock;
 use io_tokio::lifecycle_driver::Inputs;
@@ -123,7 +123,7 @@ async fn serve<C: Connector, S: Io>(mut session: Session<C>, offer: &V1Offer, io
     });
     let mut chance = Chance::System;
     let channels = (0..slots)
-        .map(|_| Channel { link: Arc::clone(&link), id: chance.name() }.run())
+        .map(|_| Channel::new(Arc::clone(&link), chance.name()).run())
         .collect::<JoinSet<_>>();
     let end = lead(&link, channels, session.orders).await;
     drop(link);
@@ -209,21 +209,26 @@ async fn ping<C: Connector>(link: Arc<Link<C>>) -> Errand {
 }
 
 impl<C: Connector> Link<C> {
-    /// The head of a request to the router.
+    /// The head of a request to the router, but for its date.
     fn request(&self, method: Method, path: &str) -> Request<()> {
         let mut request = Request::new(());
         *request.method_mut() = method;
         if let Ok(uri) = format!("{}{path}", self.origin).parse() {
             *request.uri_mut() = uri;
         }
-        let date = httpdate::fmt_http_date(self.clock.wall());
         let headers = request.headers_mut();
-        for (name, value) in
-            [("date", &date), ("x-pool-id", &self.pool), ("x-lambda-id", &self.instance)]
-        {
+        for (name, value) in [("x-pool-id", &self.pool), ("x-lambda-id", &self.instance)] {
             if let Ok(value) = value.parse() {
                 headers.insert(name, value);
             }
+        }
+        request
+    }
+
+    /// The same with the date, for its router warns of one that is missing or old.
+    fn dated(&self, mut request: Request<()>) -> Request<()> {
+        if let Ok(date) = httpdate::fmt_http_date(self.clock.wall()).try_into() {
+            request.headers_mut().insert(header::DATE, date);
         }
         request
     }
@@ -232,7 +237,7 @@ impl<C: Connector> Link<C> {
     async fn get(&self, what: &str) -> Option<StatusCode> {
         let path = format!("/api/chunked/{what}/{}", self.instance);
         let mut router = self.router.clone().ready().await.ok()?;
-        let request = self.request(Method::GET, &path);
+        let request = self.dated(self.request(Method::GET, &path));
         let (response, _) = router.send_request(request, true).ok()?;
         let (parts, mut body) = response.await.ok()?.into_parts();
         while let Some(piece) = body.data().await {

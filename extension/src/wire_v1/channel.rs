@@ -21,8 +21,10 @@ use crate::stream::{Answer, Lent, Upload};
 /// A channel.
 #[derive(Debug)]
 pub(super) struct Channel<C> {
-    pub(super) link: Arc<Link<C>>,
-    pub(super) id: String,
+    link: Arc<Link<C>>,
+    id: String,
+    /// What opens it, but for the date.
+    request: Request<()>,
 }
 
 /// Why a channel is not opened again.
@@ -39,6 +41,18 @@ pub(super) enum ChannelEnd {
 }
 
 impl<C: Connector> Channel<C> {
+    pub(super) fn new(link: Arc<Link<C>>, id: String) -> Self {
+        let path = format!("/api/chunked/request/{}/{id}", link.instance);
+        let mut request = link.request(Method::POST, &path);
+        let headers = request.headers_mut();
+        let octets = HeaderValue::from_static("application/octet-stream");
+        headers.insert(header::CONTENT_TYPE, octets);
+        if let Ok(id) = HeaderValue::from_str(&id) {
+            headers.insert(CHANNEL_ID, id);
+        }
+        Self { link, id, request }
+    }
+
     /// Serves one request after the other.
     pub(super) async fn run(self) -> ChannelEnd {
         loop {
@@ -88,14 +102,7 @@ impl<C: Connector> Channel<C> {
             ChannelEnd::Broken
         };
         let mut router = link.router.clone().ready().await.map_err(broken)?;
-        let path = format!("/api/chunked/request/{}/{}", link.instance, self.id);
-        let mut request = link.request(Method::POST, &path);
-        let headers = request.headers_mut();
-        let octets = HeaderValue::from_static("application/octet-stream");
-        headers.insert(header::CONTENT_TYPE, octets);
-        if let Ok(id) = HeaderValue::from_str(&self.id) {
-            headers.insert(CHANNEL_ID, id);
-        }
+        let request = link.dated(self.request.clone());
         let (response, up) = router.send_request(request, false).map_err(broken)?;
         let response = response.await.map_err(broken)?;
         let status = response.status();

@@ -15,7 +15,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{self, HeaderName, HeaderValue};
-use http::uri::{Authority, PathAndQuery, Scheme};
+use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version, request, response};
 use thiserror::Error;
 
@@ -200,7 +200,7 @@ pub fn write_request(head: &request::Parts, has_body: bool) -> Result<Bytes, Uns
 /// # Errors
 ///
 /// [`Unsayable::TooLarge`].
-pub fn write_response(head: &response::Parts) -> Result<Bytes, Unsayable> {
+pub fn write_response(head: response::Parts) -> Result<Bytes, Unsayable> {
     let mut text = Vec::with_capacity(512);
     text.extend_from_slice(b"HTTP/1.1 ");
     text.extend_from_slice(head.status.as_str().as_bytes());
@@ -209,7 +209,7 @@ pub fn write_response(head: &response::Parts) -> Result<Bytes, Unsayable> {
         text.extend_from_slice(reason.as_bytes());
     }
     text.extend_from_slice(b"\r\n");
-    for (name, value) in &passing(head.headers.clone()) {
+    for (name, value) in &passing(head.headers) {
         write_line(&mut text, name.as_str().as_bytes(), value.as_bytes());
     }
     text.extend_from_slice(b"\r\n");
@@ -220,7 +220,7 @@ pub fn write_response(head: &response::Parts) -> Result<Bytes, Unsayable> {
 #[must_use]
 pub fn goaway(instance: &str, channel: &str) -> Bytes {
     let lines = format!("X-Lambda-Id: {instance}\r\nX-Channel-Id: {channel}\r\n\r\n");
-    Bytes::from(format!("GET {GOAWAY_PATH} HTTP/1.1\r\n{lines}"))
+    Bytes::from(format!("{GOAWAY_LINE}{lines}"))
 }
 
 /// Reads the head of a request, as a router has written it.
@@ -244,14 +244,10 @@ pub fn read_request(head: &[u8]) -> Result<Request<()>, BadHead> {
         return Err(BadHead::Target);
     }
     let headers = read_headers(parsed.headers)?;
-    let mut uri = http::uri::Parts::default();
-    uri.scheme = Some(Scheme::HTTP);
-    // Where the app sees the request addressed to is what Host says.
-    uri.authority = Some(Authority::from_static("localhost"));
-    uri.path_and_query = Some(target);
     let mut request = Request::new(());
     *request.method_mut() = method;
-    *request.uri_mut() = Uri::from_parts(uri).map_err(|_| BadHead::Target)?;
+    // Where the app sees the request addressed to is what Host says.
+    *request.uri_mut() = Uri::from(target);
     *request.version_mut() = Version::HTTP_2;
     *request.headers_mut() = headers;
     Ok(request)
@@ -284,7 +280,9 @@ pub fn read_response(head: &[u8]) -> Result<Response<()>, BadHead> {
 /// lines, or not these.
 #[must_use]
 pub fn is_goaway(head: &[u8], instance: &str, channel: &str) -> bool {
-    head.eq_ignore_ascii_case(&goaway(instance, channel))
+    let line = head.get(..GOAWAY_LINE.len());
+    line.is_some_and(|line| line.eq_ignore_ascii_case(GOAWAY_LINE.as_bytes()))
+        && head.eq_ignore_ascii_case(&goaway(instance, channel))
 }
 
 fn read_headers(lines: &[httparse::Header<'_>]) -> Result<HeaderMap, BadHead> {
@@ -343,13 +341,13 @@ fn count_lines(head: &[u8]) -> usize {
     head.iter().filter(|byte| **byte == b'\n').count()
 }
 
-/// The target of the router's order to leave.
-pub const GOAWAY_PATH: &str = "/_lambda_dispatch/goaway";
 /// Longest head of a response, as the original's router reads it.
 pub const RESPONSE_BYTES_MAX: usize = 32 << 10;
 /// Longest head of a request. The original sends at most 32 KiB, our router what it takes.
 pub const REQUEST_BYTES_MAX: usize = 256 << 10;
 
+/// How the router's order to leave begins.
+const GOAWAY_LINE: &str = "GET /_lambda_dispatch/goaway HTTP/1.1\r\n";
 const RESERVED_PREFIX: &str = "/_lambda_dispatch/";
 /// What the original's extension has room for.
 const REQUEST_LINES_MAX: usize = 64;

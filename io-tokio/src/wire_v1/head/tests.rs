@@ -82,7 +82,7 @@ fn a_response_is_read_as_it_was_written() {
         .header("lambda-dispatch-error", "app")
         .body(())
         .unwrap();
-    let text = write_response(&sent.into_parts().0).unwrap();
+    let text = write_response(sent.into_parts().0).unwrap();
     assert_eq!(
         text,
         &b"HTTP/1.1 206 Partial Content\r\nset-cookie: a\r\nset-cookie: b\r\nx: 1\r\n\
@@ -98,7 +98,7 @@ fn a_response_is_read_as_it_was_written() {
 fn a_response_head_that_the_originals_router_would_take_for_a_body_is_not_written() {
     let long = |bytes: usize| {
         let response = Response::builder().header("x", "a".repeat(bytes)).body(()).unwrap();
-        write_response(&response.into_parts().0)
+        write_response(response.into_parts().0)
     };
     let around = b"HTTP/1.1 200 OK\r\nx: \r\n\r\n".len();
     assert_eq!(long(RESPONSE_BYTES_MAX - around).unwrap().len(), RESPONSE_BYTES_MAX);
