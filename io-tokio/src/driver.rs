@@ -65,7 +65,7 @@ pub fn start(
     observer.started(now, &config, settings.seed);
     let keeper = Arc::new(Notify::new());
     let driver = Arc::new_cyclic(|driver: &Weak<Driver<_>>| {
-        let pool = WeakPool::new(driver.clone(), shared.clone());
+        let pool = WeakPool::new(driver.clone(), Arc::clone(&shared));
         observer.opened(&Window(pool.clone()));
         let turns = Turns {
             model: Dispatcher::new(config, settings.seed, now),

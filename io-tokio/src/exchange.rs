@@ -479,7 +479,7 @@ impl Exchange {
         request: &Request<()>,
     ) -> Result<Response<h2::RecvStream>, Attempt> {
         let is_whole = self.upload.is_none() && self.upgrade.is_none();
-        let opened = session.open(copy(request), is_whole);
+        let opened = session.open(request.clone(), is_whole);
         let Ok((response, stream)) = opened else {
             // It said goaway, or is gone, of which the model will hear as well.
             self.note_goaway(session);
@@ -610,17 +610,6 @@ fn has_gone(error: &hyper::Error) -> bool {
         source = error.source();
     }
     error.is_incomplete_message() || error.is_closed() || error.is_canceled()
-}
-
-/// A request's head again: an attempt uses one up.
-fn copy(request: &Request<()>) -> Request<()> {
-    let mut copy = Request::new(());
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.version_mut() = request.version();
-    *copy.headers_mut() = request.headers().clone();
-    *copy.extensions_mut() = request.extensions().clone();
-    copy
 }
 
 /// Whether the client sends its body only when it is told to. In HTTP/1.0 there is no such thing.

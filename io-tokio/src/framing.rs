@@ -129,13 +129,6 @@ impl Walk {
         self.heads
     }
 
-    /// Whether the next bytes are of a body, or of another protocol: they may be large, and none
-    /// of them is held back.
-    #[must_use]
-    pub const fn is_streaming(&self) -> bool {
-        matches!(self.state, State::Sized(_) | State::Chunked(_) | State::Open)
-    }
-
     /// Whether a switch of protocols was asked for, and nothing passes before it is decided.
     #[must_use]
     pub const fn is_asked(&self) -> bool {
@@ -263,14 +256,13 @@ impl Head {
         if matches!(line.first(), Some(b' ' | b'\t')) {
             return Err(bad("a header line is folded"));
         }
-        let Some(colon) = line.iter().position(|byte| *byte == b':') else {
+        let Some(colon) = line.iter().position(|byte| !is_token(*byte)) else {
             return Err(bad("a header line has no colon"));
         };
         let (name, value) = line.split_at(colon);
-        if name.is_empty() || !name.iter().all(is_token_ref) {
+        let Some(value) = value.strip_prefix(b":").filter(|_| !name.is_empty()) else {
             return Err(bad("a header's name is illegal"));
-        }
-        let value = value.get(1..).unwrap_or_default();
+        };
         if has_any(value, |byte| (byte < b' ' && byte != b'\t') || byte == DELETE) {
             return Err(bad("a header's value is illegal"));
         }

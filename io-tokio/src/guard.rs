@@ -123,8 +123,9 @@ impl<S: AsyncRead + Unpin> Guarded<S> {
         self.ended = Some(Ended::Refused);
     }
 
-    /// Reads a body, of which nothing has to be held. Whether any of it was given on.
-    fn poll_stream(
+    /// Reads what most often has not to be held: bodies, and heads that come whole. Whether any of
+    /// it was given on.
+    fn poll_through(
         &mut self,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
@@ -232,8 +233,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
                     return Poll::Pending;
                 }
             }
-            if this.held.is_empty() && this.walk.is_streaming() {
-                if ready!(this.poll_stream(cx, buffer))? {
+            if this.held.is_empty() && !this.walk.is_asked() {
+                if ready!(this.poll_through(cx, buffer))? {
                     return Poll::Ready(Ok(()));
                 }
                 continue;

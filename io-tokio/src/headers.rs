@@ -15,18 +15,15 @@ pub fn end_to_end(
     headers: HeaderMap,
     passes: impl Fn(&HeaderName, &HeaderValue) -> bool,
 ) -> HeaderMap {
-    // What `Connection` says; most often nothing.
-    let connection: Vec<_> = headers.get_all(header::CONNECTION).iter().cloned().collect();
-    let stays = |name: &HeaderName, value: &HeaderValue| {
-        !is_of_one_hop(name, value, &connection) && passes(name, value)
-    };
-    if headers.iter().all(|(name, value)| stays(name, value)) {
+    // Without `Connection`, which is hop-by-hop itself, nothing else is named.
+    if headers.iter().all(|(name, value)| !is_of_one_hop(name, value, &[]) && passes(name, value)) {
         return headers;
     }
+    let connection: Vec<_> = headers.get_all(header::CONNECTION).iter().cloned().collect();
     // A new map, because `HeaderMap::remove` moves the last header into the gap.
     let mut kept = HeaderMap::with_capacity(headers.len() + MORE);
     for (name, value) in &headers {
-        if stays(name, value) {
+        if !is_of_one_hop(name, value, &connection) && passes(name, value) {
             kept.append(name, value.clone());
         }
     }

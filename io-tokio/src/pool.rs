@@ -16,14 +16,14 @@ use crate::session::Session;
 #[derive(Clone)]
 pub struct Pool {
     driver: Arc<dyn Hear>,
-    shared: Shared,
+    shared: Arc<Shared>,
 }
 
 /// A pool as those see it who do not keep its driver alive.
 #[derive(Clone)]
 pub(crate) struct WeakPool {
     driver: Weak<dyn Hear>,
-    shared: Shared,
+    shared: Arc<Shared>,
 }
 
 /// What drives the model.
@@ -61,10 +61,10 @@ impl Window {
 }
 
 /// What is known of a pool without its driver.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Shared {
     name: Arc<str>,
-    names: Arc<Names>,
+    names: Names,
     stopped: watch::Receiver<bool>,
 }
 
@@ -102,29 +102,29 @@ pub enum Verdict {
 
 impl Shared {
     /// Of a pool called `name`, which `stopped` tells the end of.
-    pub(crate) fn new(name: &str, stopped: watch::Receiver<bool>) -> Self {
-        Self { name: name.into(), names: Arc::default(), stopped }
+    pub(crate) fn new(name: &str, stopped: watch::Receiver<bool>) -> Arc<Self> {
+        Arc::new(Self { name: name.into(), names: Names::default(), stopped })
     }
 }
 
 impl WeakPool {
-    pub(crate) fn new(driver: Weak<dyn Hear>, shared: Shared) -> Self {
+    pub(crate) fn new(driver: Weak<dyn Hear>, shared: Arc<Shared>) -> Self {
         Self { driver, shared }
     }
 
     pub(crate) fn upgrade(&self) -> Option<Pool> {
-        Some(Pool { driver: self.driver.upgrade()?, shared: self.shared.clone() })
+        Some(Pool { driver: self.driver.upgrade()?, shared: Arc::clone(&self.shared) })
     }
 }
 
 impl Pool {
-    pub(crate) fn new(driver: Arc<dyn Hear>, shared: Shared) -> Self {
+    pub(crate) fn new(driver: Arc<dyn Hear>, shared: Arc<Shared>) -> Self {
         Self { driver, shared }
     }
 
     /// Its name in the settings.
     #[must_use]
-    pub const fn name(&self) -> &Arc<str> {
+    pub fn name(&self) -> &Arc<str> {
         &self.shared.name
     }
 
