@@ -111,24 +111,28 @@ impl<C: Connector> App<C> {
 }
 
 /// The body of a request on its way to the app.
+///
+/// Small, because hyper keeps room for dozens of requests on each connection.
 #[derive(Debug)]
-pub(crate) enum RequestBody {
+pub(crate) struct RequestBody(Option<Box<Source>>);
+
+#[derive(Debug)]
+enum Source {
     Channel(Lent),
-    Empty,
     Stream(StreamBody),
 }
 
 impl RequestBody {
+    /// None.
+    pub(crate) const EMPTY: Self = Self(None);
+
     /// What comes on a request's stream, of `content_length` bytes if the head said so.
     pub(crate) fn new(upload: Upload, content_length: Option<u64>) -> Self {
-        match upload {
-            Upload::Channel(body) if body.is_end_stream() => Self::Empty,
-            Upload::Channel(body) => Self::Channel(body),
-            Upload::Stream(stream) => {
-                let body = StreamBody::new(stream, content_length);
-                if body.is_end_stream() { Self::Empty } else { Self::Stream(body) }
-            }
-        }
+        let source = match upload {
+            Upload::Channel(body) => Source::Channel(body),
+            Upload::Stream(stream) => Source::Stream(StreamBody::new(stream, content_length)),
+        };
+        if source.is_end_stream() { Self::EMPTY } else { Self(Some(Box::new(source))) }
     }
 }
 
@@ -140,26 +144,31 @@ impl Body for RequestBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
-        match self.get_mut() {
-            Self::Channel(body) => Pin::new(body).poll_frame(cx),
-            Self::Empty => Poll::Ready(None),
-            Self::Stream(body) => Pin::new(body).poll_frame(cx),
+        match self.get_mut().0.as_deref_mut() {
+            None => Poll::Ready(None),
+            Some(Source::Channel(body)) => Pin::new(body).poll_frame(cx),
+            Some(Source::Stream(body)) => Pin::new(body).poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Channel(body) => body.is_end_stream(),
-            Self::Empty => true,
-            Self::Stream(body) => body.is_end_stream(),
-        }
+        self.0.as_ref().is_none_or(|source| source.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
+        match self.0.as_deref() {
+            None => SizeHint::with_exact(0),
+            Some(Source::Channel(body)) => body.size_hint(),
+            Some(Source::Stream(body)) => body.size_hint(),
+        }
+    }
+}
+
+impl Source {
+    fn is_end_stream(&self) -> bool {
         match self {
-            Self::Channel(body) => body.size_hint(),
-            Self::Empty => SizeHint::with_exact(0),
-            Self::Stream(body) => body.size_hint(),
+            Self::Channel(body) => body.is_end_stream(),
+            Self::Stream(body) => body.is_end_stream(),
         }
     }
 }

@@ -108,7 +108,7 @@ async fn relay_over<C: Connector>(
     let (body, mut tunnel) = match (&mut upgrade, upload) {
         (Some(upgrade), Upload::Stream(stream)) => {
             upgrade.ask(&mut head.headers);
-            (RequestBody::Empty, Some(stream))
+            (RequestBody::EMPTY, Some(stream))
         }
         (_, upload) => (RequestBody::new(upload, content_length(&head.headers)), None),
     };
