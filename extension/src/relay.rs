@@ -32,7 +32,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use http::{header, request, response};
 use http_body::Body;
 use hyper::body::Incoming;
-use io_tokio::headers::end_to_end;
+use io_tokio::headers::{content_length, end_to_end};
 use io_tokio::interim::INTERIM_MAX;
 use io_tokio::lifecycle_driver::Inputs;
 use io_tokio::net::Connector;
@@ -368,10 +368,6 @@ fn joined_cookies(headers: &HeaderMap) -> Option<HeaderValue> {
     let crumbs: Vec<_> =
         headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
     HeaderValue::from_bytes(&crumbs.join(&b"; "[..])).ok()
-}
-
-pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// The app's headers as the router is to see them.

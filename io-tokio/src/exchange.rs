@@ -28,7 +28,7 @@ use tokio::time::timeout;
 use crate::admission::Admission;
 use crate::clock::Clock;
 use crate::entry::Entry;
-use crate::headers::end_to_end;
+use crate::headers::{content_length, end_to_end};
 use crate::interim::{Hints, Interim};
 use crate::networks::Networks;
 use crate::observe::{AccessLog, Proof, Tracer};
@@ -575,11 +575,7 @@ impl Exchange {
             return answered(text(StatusCode::BAD_GATEWAY, "bad gateway"), &mut entry, "failed");
         }
         entry.app_responded(parts.status, &parts.headers);
-        let length = parts
-            .headers
-            .get(header::CONTENT_LENGTH)
-            .and_then(|length| length.to_str().ok()?.parse().ok())
-            .filter(|_| request.method != Method::HEAD);
+        let length = content_length(&parts.headers).filter(|_| request.method != Method::HEAD);
         let body = StreamBody::new(stream, length);
         let body =
             Relayed::new(body, ticket, entry, sending, Limits::new(patience, &parts.headers));

@@ -44,6 +44,13 @@ fn is_of_one_hop(name: &HeaderName, value: &HeaderValue, connection: &[HeaderVal
     named.any(|token| token.trim_ascii().eq_ignore_ascii_case(name.as_str().as_bytes()))
 }
 
+/// What the `Content-Length` of a message says, in bytes; `None` if it has none, or one that is no
+/// number.
+#[must_use]
+pub fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
 /// Marks an answer as the extension's own and not the app's, for the router, which removes it.
 pub const ERROR: HeaderName = HeaderName::from_static("lambda-dispatch-error");
 

@@ -8,6 +8,7 @@ use dispatch_model::lifecycle::Input;
 use h2::{RecvStream, SendStream};
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
+use io_tokio::headers::content_length;
 use io_tokio::net::Connector;
 use io_tokio::request_id::RequestId;
 use io_tokio::wire_v1::body::{NoHead, Raw, read_head};
@@ -15,7 +16,7 @@ use io_tokio::wire_v1::head::{BadHead, REQUEST_BYTES_MAX, is_goaway, read_reques
 use tokio::time::timeout;
 
 use super::Link;
-use crate::relay::{content_length, forbid, relay, tell_end};
+use crate::relay::{forbid, relay, tell_end};
 use crate::stream::{Answer, Lent, Upload};
 
 /// A channel.

@@ -280,6 +280,7 @@ pub fn read_response(head: &[u8]) -> Result<Response<()>, BadHead> {
 /// lines, or not these.
 #[must_use]
 pub fn is_goaway(head: &[u8], instance: &str, channel: &str) -> bool {
+    // Nearly all heads are none, which their first line tells.
     let line = head.get(..GOAWAY_LINE.len());
     line.is_some_and(|line| line.eq_ignore_ascii_case(GOAWAY_LINE.as_bytes()))
         && head.eq_ignore_ascii_case(&goaway(instance, channel))

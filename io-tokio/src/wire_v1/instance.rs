@@ -28,7 +28,7 @@ use bytes::Bytes;
 use dispatch_model::{Input, InstanceId};
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
-use http::{Request, Response, StatusCode, header};
+use http::{Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::BodyExt;
 use tokio::io::DuplexStream;
@@ -39,6 +39,7 @@ use tokio::time::timeout;
 use super::body::{NoHead, Raw, read_head};
 use super::head::{self, read_response, write_request};
 use super::link::Link;
+use crate::headers::content_length;
 use crate::pool::Pool;
 use crate::request_id::RequestId;
 use crate::stream_body::{SendError, send_body};
@@ -324,8 +325,7 @@ async fn receive(
             return drain(body).await;
         }
     };
-    let length = response.headers().get(header::CONTENT_LENGTH);
-    let mut body = body.of_length(length.and_then(|length| length.to_str().ok()?.parse().ok()));
+    let mut body = body.of_length(content_length(response.headers()));
     let ends = body.is_end_stream();
     match respond.send_response(response, ends) {
         Ok(stream) if !ends => {
