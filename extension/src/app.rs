@@ -11,6 +11,7 @@ use http::{Response, request};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use io_tokio::clock::Clock;
+use io_tokio::http2;
 use io_tokio::interim::INTERIM_MAX;
 use io_tokio::net::Connector;
 use io_tokio::stream_body::StreamBody;
@@ -138,12 +139,12 @@ impl RequestBody {
 
 impl Body for RequestBody {
     type Data = Bytes;
-    type Error = h2::Error;
+    type Error = http2::Error;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, http2::Error>>> {
         match self.get_mut().0.as_deref_mut() {
             None => Poll::Ready(None),
             Some(Source::Channel(body)) => Pin::new(body).poll_frame(cx),

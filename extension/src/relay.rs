@@ -24,15 +24,14 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
-use bytes::Bytes;
 use dispatch_model::lifecycle::Input;
-use h2::{Reason, SendStream};
 use http::uri::{PathAndQuery, Uri};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http::{header, request, response};
 use http_body::Body;
 use hyper::body::Incoming;
 use io_tokio::headers::{content_length, end_to_end};
+use io_tokio::http2::{Error, Sending};
 use io_tokio::interim::INTERIM_MAX;
 use io_tokio::lifecycle_driver::Inputs;
 use io_tokio::net::Connector;
@@ -119,9 +118,10 @@ async fn relay_over<C: Connector>(
         tokio::select! {
             biased;
             // The router does not want an answer any more; leaving here closes the connection.
-            reset = poll_fn(|cx| respond.poll_reset(cx)) => {
-                tracing::debug!(request_id = %id, ?reset, "the router wants no answer any more");
-                return if reset.is_ok() { Ending::Own } else { Ending::LinkLost };
+            error = poll_fn(|cx| respond.poll_broken(cx)) => {
+                tracing::debug!(request_id = %id, %error, "the router wants no answer any more");
+                let is_reset = matches!(error, Error::Reset { .. });
+                return if is_reset { Ending::Own } else { Ending::LinkLost };
             }
             head = interims.next() => before.pass_on(head, &mut respond, id),
             () = before.expectation.over() => pass_on_interim(continues(), &mut respond, id),
@@ -253,7 +253,7 @@ pub(crate) fn continues() -> Response<()> {
 fn pass_on_interim(mut head: Response<()>, respond: &mut Answer, id: &RequestId) {
     let headers = std::mem::take(head.headers_mut());
     *head.headers_mut() = router_headers(headers);
-    if let Err(error) = respond.send_interim(head) {
+    if let Err(error) = respond.send_interim(&head) {
         tracing::debug!(request_id = %id, %error, "an interim answer cannot be passed on");
     }
 }
@@ -267,19 +267,18 @@ async fn pass_on(
     let (mut head, body) = response.into_parts();
     let plan = Plan::new(wish, head.status, &head.headers, body.size_hint().exact());
     head.headers = plan.headers(router_headers(head.headers));
-    let mut respond = match respond {
+    let respond = match respond {
         Answer::Channel(up) => {
             return pass_on_channel(router_response(head), body, plan, up, id).await;
         }
         Answer::Stream(respond) => respond,
     };
     let ends = body.is_end_stream();
-    let stream = match respond.send_response(router_response(head), ends) {
+    let stream = match respond.send_response(&router_response(head), ends) {
         Ok(stream) => stream,
-        // The stream was reset meanwhile, or the app's head is one that HTTP/2 cannot express.
+        // The stream was reset meanwhile.
         Err(error) => {
             tracing::debug!(request_id = %id, %error, "the answer cannot be passed on");
-            respond.send_reset(Reason::INTERNAL_ERROR);
             return Ending::Own;
         }
     };
@@ -300,7 +299,7 @@ async fn pass_on_channel(
     response: Response<()>,
     body: Incoming,
     plan: Plan,
-    up: SendStream<Bytes>,
+    up: Sending,
     id: &RequestId,
 ) -> Ending {
     let head = match write_response(response.into_parts().0) {

@@ -9,13 +9,11 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use bytes::Bytes;
 use dispatch_model::lifecycle::{Input, LinkEnd};
-use h2::server::{Connection, SendResponse};
-use h2::{Ping, PingPong, Reason, RecvStream};
 use http::Request;
 use io_tokio::attach::{self, AttachError, Hello};
 use io_tokio::clock::Clock;
+use io_tokio::http2::{self, Config, Reason, Receiving, Responder, ServerConnection};
 use io_tokio::lifecycle_driver::Inputs;
 use io_tokio::net::{Connector, Io};
 use io_tokio::payload::CheckedOffer;
@@ -146,27 +144,14 @@ impl<C: Connector> Session<C> {
         self.kept.clear();
         self.inputs.tell(Input::Attached).await;
         let (io, signs) = SignsOfLife::of(io, self.clock.clone());
-        let handshake = server(*slots).handshake(io);
-        let connection = tokio::select! {
-            biased;
-            () = dropped(&mut self.orders) => return LinkEnd::Lost,
-            connection = handshake => connection,
-        };
-        match connection {
-            Ok(connection) => {
-                tracing::info!(instance = hello.instance, lease = ?self.lease, "attached");
-                self.serve(connection, signs).await
-            }
-            Err(error) => {
-                tracing::warn!(%error, "the router does not speak HTTP/2");
-                LinkEnd::Lost
-            }
-        }
+        let connection = http2::server(io, config(*slots));
+        tracing::info!(instance = hello.instance, lease = ?self.lease, "attached");
+        self.serve(connection, signs).await
     }
 
     async fn serve<S: Io>(
         self,
-        mut connection: Connection<S, Bytes>,
+        mut connection: ServerConnection<S>,
         mut signs: SignsOfLife,
     ) -> LinkEnd {
         drop(self.attachment);
@@ -181,7 +166,7 @@ impl<C: Connector> Session<C> {
             relays: JoinSet::new(),
             draining: false,
         };
-        let mut ping = connection.ping_pong();
+        let pinger = connection.pinger();
         let mut orders = self.orders;
         let end = loop {
             tokio::select! {
@@ -190,29 +175,23 @@ impl<C: Connector> Session<C> {
                     None => break LinkEnd::Lost,
                     Some(LinkOrder::Goaway) => {
                         serving.draining = true;
-                        connection.graceful_shutdown();
+                        connection.leave();
                     }
-                    Some(LinkOrder::Ping) => {
-                        // One is under way already: its answer will do.
-                        if let Some(Err(error)) =
-                            ping.as_mut().map(|ping| ping.send_ping(Ping::opaque()))
-                        {
-                            tracing::debug!(%error, "no second ping");
-                        }
-                    }
+                    // The answer is a sign of life like others.
+                    Some(LinkOrder::Ping) => pinger.send(),
                 },
                 accepted = connection.accept() => match accepted {
                     Some(Ok((request, respond))) => serving.start(request, respond).await,
-                    Some(Err(error)) => break end_of(&error),
+                    Some(Err(error)) => {
+                        tracing::warn!(%error, "the link to the router broke");
+                        break LinkEnd::Lost;
+                    }
                     None => break LinkEnd::Closed,
                 },
                 Some(ending) = serving.relays.join_next() => {
                     tell_end(ending.ok(), &serving.inputs).await;
                 }
                 () = sign(&mut signs) => serving.inputs.tell(Input::Heard).await,
-                ponged = pong(ping.as_mut()) => if !ponged {
-                    ping = None;
-                },
             }
         };
         drop(connection);
@@ -232,7 +211,7 @@ struct Serving<C> {
 }
 
 impl<C: Connector> Serving<C> {
-    async fn start(&mut self, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+    async fn start(&mut self, request: Request<Receiving>, mut respond: Responder) {
         if self.draining {
             let id = RequestId::of(request.headers());
             tracing::debug!(request_id = %id, "the request goes back, for this instance leaves");
@@ -247,7 +226,7 @@ impl<C: Connector> Serving<C> {
         let (request, respond) = (request.map(Upload::Stream), Answer::Stream(respond));
         let (app, compress) = (Arc::clone(&self.app), self.compress);
         let inputs = self.inputs.clone();
-        // Not within the loop that accepts: h2 would flush each answer by itself.
+        // Not within the loop that accepts, so that one write carries many answers.
         // Boxed, since a task is moved several times before it runs, and this one is large.
         let relayed =
             Box::pin(async move { relay(request, respond, &app, compress, &inputs).await });
@@ -283,14 +262,6 @@ impl<C: Connector> Serving<C> {
     }
 }
 
-fn end_of(error: &h2::Error) -> LinkEnd {
-    if error.is_go_away() && error.reason() == Some(Reason::NO_ERROR) {
-        return LinkEnd::Closed;
-    }
-    tracing::warn!(%error, "the link to the router broke");
-    LinkEnd::Lost
-}
-
 /// Returns when the link is no longer wanted. Other orders are for a link that has been attached.
 pub(crate) async fn dropped(orders: &mut mpsc::Receiver<LinkOrder>) {
     while orders.recv().await.is_some() {}
@@ -301,30 +272,15 @@ async fn sign(signs: &mut SignsOfLife) {
     poll_fn(|_| if signs.take() { Poll::Ready(()) } else { Poll::Pending }).await;
 }
 
-/// Returns whether an answer to a ping came; waits for ever if there is nothing to wait for.
-async fn pong(ping: Option<&mut PingPong>) -> bool {
-    match ping {
-        Some(ping) => poll_fn(|cx| ping.poll_pong(cx)).await.is_ok(),
-        None => std::future::pending().await,
-    }
-}
-
-fn server(slots: u8) -> h2::server::Builder {
+fn config(slots: u8) -> Config {
     let connection_window = (u32::from(slots) * STREAM_WINDOW_BYTES).max(CONNECTION_WINDOW_BYTES);
-    let mut builder = h2::server::Builder::new();
-    builder
-        .max_concurrent_streams(u32::from(slots))
-        .initial_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(connection_window)
-        .max_frame_size(FRAME_BYTES_MAX)
-        .max_header_list_size(HEADER_BYTES_MAX)
-        .max_send_buffer_size(SEND_BUFFER_BYTES)
-        .max_pending_accept_reset_streams(RESETS_MAX)
-        .max_concurrent_reset_streams(RESETS_MAX)
-        .max_local_error_reset_streams(None)
-        .data_frame_budget(SMALL_FRAMES_BYTES)
-        .enable_connect_protocol();
-    builder
+    Config {
+        stream_window: STREAM_WINDOW_BYTES,
+        connection_window,
+        frame_bytes: FRAME_BYTES_MAX,
+        head_bytes: HEADER_BYTES_MAX,
+        streams_max: u32::from(slots),
+    }
 }
 
 /// How much of a request's body may wait for the app. All streams together never fill the
@@ -335,10 +291,3 @@ const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
 const FRAME_BYTES_MAX: u32 = 64 * 1024;
 /// More than the router admits from its clients, together with what it adds.
 const HEADER_BYTES_MAX: u32 = 256 * 1024;
-/// How much of a response may wait for the router, a stream.
-const SEND_BUFFER_BYTES: usize = 256 * 1024;
-/// Clients that vanish in a crowd become a burst of resets. The link is authenticated, and the
-/// streams are bounded by the slots, so that a flood is not an attack here.
-const RESETS_MAX: usize = 100_000;
-/// Uploads in tiny chunks are legal, and each is a frame.
-const SMALL_FRAMES_BYTES: usize = 64 * 1024 * 1024;

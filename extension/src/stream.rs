@@ -5,11 +5,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use h2::server::SendResponse;
-use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use io_tokio::headers::ERROR;
+use io_tokio::http2::{Error, Reason, Receiving, Responder, Sending};
 use io_tokio::request_id::RequestId;
 use io_tokio::wire_v1::body::Raw;
 use io_tokio::wire_v1::head::write_response;
@@ -19,30 +18,30 @@ use tokio::sync::oneshot;
 #[derive(Debug)]
 pub(crate) enum Upload {
     Channel(Lent),
-    Stream(RecvStream),
+    Stream(Receiving),
 }
 
 /// Where the answer to a request goes.
 #[derive(Debug)]
 pub(crate) enum Answer {
-    Channel(SendStream<Bytes>),
-    Stream(SendResponse<Bytes>),
+    Channel(Sending),
+    Stream(Responder),
 }
 
 impl Answer {
     /// Ready when the router wants no answer any more.
-    pub(crate) fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<Result<Reason, h2::Error>> {
+    pub(crate) fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
         match self {
-            Self::Channel(up) => up.poll_reset(cx),
-            Self::Stream(respond) => respond.poll_reset(cx),
+            Self::Channel(up) => up.poll_broken(cx),
+            Self::Stream(respond) => respond.poll_broken(cx),
         }
     }
 
     /// Sends an interim answer, for which a channel has no words.
-    pub(crate) fn send_interim(&mut self, head: Response<()>) -> Result<(), h2::Error> {
+    pub(crate) fn send_interim(&mut self, head: &Response<()>) -> Result<(), Error> {
         match self {
             Self::Channel(_) => Ok(()),
-            Self::Stream(respond) => respond.send_informational(head),
+            Self::Stream(respond) => respond.send_interim(head),
         }
     }
 
@@ -78,8 +77,8 @@ impl Answer {
                 let head = write_response(head.into_parts().0).unwrap_or_default();
                 up.send_data([&head[..], text.as_bytes()].concat().into(), true)
             }
-            Self::Stream(mut respond) => respond
-                .send_response(head, false)
+            Self::Stream(respond) => respond
+                .send_response(&head, false)
                 .and_then(|mut stream| stream.send_data(Bytes::from_static(text.as_bytes()), true)),
         };
         if let Err(error) = sent {
@@ -115,12 +114,12 @@ impl Drop for Lent {
 
 impl Body for Lent {
     type Data = Bytes;
-    type Error = h2::Error;
+    type Error = Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         match &mut self.body {
             Some((body, _)) => Pin::new(&mut **body).poll_frame(cx),
             None => Poll::Ready(None),

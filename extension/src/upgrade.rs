@@ -1,14 +1,11 @@
 //! A request that asks for another protocol: an extended CONNECT from the router, an HTTP/1.1
 //! Upgrade to the app, and then bytes in both directions (see [`io_tokio::upgrade`]).
 
-use bytes::Bytes;
-use h2::ext::Protocol;
-use h2::server::SendResponse;
-use h2::{Reason, RecvStream};
 use http::header::{self, HeaderValue};
 use http::{HeaderMap, Method, Response, request};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
+use io_tokio::http2::{Protocol, Receiving, Responder};
 use io_tokio::request_id::RequestId;
 use io_tokio::tunnel::{Passed, TunnelError, tunnel};
 use io_tokio::upgrade::{SWITCHED, WEBSOCKET, websocket_accept, websocket_key};
@@ -55,8 +52,8 @@ impl Upgrade {
     pub(crate) async fn pass_on(
         self,
         mut response: Response<Incoming>,
-        from: RecvStream,
-        mut respond: SendResponse<Bytes>,
+        from: Receiving,
+        respond: Responder,
         id: &RequestId,
     ) -> Ending {
         let Some(headers) = self.answer(response.headers()) else {
@@ -78,11 +75,10 @@ impl Upgrade {
         };
         let mut switched = Response::new(());
         *switched.headers_mut() = headers;
-        let to = match respond.send_response(switched, false) {
+        let to = match respond.send_response(&switched, false) {
             Ok(to) => to,
             Err(error) => {
                 tracing::debug!(request_id = %id, %error, "the answer cannot be passed on");
-                respond.send_reset(Reason::INTERNAL_ERROR);
                 return Ending::Own;
             }
         };

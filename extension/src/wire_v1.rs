@@ -17,12 +17,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use dispatch_model::lifecycle::{Input, LinkEnd};
-use h2::client::SendRequest;
 use http::{Method, Request, StatusCode, header};
 use io_tokio::chance::Chance;
 use io_tokio::clock::Clock;
+use io_tokio::http2::{self, ClientConnection, Config, Opener};
 use io_tokio::lifecycle_driver::Inputs;
 use io_tokio::net::{Connector, Io};
 use io_tokio::wire_v1::any_certificate;
@@ -47,7 +46,7 @@ struct Link<C> {
     origin: String,
     pool: String,
     clock: Clock,
-    router: SendRequest<Bytes>,
+    router: Opener,
     app: App<C>,
     compress: bool,
     /// Paths of the app that no client may ask for.
@@ -92,15 +91,9 @@ pub(crate) async fn run<C: Connector>(mut session: Session<C>, offer: V1Offer) -
     }
 }
 
-async fn serve<C: Connector, S: Io>(mut session: Session<C>, offer: &V1Offer, io: S) -> LinkEnd {
+async fn serve<C: Connector, S: Io>(session: Session<C>, offer: &V1Offer, io: S) -> LinkEnd {
     let slots = session.attachment.slots.min(CHANNELS_MAX);
-    let handshake = http2().handshake(io);
-    let shaken = tokio::select! {
-        biased;
-        () = dropped(&mut session.orders) => return LinkEnd::Lost,
-        shaken = handshake => shaken,
-    };
-    let Ok((router, connection)) = shaken else { return LinkEnd::Unreachable };
+    let (router, connection) = http2::client(io, CONFIG);
     let router_connection = Driven::new(connection);
     let (local, clock) = (session.network.local, session.clock);
     let (app, closed) = App::new(local, session.app_port, session.app_protocol, clock.clone());
@@ -236,12 +229,11 @@ impl<C: Connector> Link<C> {
     /// Asks for `what` and waits for the whole answer.
     async fn get(&self, what: &str) -> Option<StatusCode> {
         let path = format!("/api/chunked/{what}/{}", self.instance);
-        let mut router = self.router.clone().ready().await.ok()?;
         let request = self.dated(self.request(Method::GET, &path));
-        let (response, _) = router.send_request(request, true).ok()?;
-        let (parts, mut body) = response.await.ok()?.into_parts();
+        let (response, _) = self.router.open(request, true).ok()?;
+        let (parts, mut body) = response.response().await.ok()?.into_parts();
         while let Some(piece) = body.data().await {
-            body.flow_control().release_capacity(piece.ok()?.len()).ok()?;
+            piece.ok()?;
         }
         Some(parts.status)
     }
@@ -270,9 +262,9 @@ const fn worse(one: LinkEnd, other: LinkEnd) -> LinkEnd {
 struct Driven(JoinHandle<()>);
 
 impl Driven {
-    fn new<S: Io>(connection: h2::client::Connection<S>) -> Self {
+    fn new<S: Io>(mut connection: ClientConnection<S>) -> Self {
         Self(tokio::spawn(async move {
-            if let Err(error) = connection.await {
+            if let Err(error) = connection.run().await {
                 tracing::debug!(%error, "a connection of the original's wire ended");
             }
         }))
@@ -290,20 +282,13 @@ impl Drop for Driven {
     }
 }
 
-fn http2() -> h2::client::Builder {
-    let mut builder = h2::client::Builder::new();
-    builder
-        .initial_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .max_frame_size(FRAME_BYTES_MAX)
-        .max_header_list_size(HEADER_BYTES_MAX)
-        .max_send_buffer_size(SEND_BUFFER_BYTES)
-        .max_concurrent_reset_streams(RESETS_MAX)
-        .max_pending_accept_reset_streams(RESETS_MAX)
-        .max_local_error_reset_streams(None)
-        .enable_push(false);
-    builder
-}
+const CONFIG: Config = Config {
+    stream_window: STREAM_WINDOW_BYTES,
+    connection_window: CONNECTION_WINDOW_BYTES,
+    frame_bytes: FRAME_BYTES_MAX,
+    head_bytes: HEADER_BYTES_MAX,
+    streams_max: 0,
+};
 
 /// The original's router takes 100 streams on a connection; a ping and a close need one each.
 const CHANNELS_MAX: u8 = 98;
@@ -314,5 +299,3 @@ const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 const FRAME_BYTES_MAX: u32 = 64 * 1024;
 const HEADER_BYTES_MAX: u32 = 256 * 1024;
-const SEND_BUFFER_BYTES: usize = 256 * 1024;
-const RESETS_MAX: usize = 4_096;

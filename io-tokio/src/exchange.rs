@@ -18,7 +18,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dispatch_model::{Ending, Input, Prng, RefuseReason};
-use h2::SendStream;
 use http::header::{self, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
@@ -29,6 +28,7 @@ use crate::admission::Admission;
 use crate::clock::Clock;
 use crate::entry::Entry;
 use crate::headers::{content_length, end_to_end};
+use crate::http2::{self, By, Error, Receiving};
 use crate::interim::{Hints, Interim};
 use crate::networks::Networks;
 use crate::observe::{AccessLog, Proof, Tracer};
@@ -344,7 +344,7 @@ struct Exchange {
     /// What the client wants its connection to become.
     upgrade: Option<Upgrade>,
     /// The way to the instance for what the client sends then.
-    tunnel: Option<SendStream<Bytes>>,
+    tunnel: Option<http2::Sending>,
 }
 
 /// Why there is no response to relay.
@@ -415,7 +415,7 @@ impl Exchange {
     /// Answers the client with what came of the request, and how long that took if it `is_timed`.
     fn answer(
         self,
-        outcome: Result<Response<h2::RecvStream>, Failure>,
+        outcome: Result<Response<Receiving>, Failure>,
         head: &http::request::Parts,
         is_timed: bool,
     ) -> Response<ResponseBody> {
@@ -432,10 +432,7 @@ impl Exchange {
     }
 
     /// Has the request served within the time that it may take in all.
-    async fn run_in_time(
-        &mut self,
-        request: &Request<()>,
-    ) -> Result<Response<h2::RecvStream>, Failure> {
+    async fn run_in_time(&mut self, request: &Request<()>) -> Result<Response<Receiving>, Failure> {
         let Some(total) = self.patience.total else { return self.run(request).await };
         let left = self.entry.left(total);
         // Boxed, or every request would carry it twice.
@@ -443,7 +440,7 @@ impl Exchange {
     }
 
     /// Has the request served, by as many instances as the model says.
-    async fn run(&mut self, request: &Request<()>) -> Result<Response<h2::RecvStream>, Failure> {
+    async fn run(&mut self, request: &Request<()>) -> Result<Response<Receiving>, Failure> {
         let mut verdict = self.ticket.verdict().await;
         let mut ground = None;
         loop {
@@ -477,7 +474,7 @@ impl Exchange {
         &mut self,
         session: &Session,
         request: &Request<()>,
-    ) -> Result<Response<h2::RecvStream>, Attempt> {
+    ) -> Result<Response<Receiving>, Attempt> {
         let is_whole = self.upload.is_none() && self.upgrade.is_none();
         let opened = session.open(request.clone(), is_whole);
         let Ok((response, stream)) = opened else {
@@ -522,7 +519,7 @@ impl Exchange {
                     %error,
                     "no response"
                 );
-                if error.is_go_away() && error.is_remote() {
+                if matches!(error, Error::GoAway { by: By::Peer, .. }) {
                     self.note_goaway(session);
                 }
                 // The stream may have ended because the client's body did.
@@ -549,7 +546,7 @@ impl Exchange {
     /// Passes on the response of an instance.
     fn relay(
         self,
-        response: Response<h2::RecvStream>,
+        response: Response<Receiving>,
         request: &http::request::Parts,
     ) -> Response<ResponseBody> {
         let Self { ticket, mut entry, patience, upload, sending, upgrade, tunnel, .. } = self;

@@ -116,7 +116,7 @@ async fn attach<S: Io>(
         }
     };
     attach::accept(&mut io).await?;
-    let (session, connection) = Session::start(instance, io).await.map_err(ListenError::Http2)?;
+    let (session, connection) = Session::start(instance, io);
     pool.attached(session, slots, lease, cold);
     Ok(connection.run(pool))
 }
@@ -126,8 +126,6 @@ async fn attach<S: Io>(
 enum ListenError {
     #[error(transparent)]
     Attach(#[from] AttachError),
-    #[error("HTTP/2 did not begin: {0}")]
-    Http2(h2::Error),
     #[error("the original's wire is not accepted from this address; see listen.wire_v1")]
     NotAllowed,
     #[error("the claim was refused: {0:?}")]

@@ -24,6 +24,7 @@
 //! | `upgrade`, `tunnel` | connections that go on in another protocol, such as WebSocket |
 //! | `instance_listener`, `invited` | instances dial back: who may, and for which pool |
 //! | `attach`, `session` | how an instance makes itself known, and is given streams |
+//! | `http2` | what is spoken on the links between routers and instances |
 //! | `wire_v1` | the original's wire, made to look like a session |
 //! | `payload`, `secret`, `tls`, `networks` | who may talk to whom |
 //! | `stream_body`, `headers` | bodies and headers between HTTP/2 and `http_body`, on both sides |
@@ -45,6 +46,7 @@ pub mod framing;
 mod guard;
 pub mod headers;
 mod hex;
+pub mod http2;
 pub mod instance_listener;
 pub mod interim;
 pub mod invited;

@@ -13,6 +13,7 @@ use tokio::time::Sleep;
 
 use crate::entry::Entry;
 use crate::exchange::Patience;
+use crate::http2;
 use crate::patience::Busy;
 use crate::pool::Ticket;
 use crate::stalled;
@@ -249,7 +250,7 @@ pub(crate) enum Cut {
     Total,
     /// The instance or its app failed.
     #[error("the instance cut the response: {0}")]
-    Instance(h2::Error),
+    Instance(http2::Error),
 }
 
 /// Media types, or their beginnings, of what is meant to stay open though nothing comes.

@@ -11,17 +11,16 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use h2::{Reason, RecvStream, SendStream};
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
-use thiserror::Error;
 
 use crate::headers::passable_trailers;
+use crate::http2::{By, Error, Reason, Receiving, Sending};
 
 /// A body that arrives on an HTTP/2 stream.
 #[derive(Debug)]
 pub struct StreamBody {
-    stream: RecvStream,
+    stream: Receiving,
     /// What is left of a declared length, in bytes.
     left: Option<u64>,
     data_ended: bool,
@@ -30,18 +29,15 @@ pub struct StreamBody {
 impl StreamBody {
     /// The body on `stream`, of `content_length` bytes if the head said so.
     ///
-    /// h2 itself resets a stream whose data does not add up to its content-length.
+    /// The link itself resets a stream whose data does not add up to its content-length.
     #[must_use]
-    pub fn new(stream: RecvStream, content_length: Option<u64>) -> Self {
+    pub fn new(stream: Receiving, content_length: Option<u64>) -> Self {
         let data_ended = stream.is_end_stream();
         let left = if data_ended { Some(0) } else { content_length };
         Self { stream, left, data_ended }
     }
 
-    fn poll_trailers(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
+    fn poll_trailers(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let trailers = ready!(self.stream.poll_trailers(cx));
         let frame = |trailers| Frame::trailers(passable_trailers(&trailers));
         Poll::Ready(trailers.transpose().map(|result| result.map(frame)))
@@ -50,18 +46,15 @@ impl StreamBody {
 
 impl Body for StreamBody {
     type Data = Bytes;
-    type Error = h2::Error;
+    type Error = Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         while !self.data_ended {
             match ready!(self.stream.poll_data(cx)) {
-                // An empty frame that is not the last says nothing.
-                Some(Ok(data)) if data.is_empty() => {}
                 Some(Ok(data)) => {
-                    self.stream.flow_control().release_capacity(data.len())?;
                     self.left = self.left.map(|left| left.saturating_sub(data.len() as u64));
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
@@ -82,7 +75,7 @@ impl Body for StreamBody {
 }
 
 /// Why a body was not sent whole.
-#[derive(Debug, Error)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError<E> {
     /// The body itself failed; the stream was reset with `INTERNAL_ERROR`, so that the peer sees a
@@ -91,7 +84,7 @@ pub enum SendError<E> {
     Body(E),
     /// The connection or the stream is gone.
     #[error("the stream is gone: {0}")]
-    Closed(h2::Error),
+    Closed(Error),
     /// The peer reset the stream. `NO_ERROR` means that it needs no more of the body: its response
     /// is complete.
     #[error("the peer reset the stream with {0}")]
@@ -106,7 +99,7 @@ pub enum SendError<E> {
 /// # Errors
 ///
 /// See [`SendError`].
-pub async fn send_body<B>(body: B, stream: SendStream<Bytes>) -> Result<u64, SendError<B::Error>>
+pub async fn send_body<B>(body: B, stream: Sending) -> Result<u64, SendError<B::Error>>
 where
     B: Body<Data = Bytes>,
 {
@@ -157,7 +150,7 @@ where
 
 /// Resets its stream unless it was ended: whoever stops half-way has cut the body.
 struct Sender {
-    stream: SendStream<Bytes>,
+    stream: Sending,
     done: bool,
 }
 
@@ -168,7 +161,6 @@ impl Sender {
             return if end { self.send(data, true) } else { Ok(()) };
         }
         while !data.is_empty() {
-            self.stream.reserve_capacity(data.len());
             let room = poll_fn(|cx| self.poll_room(cx)).await?;
             let piece = data.split_to(room.min(data.len()));
             self.send(piece, end && data.is_empty())?;
@@ -178,29 +170,13 @@ impl Sender {
 
     /// How many bytes may be sent, at least 1.
     fn poll_room<E>(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, SendError<E>>> {
-        loop {
-            // Before asking to be woken for more: there may be room from earlier.
-            let room = self.stream.capacity();
-            if room > 0 {
-                return Poll::Ready(Ok(room));
-            }
-            match ready!(self.stream.poll_capacity(cx)) {
-                Some(Ok(_)) => {}
-                Some(Err(error)) => return Poll::Ready(Err(self.gone(error))),
-                None => return self.poll_reset(cx).map(Err),
-            }
-        }
+        let room = ready!(self.stream.poll_room(cx));
+        Poll::Ready(room.map_err(|error| self.gone(error)))
     }
 
     fn poll_reset<E>(&mut self, cx: &mut Context<'_>) -> Poll<SendError<E>> {
-        let error = match ready!(self.stream.poll_reset(cx)) {
-            Ok(reason) => {
-                self.done = true;
-                SendError::Reset(reason)
-            }
-            Err(error) => self.gone(error),
-        };
-        Poll::Ready(error)
+        let error = ready!(self.stream.poll_broken(cx));
+        Poll::Ready(self.gone(error))
     }
 
     fn send<E>(&mut self, data: Bytes, end: bool) -> Result<(), SendError<E>> {
@@ -224,12 +200,12 @@ impl Sender {
         self.done = true;
     }
 
-    fn gone<E>(&mut self, error: h2::Error) -> SendError<E> {
+    fn gone<E>(&mut self, error: Error) -> SendError<E> {
         self.done = true;
-        match error.reason() {
-            Some(reason) if error.is_reset() => SendError::Reset(reason),
-            _ => SendError::Closed(error),
+        if let Error::Reset { reason, by: By::Peer } = error {
+            return SendError::Reset(reason);
         }
+        SendError::Closed(error)
     }
 }
 

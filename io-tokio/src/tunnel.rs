@@ -11,11 +11,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use h2::{RecvStream, SendStream};
 use http_body::{Body, Frame};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
+use crate::http2::{Receiving, Sending};
 use crate::stream_body::{SendError, StreamBody, send_body};
 
 /// How many bytes a tunnel has passed on.
@@ -59,8 +59,8 @@ pub enum TunnelError {
 /// See [`TunnelError`].
 pub async fn tunnel<S>(
     connection: S,
-    from: RecvStream,
-    to: SendStream<Bytes>,
+    from: Receiving,
+    to: Sending,
     passed: &Passed,
 ) -> Result<(), TunnelError>
 where
@@ -79,7 +79,7 @@ where
 }
 
 async fn write(
-    from: RecvStream,
+    from: Receiving,
     writer: impl AsyncWrite,
     count: &AtomicU64,
 ) -> Result<(), TunnelError> {

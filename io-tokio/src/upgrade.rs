@@ -24,9 +24,6 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
-use h2::ext::Protocol;
-use h2::{RecvStream, SendStream};
 use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
@@ -38,6 +35,7 @@ use tokio::sync::oneshot;
 
 use crate::entry::Entry;
 use crate::exchange::Patience;
+use crate::http2::{Protocol, Receiving, Sending};
 use crate::patience::Busy;
 use crate::pool::Ticket;
 use crate::relay::{ResponseBody, Source};
@@ -98,8 +96,8 @@ impl Upgrade {
     /// Answers the client that its connection is switched, and passes bytes on until that ends.
     pub(crate) fn switch(
         self,
-        response: Response<RecvStream>,
-        to: SendStream<Bytes>,
+        response: Response<Receiving>,
+        to: Sending,
         ticket: Ticket,
         mut entry: Entry,
         patience: Patience,
@@ -125,8 +123,8 @@ impl Upgrade {
 /// A client's connection that is being switched.
 struct Switched {
     client: OnUpgrade,
-    from: RecvStream,
-    to: SendStream<Bytes>,
+    from: Receiving,
+    to: Sending,
     ticket: Ticket,
     entry: Entry,
     patience: Patience,
@@ -224,6 +222,7 @@ pub fn websocket_accept(key: &HeaderValue) -> String {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use http_body_util::Empty;
 
     use super::*;

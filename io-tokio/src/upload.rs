@@ -12,14 +12,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use h2::client::ResponseFuture;
-use h2::{RecvStream, SendStream};
 use http::{Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::task::JoinHandle;
 
 use crate::exchange::Patience;
+use crate::http2::{self, Awaited, Head, Receiving};
 use crate::stream_body::{SendError, send_body};
 
 /// How far a body is.
@@ -143,7 +142,7 @@ pub(crate) enum Uploading {
     /// There is none, or the task that sent it has failed.
     None,
     /// It comes only when its client is told that it may.
-    Held(Upload, SendStream<Bytes>),
+    Held(Upload, http2::Sending),
     /// It is on its way.
     Sending(Sending),
 }
@@ -170,12 +169,12 @@ pub(crate) enum Silence {
     /// The client stopped in the middle of its body.
     Client,
     /// The stream ended.
-    Stream(h2::Error),
+    Stream(http2::Error),
 }
 
 impl Uploading {
     /// Starts to send `upload`, if there is one, over `stream`.
-    pub(crate) fn start(upload: Option<Upload>, stream: SendStream<Bytes>) -> Self {
+    pub(crate) fn start(upload: Option<Upload>, stream: http2::Sending) -> Self {
         let Some(mut upload) = upload else { return Self::None };
         let progress = Arc::clone(&upload.progress);
         let task = tokio::spawn(async move {
@@ -189,10 +188,10 @@ impl Uploading {
     /// the head is given to `interim`, but for the word that the body may come.
     pub(crate) async fn wait_for_head(
         &mut self,
-        mut response: ResponseFuture,
+        mut response: Awaited,
         patience: Patience,
         interim: impl Fn(&Response<()>),
-    ) -> Result<Response<RecvStream>, Silence> {
+    ) -> Result<Response<Receiving>, Silence> {
         // Runs when it is the app's turn.
         let mut first_byte = None;
         loop {
@@ -200,7 +199,7 @@ impl Uploading {
                 let before = progress.bytes();
                 let sent = tokio::select! {
                     biased;
-                    answer = next_answer(&mut response) => Err(answer),
+                    answer = poll_fn(|cx| response.poll_head(cx)) => Err(answer),
                     sent = task => Ok(sent),
                     () = tokio::time::sleep(patience.idle) => {
                         if progress.bytes() > before {
@@ -228,13 +227,13 @@ impl Uploading {
                     .get_or_insert_with(|| Box::pin(tokio::time::sleep(patience.first_byte)));
                 tokio::select! {
                     biased;
-                    answer = next_answer(&mut response) => answer,
+                    answer = poll_fn(|cx| response.poll_head(cx)) => answer,
                     () = limit => return Err(Silence::App),
                 }
             };
             match answer.map_err(Silence::Stream)? {
-                Answer::Final(head) => return Ok(head),
-                Answer::Interim(head) if head.status() == StatusCode::CONTINUE => {
+                Head::Final(head) => return Ok(head),
+                Head::Interim(head) if head.status() == StatusCode::CONTINUE => {
                     if let Self::Held(..) = self {
                         let Self::Held(upload, stream) = std::mem::replace(self, Self::None) else {
                             continue;
@@ -243,7 +242,7 @@ impl Uploading {
                         first_byte = None;
                     }
                 }
-                Answer::Interim(head) => interim(&head),
+                Head::Interim(head) => interim(&head),
             }
         }
     }
@@ -259,20 +258,6 @@ impl Uploading {
             },
         }
     }
-}
-
-/// What an instance says.
-enum Answer {
-    Interim(Response<()>),
-    Final(Response<RecvStream>),
-}
-
-async fn next_answer(response: &mut ResponseFuture) -> Result<Answer, h2::Error> {
-    poll_fn(|cx| match ready!(response.poll_informational(cx)) {
-        Some(interim) => Poll::Ready(interim.map(Answer::Interim)),
-        None => Pin::new(&mut *response).poll(cx).map_ok(Answer::Final),
-    })
-    .await
 }
 
 /// Most bytes of a request body kept to be sent again, if they came in more than one piece.

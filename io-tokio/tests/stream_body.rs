@@ -9,10 +9,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Empty, Full};
+use io_tokio::http2::{self, Config, Error, Reason, Receiving, Sending};
 use io_tokio::stream_body::{SendError, StreamBody, send_body};
 use tokio::io::duplex;
 use tokio::sync::mpsc;
@@ -78,7 +78,7 @@ async fn a_body_that_fails_arrives_as_cut() {
     let (sent, received) =
         tokio::join!(send_body(body, sender), StreamBody::new(receiver, None).collect());
     assert!(matches!(sent, Err(SendError::Body("the app died"))));
-    assert_eq!(received.unwrap_err().reason(), Some(Reason::INTERNAL_ERROR));
+    assert_eq!(reset_with(&received.unwrap_err()), Some(Reason::INTERNAL_ERROR));
 }
 
 #[tokio::test]
@@ -90,7 +90,8 @@ async fn a_sender_that_is_dropped_cuts_the_body() {
     let mut received = StreamBody::new(receiver, None);
     received.frame().await.unwrap().unwrap();
     sending.abort();
-    assert_eq!(received.frame().await.unwrap().unwrap_err().reason(), Some(Reason::CANCEL));
+    let cut = received.frame().await.unwrap().unwrap_err();
+    assert_eq!(reset_with(&cut), Some(Reason::CANCEL));
 }
 
 #[tokio::test]
@@ -172,25 +173,37 @@ impl Body for Receiver {
     }
 }
 
-async fn link() -> (SendStream<Bytes>, RecvStream) {
+const fn reset_with(error: &Error) -> Option<Reason> {
+    if let Error::Reset { reason, .. } = error { Some(*reason) } else { None }
+}
+
+async fn link() -> (Sending, Receiving) {
     let (sender, receiver, _) = link_with_connections().await;
     (sender, receiver)
 }
 
-/// An h2 server's response stream and the client's end of it, with the tasks that drive them.
-async fn link_with_connections() -> (SendStream<Bytes>, RecvStream, [JoinHandle<()>; 2]) {
+/// A server's response stream and the client's end of it, with the tasks that drive them.
+async fn link_with_connections() -> (Sending, Receiving, [JoinHandle<()>; 2]) {
     let (near, far) = duplex(64 * 1024);
     let server = tokio::spawn(async move {
-        let mut connection = h2::server::handshake(far).await.unwrap();
-        let (_, mut respond) = connection.accept().await.unwrap().unwrap();
-        let stream = respond.send_response(Response::new(()), false).unwrap();
+        let mut connection = http2::server(far, CONFIG);
+        let (_, respond) = connection.accept().await.unwrap().unwrap();
+        let stream = respond.send_response(&Response::new(()), false).unwrap();
         let driver = tokio::spawn(async move { while connection.accept().await.is_some() {} });
         (stream, driver)
     });
-    let (mut client, connection) = h2::client::handshake(near).await.unwrap();
-    let client_driver = tokio::spawn(async move { drop(connection.await) });
-    let (response, _) = client.send_request(Request::new(()), true).unwrap();
-    let response = response.await.unwrap().into_body();
+    let (opener, mut connection) = http2::client(near, CONFIG);
+    let client_driver = tokio::spawn(async move { drop(connection.run().await) });
+    let (response, _) = opener.open(Request::new(()), true).unwrap();
+    let response = response.response().await.unwrap().into_body();
     let (stream, server_driver) = server.await.unwrap();
     (stream, response, [client_driver, server_driver])
 }
+
+const CONFIG: Config = Config {
+    stream_window: 64 << 10,
+    connection_window: 64 << 10,
+    frame_bytes: 16 << 10,
+    head_bytes: 16 << 10,
+    streams_max: 10,
+};

@@ -9,13 +9,13 @@
 
 use std::error::Error;
 
+use h2::Reason;
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use http::{HeaderMap, Request, Response, Version, header, request};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use io_tokio::net::Connector;
-use io_tokio::session::undelivered;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
 
@@ -70,7 +70,7 @@ impl<C: Connector> H2c<C> {
                 Some(_) => return Err(AppError::Unprocessed(failed.into_error())),
                 None => {
                     let error = failed.into_error();
-                    let is_unseen = h2_error(&error).and_then(undelivered).is_some();
+                    let is_unseen = h2_error(&error).is_some_and(is_unseen);
                     return Err(if is_unseen {
                         AppError::Unprocessed(error)
                     } else {
@@ -133,6 +133,13 @@ fn h2_head(mut head: request::Parts) -> request::Parts {
         },
     );
     head
+}
+
+/// Whether the app has said that it has not looked at the request: it refused the stream, or said
+/// goaway and that stream is above the last one that it took.
+fn is_unseen(error: &h2::Error) -> bool {
+    let is_refused = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
+    error.is_remote() && (error.is_go_away() || is_refused)
 }
 
 /// What HTTP/2 says of an error.

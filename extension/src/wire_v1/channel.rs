@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dispatch_model::lifecycle::Input;
-use h2::{RecvStream, SendStream};
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use io_tokio::headers::content_length;
+use io_tokio::http2::{Error, Receiving, Sending};
 use io_tokio::net::Connector;
 use io_tokio::request_id::RequestId;
 use io_tokio::wire_v1::body::{NoHead, Raw, read_head};
@@ -96,16 +96,15 @@ impl<C: Connector> Channel<C> {
     }
 
     /// Opens the channel; the router answers at once.
-    async fn open(&self) -> Result<(RecvStream, SendStream<Bytes>), ChannelEnd> {
+    async fn open(&self) -> Result<(Receiving, Sending), ChannelEnd> {
         let link = &self.link;
-        let broken = |error: h2::Error| {
+        let broken = |error: Error| {
             tracing::warn!(%error, "a channel to the router cannot be opened");
             ChannelEnd::Broken
         };
-        let mut router = link.router.clone().ready().await.map_err(broken)?;
         let request = link.dated(self.request.clone());
-        let (response, up) = router.send_request(request, false).map_err(broken)?;
-        let response = response.await.map_err(broken)?;
+        let (response, up) = link.router.open(request, false).map_err(broken)?;
+        let response = response.response().await.map_err(broken)?;
         let status = response.status();
         if status != StatusCode::OK {
             tracing::debug!(%status, "the router does not open a channel");
@@ -135,7 +134,7 @@ impl<C: Connector> Channel<C> {
     }
 
     /// Passes a request on and its answer back.
-    async fn relay(&self, request: Request<()>, body: Raw, up: SendStream<Bytes>) {
+    async fn relay(&self, request: Request<()>, body: Raw, up: Sending) {
         let link = &self.link;
         if link.hooks.are_at(request.uri().path()) {
             let id = RequestId::of(request.headers());
@@ -160,14 +159,14 @@ impl<C: Connector> Channel<C> {
 }
 
 /// Ends a channel on which nothing was said.
-fn end(mut up: SendStream<Bytes>) {
+fn end(mut up: Sending) {
     if let Err(error) = up.send_data(Bytes::new(), true) {
         tracing::debug!(%error, "a channel has ended already");
     }
 }
 
 /// Answers a request that is none.
-fn refuse(up: SendStream<Bytes>, error: BadHead) {
+fn refuse(up: Sending, error: BadHead) {
     tracing::warn!(%error, "the router sent a request that is none");
     let status = if error == BadHead::TooLong {
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE

@@ -5,6 +5,7 @@
 
 mod app;
 mod deadlines;
+mod h2_body;
 mod holds;
 mod invokes;
 mod lambda;

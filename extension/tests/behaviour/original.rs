@@ -15,6 +15,7 @@ use io_tokio::rfc3339;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
+use crate::h2_body;
 use crate::stage::{eventually, soon};
 
 /// What it says to a POST.
@@ -219,7 +220,7 @@ impl Desk {
 impl Parked {
     /// Writes bytes of a request as they are.
     pub(crate) async fn write(&mut self, bytes: impl Into<Bytes>, end: bool) {
-        write(&mut self.down, bytes.into()).await;
+        h2_body::write(&mut self.down, bytes.into()).await;
         if end {
             self.down.send_data(Bytes::new(), true).ok();
         }
@@ -241,7 +242,7 @@ impl Parked {
     pub(crate) async fn echoed(mut self, body: Vec<u8>) -> Answered {
         let (down, up) = (&mut self.down, &mut self.up);
         let writing = async {
-            write(down, body.into()).await;
+            h2_body::write(down, body.into()).await;
             down.send_data(Bytes::new(), true).ok();
         };
         let ((), answered) =
@@ -258,18 +259,6 @@ async fn read(up: &mut RecvStream) -> Answered {
         bytes.extend_from_slice(&piece);
     }
     parse(&bytes, true)
-}
-
-async fn write(down: &mut SendStream<Bytes>, mut bytes: Bytes) {
-    while !bytes.is_empty() {
-        down.reserve_capacity(bytes.len());
-        let room = std::future::poll_fn(|cx| down.poll_capacity(cx)).await;
-        let Some(Ok(room)) = room else { return };
-        let piece = bytes.split_to(room.min(bytes.len()));
-        if down.send_data(piece, false).is_err() {
-            return;
-        }
-    }
 }
 
 fn parse(bytes: &[u8], whole: bool) -> Answered {

@@ -8,11 +8,11 @@ use h2::Reason;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body::Frame;
 use http_body_util::BodyExt;
-use io_tokio::stream_body::{StreamBody, send_body};
 use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
 
 use crate::app::{App, full, read_head, write};
+use crate::h2_body::{self, Received};
 use crate::router::text;
 use crate::stage::{Stage, eventually, soon};
 
@@ -82,10 +82,10 @@ async fn a_megabyte_goes_both_ways_at_once_and_trailers_follow() {
     trailers.insert("x-sum", HeaderValue::from_static("7"));
     let body = http_body_util::Full::new(sent.clone())
         .with_trailers(std::future::ready(Some(Ok(trailers))));
-    tokio::spawn(send_body(Box::pin(body), stream));
+    tokio::spawn(h2_body::send(body, stream));
     let response = soon("an answer comes", response).await.unwrap();
     // A slow reader: one frame at a time, with a pause after each.
-    let mut body = StreamBody::new(response.into_body(), None);
+    let mut body = Received(response.into_body());
     let mut received = Vec::new();
     while let Some(frame) = soon("the body goes on", body.frame()).await {
         if let Ok(data) = frame.unwrap().into_data() {
@@ -111,8 +111,7 @@ async fn trailers_of_an_answer_arrive() {
     let mut stage = Stage::with(&app).await;
     let mut link = stage.attach().await;
     let response = link.get("/").await.unwrap();
-    let body =
-        soon("it ends", StreamBody::new(response.into_body(), None).collect()).await.unwrap();
+    let body = soon("it ends", Received(response.into_body()).collect()).await.unwrap();
     assert_eq!(body.trailers().unwrap()["grpc-status"], "0");
     assert_eq!(body.to_bytes(), "hi");
 }
@@ -322,7 +321,7 @@ async fn a_compressed_stream_is_still_a_stream() {
     let response = soon("an answer comes", response).await.unwrap();
     assert_eq!(response.headers()["content-encoding"], "gzip");
     assert_eq!(response.headers()["vary"], "Accept-Encoding");
-    let mut body = StreamBody::new(response.into_body(), None);
+    let mut body = Received(response.into_body());
     let first = soon("the first chunk comes", body.frame()).await.unwrap().unwrap();
     assert!(first.into_data().unwrap().len() > 10, "before the second is made");
     chunks.send(Bytes::from_static(b"second")).await.unwrap();

@@ -12,11 +12,11 @@ use io_tokio::attach::{self, HelloClaim, Refusal};
 use io_tokio::clock::Clock;
 use io_tokio::net::Io;
 use io_tokio::payload::{AttachOffer, InvokePayload, Secret};
-use io_tokio::stream_body::StreamBody;
 use io_tokio::tls::RouterIdentity;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+use crate::h2_body::Received;
 use crate::stage::soon;
 
 pub(crate) struct Router {
@@ -179,6 +179,6 @@ impl Link {
 }
 
 pub(crate) async fn text(body: RecvStream) -> Result<String, h2::Error> {
-    let body = soon("the body ends", StreamBody::new(body, None).collect()).await?;
+    let body = soon("the body ends", Received(body).collect()).await?;
     Ok(String::from_utf8(body.to_bytes().to_vec()).unwrap())
 }

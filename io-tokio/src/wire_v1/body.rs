@@ -4,11 +4,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use h2::RecvStream;
 use http_body::{Body, Frame, SizeHint};
 use thiserror::Error;
 
 use super::head::{BadHead, HeadBuffer};
+use crate::http2::{self, Receiving};
 use crate::stream_body::StreamBody;
 
 /// Bytes that are there already, then those of a body, by default of a stream. Trailers, which this
@@ -24,7 +24,7 @@ pub struct Raw<B = StreamBody> {
 impl Raw {
     /// `first`, then the data of `stream`.
     #[must_use]
-    pub fn new(first: Bytes, stream: RecvStream) -> Self {
+    pub fn new(first: Bytes, stream: Receiving) -> Self {
         Self::before(first, StreamBody::new(stream, None))
     }
 }
@@ -81,7 +81,7 @@ pub enum NoHead {
     Bad(#[from] BadHead),
     /// The stream broke.
     #[error("the channel broke: {0}")]
-    Broken(#[from] h2::Error),
+    Broken(#[from] http2::Error),
     /// The stream ended before a byte came.
     #[error("the channel ended without a word")]
     Ended,
@@ -93,14 +93,10 @@ pub enum NoHead {
 /// # Errors
 ///
 /// See [`NoHead`].
-pub async fn read_head(
-    stream: &mut RecvStream,
-    bytes_max: usize,
-) -> Result<(Bytes, Bytes), NoHead> {
+pub async fn read_head(stream: &mut Receiving, bytes_max: usize) -> Result<(Bytes, Bytes), NoHead> {
     let mut buffer = HeadBuffer::new(bytes_max);
     while let Some(piece) = stream.data().await {
         let piece = piece?;
-        stream.flow_control().release_capacity(piece.len())?;
         if let Some(found) = buffer.take_in(piece)? {
             return Ok(found);
         }

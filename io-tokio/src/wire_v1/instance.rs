@@ -26,8 +26,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dispatch_model::{Input, InstanceId};
-use h2::server::SendResponse;
-use h2::{Reason, RecvStream, SendStream};
 use http::{Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::BodyExt;
@@ -40,6 +38,7 @@ use super::body::{NoHead, Raw, read_head};
 use super::head::{self, read_response, write_request};
 use super::link::Link;
 use crate::headers::content_length;
+use crate::http2::{self, Config, Reason, Receiving, Responder, Sending};
 use crate::pool::Pool;
 use crate::request_id::RequestId;
 use crate::stream_body::{SendError, send_body};
@@ -79,8 +78,8 @@ struct Desk {
 struct Job {
     id: RequestId,
     head: Bytes,
-    body: RecvStream,
-    respond: SendResponse<Bytes>,
+    body: Receiving,
+    respond: Responder,
 }
 
 /// One POST of an instance, answered with 200.
@@ -88,9 +87,9 @@ struct Job {
 pub(crate) struct Channel {
     pub(crate) id: String,
     /// From the instance.
-    pub(crate) up: RecvStream,
+    pub(crate) up: Receiving,
     /// To the instance.
-    pub(crate) down: SendStream<Bytes>,
+    pub(crate) down: Sending,
 }
 
 impl Instance {
@@ -161,7 +160,7 @@ impl Instance {
     }
 
     /// Gives a request to a channel, or refuses it so that it can go elsewhere.
-    async fn take(self: Arc<Self>, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+    async fn take(self: Arc<Self>, request: Request<Receiving>, mut respond: Responder) {
         let (parts, body) = request.into_parts();
         let head = match write_request(&parts, !body.is_end_stream()) {
             Ok(head) => head,
@@ -287,17 +286,13 @@ async fn exchange(channel: Channel, job: Job) -> Afterwards {
     }
 }
 
-async fn receive(
-    mut up: RecvStream,
-    mut respond: SendResponse<Bytes>,
-    id: &RequestId,
-) -> Afterwards {
+async fn receive(mut up: Receiving, mut respond: Responder, id: &RequestId) -> Afterwards {
     let found = {
         let mut head = pin!(read_head(&mut up, RESPONSE_HEAD_MAX));
         tokio::select! {
             biased;
             found = &mut head => Ok(found),
-            _ = poll_fn(|cx| respond.poll_reset(cx)) => {
+            _ = poll_fn(|cx| respond.poll_broken(cx)) => {
                 // The client is gone, but the head must be read to its end as well.
                 Err(timeout(DRAIN_TIME, head).await)
             }
@@ -327,21 +322,20 @@ async fn receive(
     };
     let mut body = body.of_length(content_length(response.headers()));
     let ends = body.is_end_stream();
-    match respond.send_response(response, ends) {
+    match respond.send_response(&response, ends) {
         Ok(stream) if !ends => {
             if let Err(SendError::Body(_)) = send_body(&mut body, stream).await {
                 return Afterwards::Spoilt;
             }
         }
-        Ok(_) => {}
-        Err(_) => respond.send_reset(Reason::INTERNAL_ERROR),
+        Ok(_) | Err(_) => {}
     }
     // Up to the end of the stream, which may come after that of the body.
     drain(body).await
 }
 
 /// What a channel is good for that has given no head.
-async fn after(error: &NoHead, up: RecvStream) -> Afterwards {
+async fn after(error: &NoHead, up: Receiving) -> Afterwards {
     match error {
         NoHead::Bad(_) => drain(Raw::new(Bytes::new(), up)).await,
         // So does the original's extension with a request that it cannot read, and comes back.
@@ -367,20 +361,15 @@ async fn drain(mut body: Raw) -> Afterwards {
 }
 
 /// Reads until the peer has ended its side.
-pub(crate) async fn ended(stream: &mut RecvStream) {
-    while let Some(Ok(piece)) = stream.data().await {
-        if stream.flow_control().release_capacity(piece.len()).is_err() {
-            return;
-        }
-    }
+pub(crate) async fn ended(stream: &mut Receiving) {
+    while let Some(Ok(_)) = stream.data().await {}
 }
 
-fn answer(mut respond: SendResponse<Bytes>, status: StatusCode) {
+fn answer(respond: Responder, status: StatusCode) {
     let mut response = Response::new(());
     *response.status_mut() = status;
-    if respond.send_response(response, true).is_err() {
-        respond.send_reset(Reason::INTERNAL_ERROR);
-    }
+    // Nobody waits for it if that fails.
+    respond.send_response(&response, true).ok();
 }
 
 /// Is the instance `id` towards its session, at the other end of `pipe`.
@@ -390,17 +379,7 @@ pub(crate) async fn bridge(
     pipe: DuplexStream,
     pool: Pool,
 ) {
-    let handshake = h2::server::Builder::new()
-        .initial_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_frame_size(FRAME_BYTES_MAX)
-        .max_header_list_size(HEAD_BYTES_MAX)
-        .max_concurrent_reset_streams(RESETS_KEPT)
-        .max_pending_accept_reset_streams(RESETS_KEPT)
-        .max_local_error_reset_streams(None)
-        .enable_connect_protocol()
-        .handshake(pipe);
-    let Ok(mut connection) = handshake.await else { return instance.release() };
+    let mut connection = http2::server(pipe, CONFIG);
     let mut requests = JoinSet::new();
     let mut count = tokio::time::interval(REOPEN_TIME);
     // Not at once, when some channels are still on their way.
@@ -428,7 +407,7 @@ pub(crate) async fn bridge(
         if leaves {
             // Told at once, so that no request is sent here only to be refused.
             pool.tell(Input::GoAwayReceived { instance: id });
-            connection.graceful_shutdown();
+            connection.leave();
         }
     }
     instance.release();
@@ -463,4 +442,11 @@ const STREAM_WINDOW: u32 = 256 << 10;
 const CONNECTION_WINDOW: u32 = 16 << 20;
 const FRAME_BYTES_MAX: u32 = 64 << 10;
 const HEAD_BYTES_MAX: u32 = 256 << 10;
-const RESETS_KEPT: usize = 4_096;
+const CONFIG: Config = Config {
+    stream_window: STREAM_WINDOW,
+    connection_window: CONNECTION_WINDOW,
+    frame_bytes: FRAME_BYTES_MAX,
+    head_bytes: HEAD_BYTES_MAX,
+    // The model gives it no more than it has channels.
+    streams_max: u32::MAX,
+};

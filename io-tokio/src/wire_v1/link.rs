@@ -3,8 +3,9 @@
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use h2::{Ping, PingPong};
 use tokio::sync::{mpsc, oneshot};
+
+use crate::http2::Pinger;
 
 /// The handle that instances have on the connection of their channels.
 #[derive(Debug)]
@@ -18,11 +19,11 @@ pub(crate) struct Link {
 pub(crate) struct Pulse {
     asked: mpsc::Receiver<oneshot::Sender<()>>,
     waiting: Vec<oneshot::Sender<()>>,
-    pings: Option<PingPong>,
+    pings: Pinger,
 }
 
 impl Link {
-    pub(crate) fn new(pings: Option<PingPong>) -> (Self, Pulse) {
+    pub(crate) fn new(pings: Pinger) -> (Self, Pulse) {
         let (ask, asked) = mpsc::channel(PINGS_MAX);
         let link = Self { pings: ask, ended: AtomicBool::new(false) };
         (link, Pulse { asked, waiting: Vec::new(), pings })
@@ -47,18 +48,16 @@ impl Link {
 impl Pulse {
     /// Pings whenever that is asked for. Never returns.
     pub(crate) async fn run(mut self) {
-        let Some(pings) = &mut self.pings else { return std::future::pending().await };
+        let pings = &mut self.pings;
         loop {
             tokio::select! {
                 biased;
                 Some(answer) = self.asked.recv() => {
                     // If one is under way already, its answer will do.
-                    if self.waiting.is_empty() && pings.send_ping(Ping::opaque()).is_err() {
-                        return std::future::pending().await;
-                    }
+                    pings.send();
                     self.waiting.push(answer);
                 }
-                pong = poll_fn(|cx| pings.poll_pong(cx)), if !self.waiting.is_empty() => {
+                pong = poll_fn(|cx| pings.poll_answer(cx)), if !self.waiting.is_empty() => {
                     if pong.is_err() {
                         return std::future::pending().await;
                     }

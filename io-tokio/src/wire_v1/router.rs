@@ -6,10 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use dispatch_model::InstanceId;
-use h2::RecvStream;
-use h2::server::SendResponse;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -17,6 +14,7 @@ use tokio::time::timeout;
 
 use super::instance::{Channel, Instance, bridge, ended};
 use super::link::Link;
+use crate::http2::{self, Config, Receiving, Responder, Sending};
 use crate::invited::Invited;
 use crate::net::Io;
 use crate::networks::Networks;
@@ -59,15 +57,8 @@ impl V1 {
     /// Serves a connection until it ends. `place` is given back once an instance came on it; a
     /// connection on which none does is closed after some seconds.
     pub(crate) async fn serve<S: Io>(self, io: S, place: Place) {
-        let handshake = h2::server::Builder::new()
-            .initial_window_size(STREAM_WINDOW)
-            .max_concurrent_streams(STREAMS_MAX)
-            .max_frame_size(FRAME_BYTES_MAX)
-            .max_header_list_size(HEAD_BYTES_MAX)
-            .max_send_buffer_size(SEND_BUFFER)
-            .handshake::<_, Bytes>(io);
-        let Ok(Ok(mut connection)) = timeout(HANDSHAKE_TIME, handshake).await else { return };
-        let (link, pulse) = Link::new(connection.ping_pong());
+        let mut connection = http2::server(io, CONFIG);
+        let (link, pulse) = Link::new(connection.pinger());
         let visit = Arc::new(Visit::new(link));
         let (mut place, mut asked) = (Some(place), JoinSet::new());
         let mut pulse = std::pin::pin!(pulse.run());
@@ -77,7 +68,7 @@ impl V1 {
                 biased;
                 () = visit.attached.notified(), if place.is_some() => {
                     // Until now all streams together had HTTP/2's 64 KiB.
-                    connection.set_target_window_size(CONNECTION_WINDOW);
+                    connection.set_connection_window(CONNECTION_WINDOW);
                     place = None;
                 }
                 accepted = connection.accept() => match accepted {
@@ -99,12 +90,7 @@ impl V1 {
         visit.link.end();
     }
 
-    async fn answer(
-        self,
-        request: Request<RecvStream>,
-        respond: SendResponse<Bytes>,
-        visit: Arc<Visit>,
-    ) {
+    async fn answer(self, request: Request<Receiving>, respond: Responder, visit: Arc<Visit>) {
         let (parts, body) = request.into_parts();
         let status = match (&parts.method, read_path(parts.uri.path())) {
             (&Method::POST, Some(Asked::Channel { instance, channel })) => {
@@ -169,18 +155,17 @@ impl V1 {
     /// Attaches an instance, and is its bridge until it ends.
     async fn attach(self, instance: Arc<Instance>, pool: Pool, id: InstanceId, slots: u32) {
         let (near, far) = tokio::io::duplex(PIPE_BYTES);
-        if let Ok((session, connection)) = Session::start(id, near).await {
-            let there = Arc::clone(&instance);
-            let ask = move || {
-                let there = Arc::clone(&there);
-                async move { there.answers_a_ping().await }
-            };
-            tokio::spawn(connection.run_with_pings(ask, pool.clone()));
-            // An extension of the original says neither when it must end, which it does by asking
-            // to leave in time, nor whether it has just been started.
-            pool.attached(session, slots, LEASE, false);
-            bridge(Arc::clone(&instance), id, far, pool).await;
-        }
+        let (session, connection) = Session::start(id, near);
+        let there = Arc::clone(&instance);
+        let ask = move || {
+            let there = Arc::clone(&there);
+            async move { there.answers_a_ping().await }
+        };
+        tokio::spawn(connection.run_with_pings(ask, pool.clone()));
+        // An extension of the original says neither when it must end, which it does by asking
+        // to leave in time, nor whether it has just been started.
+        pool.attached(session, slots, LEASE, false);
+        bridge(Arc::clone(&instance), id, far, pool).await;
         self.instances().remove(instance.name());
     }
 
@@ -238,19 +223,19 @@ fn read_path(path: &str) -> Option<Asked<'_>> {
 }
 
 /// Answers 200 and leaves the body open.
-fn say_and_go_on(mut respond: SendResponse<Bytes>) -> Result<h2::SendStream<Bytes>, h2::Error> {
+fn say_and_go_on(respond: Responder) -> Result<Sending, http2::Error> {
     let mut response = Response::new(());
     let octets = HeaderValue::from_static("application/octet-stream");
     response.headers_mut().insert(header::CONTENT_TYPE, octets);
-    respond.send_response(response, false)
+    respond.send_response(&response, false)
 }
 
 /// Answers with a status, before the request's body ends: the original's extension ends it only
 /// when it has seen the answer.
-async fn say(status: StatusCode, mut respond: SendResponse<Bytes>, mut body: RecvStream) {
+async fn say(status: StatusCode, respond: Responder, mut body: Receiving) {
     let mut response = Response::new(());
     *response.status_mut() = status;
-    if respond.send_response(response, true).is_ok() {
+    if respond.send_response(&response, true).is_ok() {
         drop(timeout(HANDSHAKE_TIME, ended(&mut body)).await);
     }
 }
@@ -270,7 +255,14 @@ const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 16 << 20;
 const FRAME_BYTES_MAX: u32 = 64 << 10;
 const HEAD_BYTES_MAX: u32 = 16 << 10;
-const SEND_BUFFER: usize = 256 << 10;
+const CONFIG: Config = Config {
+    stream_window: STREAM_WINDOW,
+    // Until an instance has come on it.
+    connection_window: 64 << 10,
+    frame_bytes: FRAME_BYTES_MAX,
+    head_bytes: HEAD_BYTES_MAX,
+    streams_max: STREAMS_MAX,
+};
 const PIPE_BYTES: usize = 256 << 10;
 
 #[cfg(test)]

@@ -7,7 +7,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use http::{Method, Request, Response};
-use io_tokio::tunnel::{Passed, tunnel};
 use rustix::process::Signal;
 use tokio::io::{
     AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, DuplexStream, duplex,
@@ -184,9 +183,38 @@ async fn http2(stage: &Stage, path: &str) -> WebSocketStream<DuplexStream> {
     assert_eq!(response.headers()["sec-websocket-protocol"], "chat");
     assert!(!response.headers().contains_key("sec-websocket-accept"));
     let (near, far) = duplex(64 << 10);
-    let from = response.into_body();
-    tokio::spawn(async move { tunnel(far, from, to, &Passed::default()).await });
+    let (reader, writer) = tokio::io::split(far);
+    tokio::spawn(into_stream(reader, to));
+    tokio::spawn(out_of_stream(response.into_body(), writer));
     WebSocketStream::from_raw_socket(near, Role::Client, None).await
+}
+
+/// Passes on what is read until that ends.
+async fn into_stream(mut reader: impl AsyncRead + Unpin, mut to: h2::SendStream<Bytes>) {
+    let mut buffer = vec![0; 8 << 10];
+    while let Ok(read @ 1..) = reader.read(&mut buffer).await {
+        let mut bytes = Bytes::copy_from_slice(&buffer[..read]);
+        while !bytes.is_empty() {
+            to.reserve_capacity(bytes.len());
+            let room = std::future::poll_fn(|cx| to.poll_capacity(cx)).await;
+            let Some(Ok(room)) = room else { return };
+            if to.send_data(bytes.split_to(room.min(bytes.len())), false).is_err() {
+                return;
+            }
+        }
+    }
+    to.send_data(Bytes::new(), true).ok();
+}
+
+/// The same in the other direction.
+async fn out_of_stream(mut from: h2::RecvStream, mut writer: impl AsyncWrite + Unpin) {
+    while let Some(Ok(bytes)) = from.data().await {
+        from.flow_control().release_capacity(bytes.len()).ok();
+        if writer.write_all(&bytes).await.is_err() {
+            return;
+        }
+    }
+    writer.shutdown().await.ok();
 }
 
 async fn next<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut WebSocketStream<S>) -> Message {

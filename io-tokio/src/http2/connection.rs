@@ -1,0 +1,349 @@
+//! The bytes of a connection: what comes is taken apart, what is put out is written.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes, BytesMut};
+use h2::Reason;
+use tokio_util::io::{poll_read_buf, poll_write_buf};
+
+use super::frame::{self, FrameHead, unpadded};
+use super::head::Head;
+use super::hpack::Decoder;
+use super::outbox::Outbox;
+use super::send::OUT_BYTES_MAX;
+use super::state::State;
+use super::stream::keep;
+use super::{By, Error, Shared, Side};
+use crate::net::Io;
+
+/// Drives a connection.
+#[derive(Debug)]
+pub(super) struct Driver<S> {
+    io: S,
+    shared: Arc<Shared>,
+    read: Reading,
+    writing: Outbox,
+    /// All that was written has left, as far as we can tell.
+    is_flushed: bool,
+}
+
+/// What has come and is not taken apart.
+#[derive(Debug)]
+struct Reading {
+    buffer: BytesMut,
+    /// The last read has filled all the room there was: more is on its way.
+    is_bulk: bool,
+    decoder: Decoder,
+    head_bytes_max: usize,
+    frame_bytes_max: usize,
+    /// How much of the preface is yet to come.
+    preface: &'static [u8],
+    /// The peer's SETTINGS have come.
+    is_begun: bool,
+    block: Option<Block>,
+}
+
+/// A head that comes in several frames.
+#[derive(Debug)]
+struct Block {
+    stream: u32,
+    ends: bool,
+    bytes: BytesMut,
+    frames: usize,
+}
+
+impl<S: Io> Driver<S> {
+    pub(super) fn new(io: S, shared: Arc<Shared>, side: Side) -> Self {
+        let config = shared.lock().config;
+        let read = Reading {
+            buffer: BytesMut::new(),
+            is_bulk: false,
+            decoder: Decoder::default(),
+            head_bytes_max: config.head_bytes as usize,
+            frame_bytes_max: config.frame_bytes as usize,
+            preface: if side == Side::Server { frame::PREFACE } else { b"" },
+            is_begun: false,
+            block: None,
+        };
+        let writing = Outbox::default();
+        Self { io, shared, read, writing, is_flushed: true }
+    }
+
+    pub(super) const fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Reads and writes as far as that goes; ready when the connection is over.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        loop {
+            if let Poll::Ready(end) = self.poll_read(cx) {
+                // Last words, as far as they go at once.
+                drop(self.poll_write(cx));
+                drop(Pin::new(&mut self.io).poll_shutdown(cx));
+                return Poll::Ready(self.end(end));
+            }
+            let is_written = match self.poll_write(cx) {
+                Poll::Ready(Ok(())) => true,
+                Poll::Ready(Err(error)) => return Poll::Ready(self.end(Err(error.into()))),
+                Poll::Pending => false,
+            };
+            let mut state = self.shared.lock();
+            if state.is_done() {
+                drop(state);
+                drop(ready!(Pin::new(&mut self.io).poll_shutdown(cx)));
+                return Poll::Ready(self.end(Ok(())));
+            }
+            if is_written && !state.out.is_empty() {
+                // Put out meanwhile, by others.
+                continue;
+            }
+            keep(&mut state.driver, cx.waker());
+            return Poll::Pending;
+        }
+    }
+
+    fn end(&self, end: Result<(), Error>) -> Result<(), Error> {
+        let mut state = self.shared.lock();
+        match &end {
+            Ok(()) => state.end(&Error::closed()),
+            Err(error) => state.end(error),
+        }
+        end
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        for _ in 0..READS_PER_TURN {
+            {
+                let mut state = self.shared.lock();
+                state.driver = None;
+                // Who sends what has to be answered, and does not read the answers, waits.
+                if state.out.remaining() + self.writing.remaining() > 4 * OUT_BYTES_MAX {
+                    return Poll::Pending;
+                }
+            }
+            self.read.make_room();
+            let polled = poll_read_buf(Pin::new(&mut self.io), cx, &mut self.read.buffer);
+            let mut state = self.shared.lock();
+            match polled {
+                Poll::Ready(Ok(0)) => {
+                    let is_clean = state.open.is_empty() && self.read.buffer.is_empty();
+                    return Poll::Ready(if is_clean {
+                        Ok(())
+                    } else {
+                        Err(io::Error::from(io::ErrorKind::UnexpectedEof).into())
+                    });
+                }
+                Poll::Ready(Ok(_)) => {
+                    self.read.is_bulk = self.read.buffer.len() == self.read.buffer.capacity();
+                    if let Err(reason) = self.read.take_apart(&mut state) {
+                        let last = if state.side == Side::Server { state.last_id } else { 0 };
+                        state.put_goaway(last, reason);
+                        let error = Error::GoAway { reason, by: By::Us };
+                        state.end(&error);
+                        return Poll::Ready(Err(error));
+                    }
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error.into())),
+                Poll::Pending => {
+                    if self.read.buffer.is_empty() {
+                        // Idle connections are many.
+                        self.read.buffer = BytesMut::new();
+                    }
+                    return Poll::Pending;
+                }
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Ready when all of it is written.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            let mut state = self.shared.lock();
+            if self.writing.is_empty() {
+                self.writing = std::mem::take(&mut state.out);
+            }
+            let left = self.writing.remaining();
+            state.being_written = left;
+            if left < OUT_BYTES_MAX / 2 && !state.queue.is_empty() && state.send_window > 0 {
+                state.go_on();
+            }
+            drop(state);
+            if left == 0 {
+                break;
+            }
+            let io = Pin::new(&mut self.io);
+            match poll_write_buf(io, cx, &mut self.writing) {
+                Poll::Ready(Ok(0)) => {
+                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                }
+                Poll::Ready(Ok(_)) => self.is_flushed = false,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        if !self.is_flushed {
+            ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+            self.is_flushed = true;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S> Drop for Driver<S> {
+    fn drop(&mut self) {
+        self.shared.lock().end(&Error::closed());
+    }
+}
+
+impl Reading {
+    /// For a frame that has begun to come, or for several small ones.
+    fn make_room(&mut self) {
+        let wanted = FrameHead::read(&self.buffer)
+            .map_or(0, |head| head.len.min(self.frame_bytes_max) + FrameHead::BYTES);
+        let more = wanted.saturating_sub(self.buffer.len()).max(READ_BYTES_MIN);
+        if self.buffer.capacity() - self.buffer.len() < more {
+            let usual = if self.is_bulk { READ_BYTES_BULK } else { READ_BYTES };
+            self.buffer.reserve(more.max(usual));
+        }
+    }
+
+    /// Gives all whole frames to `state`.
+    fn take_apart(&mut self, state: &mut State) -> Result<(), Reason> {
+        if !self.preface.is_empty() {
+            let len = self.preface.len().min(self.buffer.len());
+            let (came, rest) = self.preface.split_at(len);
+            if self.buffer[..len] != *came {
+                return Err(Reason::PROTOCOL_ERROR);
+            }
+            self.preface = rest;
+            self.buffer.advance(len);
+        }
+        while let Some(head) = FrameHead::read(&self.buffer) {
+            if head.len > self.frame_bytes_max {
+                return Err(Reason::FRAME_SIZE_ERROR);
+            }
+            let end = FrameHead::BYTES + head.len;
+            if self.buffer.len() < end {
+                break;
+            }
+            let is_settings = head.kind == frame::SETTINGS && !head.has(frame::ACK);
+            if !self.is_begun && !is_settings {
+                return Err(Reason::PROTOCOL_ERROR);
+            }
+            self.is_begun = true;
+            tracing::trace!(side = ?state.side, ?head, "received");
+            self.take_frame(head, end, state)?;
+        }
+        Ok(())
+    }
+
+    fn take_frame(&mut self, head: FrameHead, end: usize, state: &mut State) -> Result<(), Reason> {
+        let is_next = head.kind == frame::CONTINUATION;
+        if is_next != self.block.as_ref().is_some_and(|block| block.stream == head.stream)
+            || !is_next && self.block.is_some()
+        {
+            return Err(Reason::PROTOCOL_ERROR);
+        }
+        let payload = FrameHead::BYTES..end;
+        match head.kind {
+            frame::DATA => {
+                if head.stream == 0 {
+                    return Err(Reason::PROTOCOL_ERROR);
+                }
+                let within = unpadded(head, &self.buffer[payload]).ok_or(Reason::PROTOCOL_ERROR)?;
+                let within = within.start + FrameHead::BYTES..within.end + FrameHead::BYTES;
+                let data = if within.len() <= COPIED_BYTES_MAX {
+                    let data = Bytes::copy_from_slice(&self.buffer[within]);
+                    self.buffer.advance(end);
+                    data
+                } else {
+                    let mut data = self.buffer.split_to(end);
+                    data.truncate(within.end);
+                    data.advance(within.start);
+                    data.freeze()
+                };
+                state.on_data(head.stream, data, head.len, head.has(frame::END_STREAM))
+            }
+            frame::HEADERS => self.take_headers(head, end, state),
+            frame::CONTINUATION => self.take_continuation(head, end, state),
+            _ => {
+                let done = state.on_control(head, &self.buffer[payload]);
+                self.buffer.advance(end);
+                done
+            }
+        }
+    }
+
+    fn take_headers(
+        &mut self,
+        head: FrameHead,
+        end: usize,
+        state: &mut State,
+    ) -> Result<(), Reason> {
+        let payload = &self.buffer[FrameHead::BYTES..end];
+        let within = unpadded(head, payload).ok_or(Reason::PROTOCOL_ERROR)?;
+        if head.stream == 0 {
+            return Err(Reason::PROTOCOL_ERROR);
+        }
+        let priority = if head.has(frame::WITH_PRIORITY) { 5 } else { 0 };
+        let within = within.start + priority..within.end;
+        let bytes = payload.get(within).ok_or(Reason::FRAME_SIZE_ERROR)?;
+        let ends = head.has(frame::END_STREAM);
+        if !head.has(frame::END_HEADERS) {
+            let bytes = bytes.into();
+            self.block = Some(Block { stream: head.stream, ends, bytes, frames: 1 });
+            self.buffer.advance(end);
+            return Ok(());
+        }
+        let block = Bytes::copy_from_slice(bytes);
+        self.buffer.advance(end);
+        self.take_head(head.stream, ends, &block, state)
+    }
+
+    fn take_continuation(
+        &mut self,
+        head: FrameHead,
+        end: usize,
+        state: &mut State,
+    ) -> Result<(), Reason> {
+        let Some(mut block) = self.block.take() else { return Err(Reason::PROTOCOL_ERROR) };
+        block.bytes.extend_from_slice(&self.buffer[FrameHead::BYTES..end]);
+        block.frames += 1;
+        self.buffer.advance(end);
+        // One that is too long for its stream is read all the same, for the sake of the others,
+        // but not without end.
+        if block.bytes.len() > 4 * self.head_bytes_max || block.frames > BLOCK_FRAMES_MAX {
+            return Err(Reason::ENHANCE_YOUR_CALM);
+        }
+        if head.has(frame::END_HEADERS) {
+            return self.take_head(block.stream, block.ends, &block.bytes.freeze(), state);
+        }
+        self.block = Some(block);
+        Ok(())
+    }
+
+    fn take_head(
+        &mut self,
+        stream: u32,
+        ends: bool,
+        block: &Bytes,
+        state: &mut State,
+    ) -> Result<(), Reason> {
+        let head = Head::read(&mut self.decoder, block, self.head_bytes_max);
+        state.on_head(stream, head.map_err(|_| Reason::COMPRESSION_ERROR)?, ends)
+    }
+}
+
+/// What is read at a time, at least, and how much room is made for it.
+const READ_BYTES_MIN: usize = 4 << 10;
+const READ_BYTES: usize = 16 << 10;
+const READ_BYTES_BULK: usize = 128 << 10;
+const READS_PER_TURN: usize = 16;
+/// Below, a piece of data does not keep the buffer that it came in.
+const COPIED_BYTES_MAX: usize = 1_024;
+const BLOCK_FRAMES_MAX: usize = 64;
