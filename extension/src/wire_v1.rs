@@ -230,7 +230,7 @@ impl<C: Connector> Link<C> {
     async fn get(&self, what: &str) -> Option<StatusCode> {
         let path = format!("/api/chunked/{what}/{}", self.instance);
         let request = self.dated(self.request(Method::GET, &path));
-        let (response, _) = self.router.open(request, true).ok()?;
+        let (response, _) = self.router.open(&request, true).ok()?;
         let (parts, mut body) = response.response().await.ok()?.into_parts();
         while let Some(piece) = body.data().await {
             piece.ok()?;

@@ -476,7 +476,7 @@ impl Exchange {
         request: &Request<()>,
     ) -> Result<Response<Receiving>, Attempt> {
         let is_whole = self.upload.is_none() && self.upgrade.is_none();
-        let opened = session.open(request.clone(), is_whole);
+        let opened = session.open(request, is_whole);
         let Ok((response, stream)) = opened else {
             // It said goaway, or is gone, of which the model will hear as well.
             self.note_goaway(session);

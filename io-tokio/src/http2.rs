@@ -11,7 +11,7 @@
 //!          ◀──       ◀────────────         ◀──
 //! ```
 //!
-//! [`State`] is the connection without its bytes, behind one lock. The driver reads all that there
+//! `State` is the connection without its bytes, behind one lock. The driver reads all that there
 //! is, wakes whom it concerns, and writes in one go what they have put out; whoever runs it, a
 //! [`ClientConnection`] or a [`ServerConnection`], has to be polled for anything to happen. Heads
 //! are put out when they are said, and data as far as the peer's windows allow; what is more waits

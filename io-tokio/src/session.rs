@@ -55,7 +55,7 @@ impl Session {
     /// It could not be opened: no byte of it has left this process.
     pub fn open(
         &self,
-        request: http::Request<()>,
+        request: &http::Request<()>,
         is_whole: bool,
     ) -> Result<(Awaited, Sending), Error> {
         self.requests.open(request, is_whole)

@@ -194,7 +194,7 @@ async fn link_with_connections() -> (Sending, Receiving, [JoinHandle<()>; 2]) {
     });
     let (opener, mut connection) = http2::client(near, CONFIG);
     let client_driver = tokio::spawn(async move { drop(connection.run().await) });
-    let (response, _) = opener.open(Request::new(()), true).unwrap();
+    let (response, _) = opener.open(&Request::new(()), true).unwrap();
     let response = response.response().await.unwrap().into_body();
     let (stream, server_driver) = server.await.unwrap();
     (stream, response, [client_driver, server_driver])

@@ -103,7 +103,7 @@ impl<C: Connector> Channel<C> {
             ChannelEnd::Broken
         };
         let request = link.dated(self.request.clone());
-        let (response, up) = link.router.open(request, false).map_err(broken)?;
+        let (response, up) = link.router.open(&request, false).map_err(broken)?;
         let response = response.response().await.map_err(broken)?;
         let status = response.status();
         if status != StatusCode::OK {

@@ -51,7 +51,7 @@ impl Opener {
     /// # Errors
     ///
     /// The connection is over, or the peer wants no more streams. Nothing was sent.
-    pub fn open(&self, request: Request<()>, is_whole: bool) -> Result<(Awaited, Sending), Error> {
+    pub fn open(&self, request: &Request<()>, is_whole: bool) -> Result<(Awaited, Sending), Error> {
         let key = self.0.lock().open(request, is_whole)?;
         let (reader, writer) = Handle::pair(&self.0, key);
         Ok((Awaited(Some(reader)), Sending(writer)))

@@ -2,11 +2,12 @@
 
 use bytes::{Bytes, BytesMut};
 use h2::ext::Protocol;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderValue};
 use http::uri::{self, Authority, PathAndQuery, Scheme, Uri};
 use http::{Method, Request, Response, StatusCode, Version};
 
 use super::hpack::{Decoder, Encoder, Field, Name, Unreadable};
+use crate::headers::is_hop_by_hop;
 
 /// A list of fields that came.
 #[derive(Debug, Default)]
@@ -55,7 +56,8 @@ impl Head {
         let Field { name, value, .. } = field;
         let place = match name {
             Name::Field(name) => {
-                let is_malformed = belongs_to_a_connection(&name, &value)
+                let is_malformed = is_hop_by_hop(&name)
+                    || name == header::TE && value != "trailers"
                     || name == header::CONTENT_LENGTH && !self.declare(&value)
                     || self.headers.try_append(name, value).is_err();
                 self.is_malformed |= is_malformed;
@@ -164,15 +166,6 @@ fn shared(value: &HeaderValue) -> Bytes {
     Bytes::copy_from_slice(value.as_bytes())
 }
 
-fn belongs_to_a_connection(name: &HeaderName, value: &HeaderValue) -> bool {
-    *name == header::CONNECTION
-        || *name == header::TRANSFER_ENCODING
-        || *name == header::UPGRADE
-        || *name == header::TE && value != "trailers"
-        || *name == KEEP_ALIVE
-        || *name == PROXY_CONNECTION
-}
-
 /// Writes the fields of a request.
 pub(super) fn write_request(request: &Request<()>, encoder: &mut Encoder, to: &mut BytesMut) {
     encoder.begin(to);
@@ -216,7 +209,5 @@ fn write_headers(headers: &HeaderMap, encoder: &mut Encoder, to: &mut BytesMut) 
     }
 }
 
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 /// As many as most heads have.
 const HEADERS: usize = 12;

@@ -15,7 +15,7 @@ use super::{By, Error};
 
 impl State {
     /// Opens a stream, at once or when the peer has room for it.
-    pub(super) fn open(&mut self, request: Request<()>, ends: bool) -> Result<usize, Error> {
+    pub(super) fn open(&mut self, request: &Request<()>, ends: bool) -> Result<usize, Error> {
         if let Some(error) = &self.ended {
             return Err(error.clone());
         }
@@ -33,9 +33,9 @@ impl State {
         }
         let key = self.streams.insert(stream);
         if self.waiting.is_empty() && self.open.len() < self.peer.streams {
-            self.begin(key, &request);
+            self.begin(key, request);
         } else {
-            self.streams[key].opens_with = Some(Box::new(request));
+            self.streams[key].opens_with = Some(Box::new(request.clone()));
             self.waiting.push_back(key);
         }
         self.wake_driver();
