@@ -15,6 +15,7 @@
 //! | `attach` | the handshake on a fresh connection, read by either side |
 //! | `framing` | the bytes of a client's HTTP/1 connection: where its messages end |
 //! | `headers` | a client's request head, made fit to be passed on |
+//! | `http2` | an HTTP/2 link, either side of it, whatever the other side and its own handles do |
 //! | `importers` | access logs and other recordings of traffic |
 //! | `payload` | the invoke payload, and the offer in it |
 //! | `recording` | what the flight recorder has written |
@@ -30,6 +31,7 @@ mod attach;
 mod dispatcher;
 mod framing;
 mod headers;
+mod http2;
 mod importers;
 mod lifecycle;
 mod networks;
@@ -46,6 +48,7 @@ pub use attach::attach;
 pub use dispatcher::dispatcher;
 pub use framing::framing;
 pub use headers::headers;
+pub use http2::http2;
 pub use importers::importers;
 pub use lifecycle::lifecycle;
 pub use networks::networks;
@@ -73,6 +76,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "dispatcher", play: dispatcher },
     Target { name: "framing", play: framing },
     Target { name: "headers", play: headers },
+    Target { name: "http2", play: http2 },
     Target { name: "importers", play: importers },
     Target { name: "lifecycle", play: lifecycle },
     Target { name: "networks", play: networks },

@@ -102,5 +102,5 @@ fn root() -> &'static Path {
 /// Few: a fuzzer does better, and these have to be quick.
 const RANDOM_RUNS: u64 = 60;
 /// So that a replay stays quick, and a clone small.
-const FILES_MAX: usize = 200;
+const FILES_MAX: usize = 250;
 const BYTES_MAX: usize = 4_096;

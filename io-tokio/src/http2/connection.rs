@@ -28,6 +28,9 @@ pub(super) struct Driver<S> {
     writing: Outbox,
     /// All that was written has left, as far as we can tell.
     is_flushed: bool,
+    /// Nothing is read until what is there has been written.
+    is_held_back: bool,
+    end: Option<Result<(), Error>>,
 }
 
 /// What has come and is not taken apart.
@@ -69,7 +72,7 @@ impl<S: Io> Driver<S> {
             block: None,
         };
         let writing = Outbox::default();
-        Self { io, shared, read, writing, is_flushed: true }
+        Self { io, shared, read, writing, is_flushed: true, is_held_back: false, end: None }
     }
 
     pub(super) const fn shared(&self) -> &Arc<Shared> {
@@ -78,6 +81,9 @@ impl<S: Io> Driver<S> {
 
     /// Reads and writes as far as that goes; ready when the connection is over.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if let Some(end) = &self.end {
+            return Poll::Ready(end.clone());
+        }
         loop {
             if let Poll::Ready(end) = self.poll_read(cx) {
                 // Last words, as far as they go at once.
@@ -96,7 +102,7 @@ impl<S: Io> Driver<S> {
                 drop(ready!(Pin::new(&mut self.io).poll_shutdown(cx)));
                 return Poll::Ready(self.end(Ok(())));
             }
-            if is_written && !state.out.is_empty() {
+            if is_written && (self.is_held_back || !state.out.is_empty()) {
                 // Put out meanwhile, by others.
                 continue;
             }
@@ -105,7 +111,8 @@ impl<S: Io> Driver<S> {
         }
     }
 
-    fn end(&self, end: Result<(), Error>) -> Result<(), Error> {
+    fn end(&mut self, end: Result<(), Error>) -> Result<(), Error> {
+        self.end = Some(end.clone());
         let mut state = self.shared.lock();
         match &end {
             Ok(()) => state.end(&Error::closed()),
@@ -120,7 +127,8 @@ impl<S: Io> Driver<S> {
                 let mut state = self.shared.lock();
                 state.driver = None;
                 // Who sends what has to be answered, and does not read the answers, waits.
-                if state.out.remaining() + self.writing.remaining() > 4 * OUT_BYTES_MAX {
+                self.is_held_back = state.control_bytes > CONTROL_BYTES_MAX;
+                if self.is_held_back {
                     return Poll::Pending;
                 }
             }
@@ -129,7 +137,7 @@ impl<S: Io> Driver<S> {
             let mut state = self.shared.lock();
             match polled {
                 Poll::Ready(Ok(0)) => {
-                    let is_clean = state.open.is_empty() && self.read.buffer.is_empty();
+                    let is_clean = state.open.is_empty() && self.read.is_between_frames();
                     return Poll::Ready(if is_clean {
                         Ok(())
                     } else {
@@ -140,9 +148,9 @@ impl<S: Io> Driver<S> {
                     self.read.is_bulk = self.read.buffer.len() == self.read.buffer.capacity();
                     if let Err(reason) = self.read.take_apart(&mut state) {
                         let last = if state.side == Side::Server { state.last_id } else { 0 };
-                        state.put_goaway(last, reason);
                         let error = Error::GoAway { reason, by: By::Us };
                         state.end(&error);
+                        state.put_goaway(last, reason);
                         return Poll::Ready(Err(error));
                     }
                 }
@@ -166,6 +174,7 @@ impl<S: Io> Driver<S> {
             let mut state = self.shared.lock();
             if self.writing.is_empty() {
                 self.writing = std::mem::take(&mut state.out);
+                state.control_bytes = 0;
             }
             let left = self.writing.remaining();
             state.being_written = left;
@@ -207,9 +216,18 @@ impl Reading {
             .map_or(0, |head| head.len.min(self.frame_bytes_max) + FrameHead::BYTES);
         let more = wanted.saturating_sub(self.buffer.len()).max(READ_BYTES_MIN);
         if self.buffer.capacity() - self.buffer.len() < more {
-            let usual = if self.is_bulk { READ_BYTES_BULK } else { READ_BYTES };
-            self.buffer.reserve(more.max(usual));
+            self.buffer.reserve(more.max(self.room()));
         }
+    }
+
+    /// How much room is made for what comes.
+    const fn room(&self) -> usize {
+        if self.is_bulk { READ_BYTES_BULK } else { READ_BYTES }
+    }
+
+    /// Whether nothing has begun that has not come to its end.
+    fn is_between_frames(&self) -> bool {
+        self.preface.is_empty() && self.buffer.is_empty() && self.block.is_none()
     }
 
     /// Gives all whole frames to `state`.
@@ -257,7 +275,8 @@ impl Reading {
                 }
                 let within = unpadded(head, &self.buffer[payload]).ok_or(Reason::PROTOCOL_ERROR)?;
                 let within = within.start + FrameHead::BYTES..within.end + FrameHead::BYTES;
-                let data = if within.len() <= COPIED_BYTES_MAX {
+                // Or what is read slowly would keep buffers in which all else was for others.
+                let data = if within.len() <= self.room() / 16 {
                     let data = Bytes::copy_from_slice(&self.buffer[within]);
                     self.buffer.advance(end);
                     data
@@ -339,11 +358,11 @@ impl Reading {
     }
 }
 
-/// What is read at a time, at least, and how much room is made for it.
+/// What is read at a time: at least, usually, and if there is more of it.
 const READ_BYTES_MIN: usize = 4 << 10;
 const READ_BYTES: usize = 16 << 10;
 const READ_BYTES_BULK: usize = 128 << 10;
 const READS_PER_TURN: usize = 16;
-/// Below, a piece of data does not keep the buffer that it came in.
-const COPIED_BYTES_MAX: usize = 1_024;
+/// How many bytes of answers to frames without a stream may wait for a peer that does not read.
+const CONTROL_BYTES_MAX: usize = 256 << 10;
 const BLOCK_FRAMES_MAX: usize = 64;

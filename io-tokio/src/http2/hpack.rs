@@ -48,6 +48,7 @@ pub(super) struct Field {
     pub(super) name: Name,
     pub(super) value: HeaderValue,
     pub(super) size: usize,
+    name_len: usize,
 }
 
 /// A block that cannot be read. Nothing that comes after it on the connection can.
@@ -109,14 +110,17 @@ impl Decoder {
             }
             index => {
                 let known = self.field(index)?;
-                (known.name.clone(), known.size - known.value.len() - FIELD_BYTES)
+                (known.name.clone(), known.name_len)
             }
         };
         let value = rest.string()?;
         let size = name_len + value.len() + FIELD_BYTES;
         Ok(match HeaderValue::from_maybe_shared(value) {
-            Ok(value) => Field { name, value, size },
-            Err(_) => Field { name: Name::Illegal, value: HeaderValue::from_static(""), size },
+            Ok(value) => Field { name, value, size, name_len },
+            Err(_) => {
+                let (name, value) = (Name::Illegal, HeaderValue::from_static(""));
+                Field { name, value, size, name_len }
+            }
         })
     }
 
@@ -375,6 +379,7 @@ static STATIC_FIELDS: LazyLock<Vec<Field>> = LazyLock::new(|| {
         name: Name::of(name.as_bytes()),
         value: HeaderValue::from_static(value),
         size: name.len() + value.len() + FIELD_BYTES,
+        name_len: name.len(),
     };
     STATIC.iter().map(field).collect()
 });

@@ -216,6 +216,12 @@ impl State {
             let value = u32::from_be_bytes(*value);
             match u16::from_be_bytes([*a, *b]) {
                 frame::HEADER_TABLE_SIZE => self.encoder.resize(value as usize),
+                frame::ENABLE_PUSH if value > 1 || value == 1 && self.side == Side::Client => {
+                    return Err(Reason::PROTOCOL_ERROR);
+                }
+                frame::ENABLE_CONNECT_PROTOCOL if value > 1 => {
+                    return Err(Reason::PROTOCOL_ERROR);
+                }
                 frame::MAX_CONCURRENT_STREAMS => self.peer.streams = value as usize,
                 frame::INITIAL_WINDOW_SIZE => self.set_peer_window(value)?,
                 frame::MAX_FRAME_SIZE => {
@@ -241,7 +247,8 @@ impl State {
         self.peer.window = bytes;
         let keys: Vec<_> = self.streams.iter().map(|(key, _)| key).collect();
         for key in keys {
-            let Some(stream) = self.streams.get_mut(key) else { continue };
+            let is_running = |stream: &&mut Stream| !stream.has_ended();
+            let Some(stream) = self.streams.get_mut(key).filter(is_running) else { continue };
             stream.outgoing.window += change;
             if stream.outgoing.window > i64::from(frame::ID_MAX) {
                 return Err(Reason::FLOW_CONTROL_ERROR);

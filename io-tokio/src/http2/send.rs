@@ -61,7 +61,8 @@ impl State {
 
     /// Begins those that wait, as far as the peer has room.
     pub(super) fn begin_waiting(&mut self) {
-        while self.open.len() < self.peer.streams
+        while !self.is_told_to_leave
+            && self.open.len() < self.peer.streams
             && let Some(key) = self.waiting.pop_front()
         {
             let request = self.streams[key].opens_with.take().unwrap_or_default();
@@ -170,7 +171,7 @@ impl State {
     pub(super) fn send_backlog(&mut self, key: usize) {
         let Some(stream) = self.streams.get_mut(key) else { return };
         let (id, outgoing) = (stream.id, &mut stream.outgoing);
-        if id == 0 {
+        if id == 0 || stream.broken.is_some() {
             return;
         }
         while let Some(piece) = outgoing.backlog.front_mut() {

@@ -33,6 +33,8 @@ pub(super) struct State {
     pub(super) last_id: u32,
     pub(super) encoder: Encoder,
     pub(super) out: Outbox,
+    /// Of that what the peer has asked for without a stream.
+    pub(super) control_bytes: usize,
     /// What was taken from `out` and is not written.
     pub(super) being_written: usize,
     pub(super) peer: Peer,
@@ -74,7 +76,7 @@ pub(super) struct Ping {
 impl State {
     pub(super) fn new(side: Side, config: Config) -> Self {
         let peer =
-            Peer { window: frame::WINDOW, frame_bytes: frame::FRAME_BYTES, streams: usize::MAX };
+            Peer { window: frame::WINDOW, frame_bytes: frame::FRAME_BYTES, streams: STREAMS_MAX };
         let mut state = Self {
             side,
             config,
@@ -85,6 +87,7 @@ impl State {
             last_id: 0,
             encoder: Encoder::default(),
             out: Outbox::default(),
+            control_bytes: 0,
             being_written: 0,
             peer,
             send_window: i64::from(frame::WINDOW),
@@ -145,6 +148,7 @@ impl State {
     pub(super) fn put(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
         FrameHead { len: payload.len(), kind, flags, stream }.write(&mut self.out.tail);
         self.out.tail.put_slice(payload);
+        self.control_bytes += FrameHead::BYTES + payload.len();
     }
 
     /// Ends a stream before its time.
@@ -243,7 +247,9 @@ impl State {
     }
 
     pub(super) fn free_shared(&mut self, bytes: usize) {
-        if let Some(grown) = self.window.free(bytes) {
+        if self.ended.is_none()
+            && let Some(grown) = self.window.free(bytes)
+        {
             self.put(frame::WINDOW_UPDATE, 0, 0, &grown.to_be_bytes());
             self.wake_driver();
         }
@@ -299,3 +305,6 @@ impl State {
         }
     }
 }
+
+/// What a peer allows at least, before it has said how much.
+const STREAMS_MAX: usize = 100;

@@ -8,8 +8,8 @@
 
 mod bodies;
 mod chance;
-mod flow;
 mod ends;
+mod flow;
 mod interop;
 mod raw;
 mod requests;

@@ -175,7 +175,8 @@ pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8>
 }
 
 pub(crate) fn settings(values: &[(u16, u32)]) -> Vec<u8> {
-    let value = |(name, value): &(u16, u32)| [&name.to_be_bytes()[..], &value.to_be_bytes()].concat();
+    let value =
+        |(name, value): &(u16, u32)| [&name.to_be_bytes()[..], &value.to_be_bytes()].concat();
     frame(SETTINGS, 0, 0, &values.iter().flat_map(value).collect::<Vec<_>>())
 }
 
