@@ -337,13 +337,12 @@ async fn run(plan: Plan) -> Ends {
 /// Runs a seed, and says how to run it again if it fails.
 fn play(runtime: &tokio::runtime::Runtime, seed: u64, leaves: bool) -> Ends {
     let plan = Plan::new(&mut StdRng::seed_from_u64(seed), leaves);
-    let said = format!("{plan:?}");
     let run = async { tokio::spawn(timeout(PATIENCE, run(plan))).await };
     match runtime.block_on(run) {
         Ok(Ok(ends)) => ends,
         failed => {
             let again = format!("HTTP2_SEED={seed} cargo test -p io-tokio --test http2 chance");
-            panic!("a server that leaves: {leaves}, {said}\n{failed:?}\nreproduce: {again}");
+            panic!("a server that leaves: {leaves}\n{failed:?}\nreproduce: {again}");
         }
     }
 }

@@ -1,10 +1,14 @@
 //! How streams and connections end: as they should, by a reset, by goaway, and by surprise.
 
 use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{Request, Response};
 use io_tokio::http2::{Awaited, By, Error, Head, Opener, Reason, Sending};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
 
 use crate::PATIENCE;
@@ -449,4 +453,52 @@ async fn a_connection_that_is_dropped_is_an_error_for_all_who_wait() {
     assert!(sending.send_data(Bytes::new(), true).is_err());
     assert!(opener.open(&Request::new(()), true).is_err());
     assert_eq!(peer.rest().await, []);
+}
+
+/// A peer that has said its last words and gone, which is noticed by writing to it.
+struct Gone {
+    said: Vec<u8>,
+    is_noticed: bool,
+}
+
+impl AsyncRead for Gone {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.is_noticed {
+            return Poll::Pending;
+        }
+        buffer.put_slice(&std::mem::take(&mut self.get_mut().said));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Gone {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+        self.get_mut().is_noticed = true;
+        Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test]
+async fn what_a_peer_said_before_it_went_is_heard_though_it_takes_nothing_more() {
+    let said = [settings(&[]), head(1, END_STREAM, &OK), goaway(1, Reason::NO_ERROR)].concat();
+    let (opener, mut connection) =
+        io_tokio::http2::client(Gone { said, is_noticed: false }, CONFIG);
+    let (looked_at, _a) = ask(&opener);
+    let (unseen, _b) = ask(&opener);
+    soon(connection.run()).await.unwrap();
+    assert_eq!(soon(looked_at.response()).await.unwrap().status(), 200);
+    let error = soon(unseen.response()).await.unwrap_err();
+    assert!(matches!(error, Error::GoAway { by: By::Peer, .. }), "{error:?}");
 }
