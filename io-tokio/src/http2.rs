@@ -16,6 +16,14 @@
 //! [`ClientConnection`] or a [`ServerConnection`], has to be polled for anything to happen. Heads
 //! are put out when they are said, and data as far as the peer's windows allow; what is more waits
 //! at its stream.
+//!
+//! | file | what |
+//! |---|---|
+//! | `handles` | what tasks hold: to open streams, read, write, answer, ping |
+//! | `state`, `stream` | what a connection and its streams are at, and how they end |
+//! | `send`, `receive` | what we say, and what the peer's frames do |
+//! | `head`, `hpack` | requests, responses and trailers as fields, and fields as bytes |
+//! | `connection`, `frame`, `outbox` | the bytes themselves |
 
 use std::future::poll_fn;
 use std::io;
@@ -48,7 +56,8 @@ use state::State;
 /// What a side allows the other.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
-    /// Bytes of one stream that may wait to be read.
+    /// Bytes of one stream that may wait to be read; of a server at least 65,535, for a client may
+    /// send so much before it hears of less.
     pub stream_window: u32,
     /// The same for all streams together, at least 65,535.
     pub connection_window: u32,

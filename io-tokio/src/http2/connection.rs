@@ -93,7 +93,14 @@ impl<S: Io> Driver<S> {
             }
             let is_written = match self.poll_write(cx) {
                 Poll::Ready(Ok(())) => true,
-                Poll::Ready(Err(error)) => return Poll::Ready(self.end(Err(error.into()))),
+                Poll::Ready(Err(error)) => {
+                    // What the peer has said before it went has still to be heard.
+                    let end = match self.poll_read(cx) {
+                        Poll::Ready(end) => end,
+                        Poll::Pending => Err(error.into()),
+                    };
+                    return Poll::Ready(self.end(end));
+                }
                 Poll::Pending => false,
             };
             let mut state = self.shared.lock();

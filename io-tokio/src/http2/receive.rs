@@ -10,7 +10,7 @@ use h2::Reason;
 use super::frame::{self, FrameHead};
 use super::head::Head;
 use super::state::State;
-use super::stream::Stream;
+use super::stream::{End, Stream};
 use super::{By, Error, Side};
 
 /// Why a connection cannot go on.
@@ -189,7 +189,9 @@ impl State {
     fn on_reset(&mut self, id: u32, reason: Reason) -> Received {
         match self.place(id) {
             Place::At(key) => {
-                if self.streams[key].handles == 0 && self.side == Side::Server {
+                let stream = &self.streams[key];
+                let is_untaken = stream.handles == 0 && stream.outgoing.end == End::Open;
+                if self.side == Side::Server && is_untaken {
                     // Asked for and given up before we had looked: more of that than of anything
                     // else is an attack.
                     self.hasty_resets += 1;

@@ -74,6 +74,7 @@ impl State {
     /// Takes what the peer asks for.
     pub(super) fn accept(&mut self) -> Option<(usize, Request<()>)> {
         let (key, request) = self.arrived.pop_front()?;
+        self.hasty_resets = self.hasty_resets.saturating_sub(1);
         self.streams[key].handles = 2;
         Some((key, request))
     }

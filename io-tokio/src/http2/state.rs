@@ -47,7 +47,7 @@ pub(super) struct State {
     /// We have said goaway, and that nothing after this stream is looked at.
     pub(super) leaves_after: Option<u32>,
     pub(super) is_told_to_leave: bool,
-    /// Streams that the peer gave up before anybody had taken them.
+    /// Streams that the peer gave up before anybody had taken them, less those that were taken.
     pub(super) hasty_resets: u32,
     /// How many may open streams.
     pub(super) openers: usize,
@@ -224,8 +224,9 @@ impl State {
             return self.remove(key);
         }
         match (self.side, stream.outgoing.end) {
-            // All of the answer has been said, and is on its way.
+            // All has been said, and is on its way.
             (Side::Server, End::Queued) => {}
+            (Side::Client, End::Queued) if stream.incoming.has_ended => {}
             // The rest of the request is not needed.
             (Side::Server, End::Sent) => self.reset(key, Reason::NO_ERROR),
             (Side::Client, _) | (Side::Server, End::Open) => self.reset(key, Reason::CANCEL),
