@@ -30,6 +30,8 @@ pub(super) struct Driver<S> {
     is_flushed: bool,
     /// Nothing is read until what is there has been written.
     is_held_back: bool,
+    /// We have said all, and wait for the peer to close.
+    is_shut: bool,
     end: Option<Result<(), Error>>,
 }
 
@@ -72,7 +74,16 @@ impl<S: Io> Driver<S> {
             block: None,
         };
         let writing = Outbox::default();
-        Self { io, shared, read, writing, is_flushed: true, is_held_back: false, end: None }
+        Self {
+            io,
+            shared,
+            read,
+            writing,
+            is_flushed: true,
+            is_held_back: false,
+            is_shut: false,
+            end: None,
+        }
     }
 
     pub(super) const fn shared(&self) -> &Arc<Shared> {
@@ -85,7 +96,13 @@ impl<S: Io> Driver<S> {
             return Poll::Ready(end.clone());
         }
         loop {
-            if let Poll::Ready(end) = self.poll_read(cx) {
+            let read = self.poll_read(cx);
+            if self.is_shut {
+                // What was still on its way is not looked at. If it met a closed socket, the peer
+                // could be reset before it has heard the last words, that they were so.
+                return read.map(|_| self.end(Ok(())));
+            }
+            if let Poll::Ready(end) = read {
                 // Last words, as far as they go at once.
                 drop(self.poll_write(cx));
                 drop(Pin::new(&mut self.io).poll_shutdown(cx));
@@ -105,8 +122,13 @@ impl<S: Io> Driver<S> {
             };
             let mut state = self.shared.lock();
             if state.is_done() {
+                let is_server = state.side == Side::Server;
                 drop(state);
                 drop(ready!(Pin::new(&mut self.io).poll_shutdown(cx)));
+                if is_server {
+                    self.is_shut = true;
+                    continue;
+                }
                 return Poll::Ready(self.end(Ok(())));
             }
             if is_written && (self.is_held_back || !state.out.is_empty()) {

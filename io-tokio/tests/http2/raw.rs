@@ -120,6 +120,8 @@ impl Peer {
             }
             if !self.read().await {
                 assert!(self.unread.is_empty(), "half a frame came");
+                // As whoever has heard the end does: a server waits for that.
+                self.writer.shutdown().await.ok();
                 return None;
             }
         }
