@@ -98,8 +98,8 @@ impl<S: Io> Driver<S> {
         loop {
             let read = self.poll_read(cx);
             if self.is_shut {
-                // What was still on its way is not looked at. If it met a closed socket, the peer
-                // could be reset before it has heard the last words, that they were so.
+                // What is still on its way is not looked at. If it met a closed socket, the peer
+                // could be reset before it has heard the last words.
                 return read.map(|_| self.end(Ok(())));
             }
             if let Poll::Ready(end) = read {
@@ -173,6 +173,8 @@ impl<S: Io> Driver<S> {
                         Err(io::Error::from(io::ErrorKind::UnexpectedEof).into())
                     });
                 }
+                // It could be answered no more.
+                Poll::Ready(Ok(_)) if self.is_shut => self.read.buffer.clear(),
                 Poll::Ready(Ok(_)) => {
                     self.read.is_bulk = self.read.buffer.len() == self.read.buffer.capacity();
                     if let Err(reason) = self.read.take_apart(&mut state) {

@@ -8,16 +8,17 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{Request, Response};
 use io_tokio::http2::{Awaited, By, Error, Head, Opener, Reason, Sending};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, duplex};
 use tokio::time::timeout;
 
 use crate::PATIENCE;
 use crate::bodies::{pattern, read};
 use crate::raw::{
     DATA, END_STREAM, Frame, GET, GOAWAY, HEADERS, INITIAL_WINDOW_SIZE, MAX_CONCURRENT_STREAMS,
-    POST, RST_STREAM, data, fields, goaway, head, reset, settings, window_update,
+    PING, POST, PREFACE, RST_STREAM, data, fields, frame, goaway, head, reset, settings,
+    window_update,
 };
-use crate::stage::{CONFIG, client, ended, server, server_told};
+use crate::stage::{CONFIG, Server, client, ended, server, server_told};
 
 const OK: [(&str, &str); 1] = [(":status", "200")];
 
@@ -75,6 +76,24 @@ async fn a_server_that_leaves_with_nothing_to_do_ends_at_once() {
     let frames = peer.rest().await;
     assert_eq!((frames.len(), frames[0].kind, frames[0].number()), (1, GOAWAY, 0));
     assert!(server.arrivals.recv().await.is_none());
+    server.end().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_has_said_all_hears_its_peer_close_whatever_that_says_before() {
+    let (near, far) = duplex(64 << 10);
+    let (mut reader, mut writer) = tokio::io::split(near);
+    let server = Server::new(far, CONFIG);
+    writer.write_all(&[PREFACE, &settings(&[])].concat()).await.unwrap();
+    server.leave();
+    reader.read_to_end(&mut Vec::new()).await.unwrap();
+    // Nobody will ever read the answers.
+    let pings = frame(PING, 0, 0, &[1; 8]).repeat(1_000);
+    for _ in 0..100 {
+        let written = timeout(PATIENCE, writer.write_all(&pings)).await;
+        written.expect("what comes is read").unwrap();
+    }
+    writer.shutdown().await.unwrap();
     server.end().await.unwrap();
 }
 
