@@ -283,10 +283,11 @@ impl Drop for Driven {
 }
 
 const CONFIG: Config = Config {
-    stream_window: STREAM_WINDOW_BYTES,
-    connection_window: CONNECTION_WINDOW_BYTES,
-    frame_bytes: FRAME_BYTES_MAX,
-    head_bytes: HEADER_BYTES_MAX,
+    stream_window: 256 << 10,
+    connection_window: 16 << 20,
+    frame_bytes: 64 << 10,
+    head_bytes: 256 << 10,
+    // A router opens none.
     streams_max: 0,
 };
 
@@ -295,7 +296,3 @@ const CHANNELS_MAX: u8 = 98;
 /// The original's router holds its answer to a close for up to 5 s.
 const CLOSE_TIME: Duration = Duration::from_secs(10);
 const LAST_WORDS: Duration = Duration::from_secs(1);
-const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
-const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
-const FRAME_BYTES_MAX: u32 = 64 * 1024;
-const HEADER_BYTES_MAX: u32 = 256 * 1024;

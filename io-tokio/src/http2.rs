@@ -147,14 +147,14 @@ impl Shared {
 /// Begins a connection as its client. Nothing is sent before the connection is polled.
 pub fn client<S: Io>(io: S, config: Config) -> (Opener, ClientConnection<S>) {
     let shared = Arc::new(Shared(Mutex::new(State::new(Side::Client, config))));
-    let driver = Driver::new(io, Arc::clone(&shared), Side::Client);
+    let driver = Driver::new(io, Arc::clone(&shared));
     (Opener::new(shared), ClientConnection(driver))
 }
 
 /// Begins a connection as its server. Nothing is sent before the connection is polled.
 pub fn server<S: Io>(io: S, config: Config) -> ServerConnection<S> {
     let shared = Arc::new(Shared(Mutex::new(State::new(Side::Server, config))));
-    ServerConnection(Driver::new(io, shared, Side::Server))
+    ServerConnection(Driver::new(io, shared))
 }
 
 /// A client's connection, which does nothing unless it is polled.

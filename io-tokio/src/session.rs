@@ -135,16 +135,12 @@ pub(crate) fn undelivered(error: &Error) -> Option<Proof> {
 }
 
 const CONFIG: Config = Config {
-    stream_window: STREAM_WINDOW,
-    connection_window: CONNECTION_WINDOW,
-    frame_bytes: FRAME_BYTES_MAX,
-    head_bytes: HEAD_BYTES_MAX,
+    // What an instance may send of one response before its client has read it.
+    stream_window: 1 << 20,
+    connection_window: 16 << 20,
+    // Large frames make large bodies cheap: an answer of 100 KiB is one frame, and written at once.
+    frame_bytes: 128 << 10,
+    head_bytes: 128 << 10,
+    // An instance opens none.
     streams_max: 0,
 };
-/// What an instance may send of one response before its client has read it.
-const STREAM_WINDOW: u32 = 1 << 20;
-/// What it may send on all streams together.
-const CONNECTION_WINDOW: u32 = 16 << 20;
-/// Large frames make large bodies cheap: an answer of 100 KiB is one frame, and written at once.
-const FRAME_BYTES_MAX: u32 = 128 << 10;
-const HEAD_BYTES_MAX: u32 = 128 << 10;

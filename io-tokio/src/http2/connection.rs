@@ -61,8 +61,8 @@ struct Block {
 }
 
 impl<S: Io> Driver<S> {
-    pub(super) fn new(io: S, shared: Arc<Shared>, side: Side) -> Self {
-        let config = shared.lock().config;
+    pub(super) fn new(io: S, shared: Arc<Shared>) -> Self {
+        let State { config, side, .. } = *shared.lock();
         let read = Reading {
             buffer: BytesMut::new(),
             is_bulk: false,
@@ -178,10 +178,9 @@ impl<S: Io> Driver<S> {
                 Poll::Ready(Ok(_)) => {
                     self.read.is_bulk = self.read.buffer.len() == self.read.buffer.capacity();
                     if let Err(reason) = self.read.take_apart(&mut state) {
-                        let last = if state.side == Side::Server { state.last_id } else { 0 };
                         let error = Error::GoAway { reason, by: By::Us };
                         state.end(&error);
-                        state.put_goaway(last, reason);
+                        state.put_goaway(reason);
                         return Poll::Ready(Err(error));
                     }
                 }

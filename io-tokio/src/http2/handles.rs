@@ -101,11 +101,7 @@ impl Awaited {
             return Poll::Ready(Ok(Head::Interim(interim)));
         }
         let Some(response) = stream.incoming.head.take() else {
-            if let Some(error) = &stream.broken {
-                return Poll::Ready(Err(error.clone()));
-            }
-            keep(&mut stream.incoming.waker, cx.waker());
-            return Poll::Pending;
+            return stream.poll_cut(cx).map(Err);
         };
         drop(state);
         let Some(handle) = self.0.take() else { return Poll::Pending };
@@ -154,11 +150,7 @@ impl Receiving {
         if stream.incoming.has_ended {
             return Poll::Ready(None);
         }
-        if let Some(error) = &stream.broken {
-            return Poll::Ready(Some(Err(error.clone())));
-        }
-        keep(&mut stream.incoming.waker, cx.waker());
-        Poll::Pending
+        stream.poll_cut(cx).map(|error| Some(Err(error)))
     }
 
     /// As [`poll_data`](Self::poll_data).
@@ -176,11 +168,7 @@ impl Receiving {
         if stream.incoming.has_ended {
             return Poll::Ready(Ok(stream.incoming.trailers.take().map(|trailers| *trailers)));
         }
-        if let Some(error) = &stream.broken {
-            return Poll::Ready(Err(error.clone()));
-        }
-        keep(&mut stream.incoming.waker, cx.waker());
-        Poll::Pending
+        stream.poll_cut(cx).map(Err)
     }
 }
 
@@ -223,7 +211,7 @@ impl Sending {
 
     /// Ready when the stream has broken.
     pub fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
-        self.0.shared.lock().poll_broken(self.0.key, cx)
+        self.0.shared.lock().streams[self.0.key].poll_broken(cx)
     }
 }
 
@@ -262,7 +250,7 @@ impl Responder {
 
     /// Ready when the stream has broken.
     pub fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
-        self.0.shared.lock().poll_broken(self.0.key, cx)
+        self.0.shared.lock().streams[self.0.key].poll_broken(cx)
     }
 }
 

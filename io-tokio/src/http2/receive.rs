@@ -10,7 +10,7 @@ use h2::Reason;
 use super::frame::{self, FrameHead};
 use super::head::Head;
 use super::state::State;
-use super::stream::{End, Stream};
+use super::stream::{End, Stream, wake};
 use super::{By, Error, Side};
 
 /// Why a connection cannot go on.
@@ -32,7 +32,7 @@ impl State {
         }
         let is_of_client = id % 2 == 1;
         let is_known = is_of_client && id <= self.last_id;
-        let is_ignored = self.side == Side::Server && is_of_client && self.leaves_after.is_some();
+        let is_ignored = self.side == Side::Server && is_of_client && self.leaves;
         if is_known || is_ignored { Place::Over } else { Place::Nowhere }
     }
 
@@ -72,7 +72,7 @@ impl State {
             incoming.push(data);
         }
         if kept > 0 || ends {
-            incoming.wake();
+            wake(&mut incoming.waker);
         }
         if incoming.is_wanted {
             // Padding, which nobody reads.
@@ -162,12 +162,8 @@ impl State {
             incoming.has_ended = false;
             return self.reset(key, Reason::PROTOCOL_ERROR);
         }
-        incoming.wake();
+        wake(&mut incoming.waker);
         self.settle(key);
-    }
-
-    fn put_reset(&mut self, id: u32, reason: Reason) {
-        self.put(frame::RST_STREAM, 0, id, &u32::from(reason).to_be_bytes());
     }
 
     pub(super) fn on_control(&mut self, head: FrameHead, payload: &[u8]) -> Received {
@@ -247,15 +243,13 @@ impl State {
         }
         let change = i64::from(bytes) - i64::from(self.peer.window);
         self.peer.window = bytes;
-        let keys: Vec<_> = self.streams.iter().map(|(key, _)| key).collect();
-        for key in keys {
-            let is_running = |stream: &&mut Stream| !stream.has_ended();
-            let Some(stream) = self.streams.get_mut(key).filter(is_running) else { continue };
+        for key in self.running() {
+            let stream = &mut self.streams[key];
             stream.outgoing.window += change;
             if stream.outgoing.window > i64::from(frame::ID_MAX) {
                 return Err(Reason::FLOW_CONTROL_ERROR);
             }
-            stream.outgoing.wake();
+            wake(&mut stream.outgoing.waker);
             self.send_backlog(key);
         }
         Ok(())
@@ -264,13 +258,12 @@ impl State {
     fn on_window_update(&mut self, id: u32, more: u32) -> Received {
         let more = i64::from(more & frame::ID_MAX);
         if id == 0 {
+            if more == 0 {
+                return Err(Reason::PROTOCOL_ERROR);
+            }
             self.send_window += more;
-            if more == 0 || self.send_window > i64::from(frame::ID_MAX) {
-                return Err(if more == 0 {
-                    Reason::PROTOCOL_ERROR
-                } else {
-                    Reason::FLOW_CONTROL_ERROR
-                });
+            if self.send_window > i64::from(frame::ID_MAX) {
+                return Err(Reason::FLOW_CONTROL_ERROR);
             }
             self.go_on();
             return Ok(());
@@ -284,7 +277,7 @@ impl State {
                 } else if outgoing.window > i64::from(frame::ID_MAX) {
                     self.reset(key, Reason::FLOW_CONTROL_ERROR);
                 } else {
-                    outgoing.wake();
+                    wake(&mut outgoing.waker);
                     self.send_backlog(key);
                 }
                 Ok(())
@@ -302,9 +295,7 @@ impl State {
             self.put(frame::PING, frame::ACK, 0, payload);
         } else if self.ping.is_sent && payload == PING {
             self.ping.is_answered = true;
-            if let Some(waker) = self.ping.waker.take() {
-                waker.wake();
-            }
+            wake(&mut self.ping.waker);
         }
         Ok(())
     }
@@ -317,12 +308,9 @@ impl State {
         let reason = Reason::from(number(reason)?);
         self.is_told_to_leave = true;
         if self.side == Side::Client {
-            let keys: Vec<_> = self.streams.iter().map(|(key, _)| key).collect();
-            for key in keys {
-                let unseen = |stream: &&mut Stream| {
-                    !stream.has_ended() && (stream.id == 0 || stream.id > last)
-                };
-                if self.streams.get_mut(key).filter(unseen).is_some() {
+            for key in self.running() {
+                let id = self.streams[key].id;
+                if id == 0 || id > last {
                     self.fail(key, Error::GoAway { reason, by: By::Peer });
                 }
             }

@@ -10,7 +10,7 @@ use super::frame::{self, FrameHead};
 use super::head::{write_request, write_response, write_trailers};
 use super::hpack::Encoder;
 use super::state::State;
-use super::stream::{End, Stream, keep};
+use super::stream::{End, Stream, wake};
 use super::{By, Error};
 
 impl State {
@@ -48,13 +48,7 @@ impl State {
         self.open.insert(id, key);
         let stream = &mut self.streams[key];
         (stream.id, stream.is_counted) = (id, true);
-        let outgoing = &mut stream.outgoing;
-        let ends = outgoing.end == End::Queued
-            && outgoing.backlog.is_empty()
-            && outgoing.trailers.is_none();
-        if ends {
-            outgoing.end = End::Sent;
-        }
+        let ends = stream.outgoing.takes_end_along();
         self.put_head(id, ends, |encoder, to| write_request(request, encoder, to));
         self.send_backlog(key);
     }
@@ -67,7 +61,7 @@ impl State {
         {
             let request = self.streams[key].opens_with.take().unwrap_or_default();
             self.begin(key, &request);
-            self.streams[key].outgoing.wake();
+            wake(&mut self.streams[key].outgoing.waker);
         }
     }
 
@@ -140,32 +134,16 @@ impl State {
     pub(super) fn poll_room(&mut self, key: usize, cx: &Context<'_>) -> Poll<Result<usize, Error>> {
         let is_full = self.out.remaining() + self.being_written >= OUT_BYTES_MAX;
         let stream = &mut self.streams[key];
-        if let Some(error) = &stream.broken {
-            return Poll::Ready(Err(error.clone()));
-        }
         let outgoing = &mut stream.outgoing;
-        if stream.id != 0 && outgoing.backlog.is_empty() && outgoing.window > 0 {
-            let room = usize::try_from(outgoing.window.min(self.send_window)).unwrap_or(0);
+        let is_next = stream.id != 0 && outgoing.backlog.is_empty() && outgoing.window > 0;
+        if stream.broken.is_none() && is_next {
+            let room = room(outgoing.window, self.send_window);
             if room > 0 && !is_full {
                 return Poll::Ready(Ok(room.min(self.peer.frame_bytes)));
             }
-            if !outgoing.is_queued {
-                outgoing.is_queued = true;
-                self.queue.push_back(key);
-            }
+            outgoing.wait_in(&mut self.queue, key);
         }
-        keep(&mut outgoing.waker, cx.waker());
-        Poll::Pending
-    }
-
-    /// Why the stream broke, once it has.
-    pub(super) fn poll_broken(&mut self, key: usize, cx: &Context<'_>) -> Poll<Error> {
-        let stream = &mut self.streams[key];
-        if let Some(error) = &stream.broken {
-            return Poll::Ready(error.clone());
-        }
-        keep(&mut stream.outgoing.waker, cx.waker());
-        Poll::Pending
+        stream.poll_broken(cx).map(Err)
     }
 
     /// Sends what the windows have room for.
@@ -176,11 +154,10 @@ impl State {
             return;
         }
         while let Some(piece) = outgoing.backlog.front_mut() {
-            let room = usize::try_from(outgoing.window.min(self.send_window)).unwrap_or(0);
+            let room = room(outgoing.window, self.send_window);
             if room == 0 {
-                if outgoing.window > 0 && !outgoing.is_queued {
-                    outgoing.is_queued = true;
-                    self.queue.push_back(key);
+                if outgoing.window > 0 {
+                    outgoing.wait_in(&mut self.queue, key);
                 }
                 return;
             }
@@ -191,12 +168,7 @@ impl State {
             let sent = i64::try_from(part.len()).unwrap_or(i64::MAX);
             outgoing.window -= sent;
             self.send_window -= sent;
-            let ends = outgoing.end == End::Queued
-                && outgoing.backlog.is_empty()
-                && outgoing.trailers.is_none();
-            if ends {
-                outgoing.end = End::Sent;
-            }
+            let ends = outgoing.takes_end_along();
             self.out.put_data(id, part, ends);
         }
         if outgoing.end == End::Queued {
@@ -222,7 +194,7 @@ impl State {
             let Some(key) = self.queue.pop_front() else { return };
             let outgoing = &mut self.streams[key].outgoing;
             outgoing.is_queued = false;
-            outgoing.wake();
+            wake(&mut outgoing.waker);
             self.send_backlog(key);
         }
     }
@@ -233,7 +205,7 @@ impl State {
         *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
         self.put_head(id, true, |encoder, to| write_response(&response, encoder, to));
         if !ends {
-            self.put(frame::RST_STREAM, 0, id, &u32::from(Reason::NO_ERROR).to_be_bytes());
+            self.put_reset(id, Reason::NO_ERROR);
         }
     }
 
@@ -267,6 +239,11 @@ impl State {
             (kind, flags) = (frame::CONTINUATION, 0);
         }
     }
+}
+
+/// How many bytes two windows have room for.
+fn room(one: i64, other: i64) -> usize {
+    usize::try_from(one.min(other)).unwrap_or(0)
 }
 
 /// How much may wait to be written before streams wait with their data.

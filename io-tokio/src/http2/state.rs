@@ -14,7 +14,7 @@ use slab::Slab;
 use super::frame::{self, FrameHead};
 use super::hpack::Encoder;
 use super::outbox::Outbox;
-use super::stream::{End, Stream, Window};
+use super::stream::{End, Stream, Window, wake};
 use super::{By, Config, Error, Side};
 
 /// A connection.
@@ -44,8 +44,8 @@ pub(super) struct State {
     pub(super) queue: VecDeque<usize>,
     pub(super) window: Window,
     pub(super) ping: Ping,
-    /// We have said goaway, and that nothing after this stream is looked at.
-    pub(super) leaves_after: Option<u32>,
+    /// We have said goaway: nothing that the peer opens from now on is looked at.
+    pub(super) leaves: bool,
     pub(super) is_told_to_leave: bool,
     /// Streams that the peer gave up before anybody had taken them, less those that were taken.
     pub(super) hasty_resets: u32,
@@ -94,7 +94,7 @@ impl State {
             queue: VecDeque::new(),
             window: Window::new(frame::WINDOW),
             ping: Ping::default(),
-            leaves_after: None,
+            leaves: false,
             is_told_to_leave: false,
             hasty_resets: 0,
             openers: 0,
@@ -134,21 +134,33 @@ impl State {
     /// What all streams together may receive before it is read; never less than before.
     pub(super) fn set_window(&mut self, bytes: u32) {
         if let Some(more) = self.window.grow(bytes) {
-            self.put(frame::WINDOW_UPDATE, 0, 0, &more.to_be_bytes());
+            self.put_window_update(0, more);
         }
     }
 
     /// Tells the connection's task that there is something to write.
     pub(super) fn wake_driver(&mut self) {
-        if let Some(waker) = self.driver.take() {
-            waker.wake();
-        }
+        wake(&mut self.driver);
     }
 
     pub(super) fn put(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
         FrameHead { len: payload.len(), kind, flags, stream }.write(&mut self.out.tail);
         self.out.tail.put_slice(payload);
         self.control_bytes += FrameHead::BYTES + payload.len();
+    }
+
+    pub(super) fn put_reset(&mut self, stream: u32, reason: Reason) {
+        self.put(frame::RST_STREAM, 0, stream, &u32::from(reason).to_be_bytes());
+    }
+
+    fn put_window_update(&mut self, stream: u32, more: u32) {
+        self.put(frame::WINDOW_UPDATE, 0, stream, &more.to_be_bytes());
+    }
+
+    /// Where those are that have not ended.
+    pub(super) fn running(&self) -> Vec<usize> {
+        let running = self.streams.iter().filter(|(_, stream)| !stream.has_ended());
+        running.map(|(key, _)| key).collect()
     }
 
     /// Ends a stream before its time.
@@ -158,7 +170,7 @@ impl State {
             return;
         }
         if stream.id != 0 {
-            self.put(frame::RST_STREAM, 0, stream.id, &u32::from(reason).to_be_bytes());
+            self.put_reset(stream.id, reason);
         }
         self.fail(key, Error::Reset { reason, by: By::Us });
         self.wake_driver();
@@ -167,8 +179,8 @@ impl State {
     pub(super) fn fail(&mut self, key: usize, error: Error) {
         let stream = &mut self.streams[key];
         stream.broken = Some(error);
-        stream.incoming.wake();
-        stream.outgoing.wake();
+        wake(&mut stream.incoming.waker);
+        wake(&mut stream.outgoing.waker);
         stream.outgoing.backlog.clear();
         self.settle(key);
     }
@@ -241,7 +253,7 @@ impl State {
             && let Some(grown) = incoming.window.free(bytes)
         {
             let id = *id;
-            self.put(frame::WINDOW_UPDATE, 0, id, &grown.to_be_bytes());
+            self.put_window_update(id, grown);
             self.wake_driver();
         }
         self.free_shared(bytes);
@@ -251,23 +263,22 @@ impl State {
         if self.ended.is_none()
             && let Some(grown) = self.window.free(bytes)
         {
-            self.put(frame::WINDOW_UPDATE, 0, 0, &grown.to_be_bytes());
+            self.put_window_update(0, grown);
             self.wake_driver();
         }
     }
 
     /// Takes no streams any more, and ends with the last.
     pub(super) fn leave(&mut self) {
-        if self.leaves_after.is_none() {
-            // Of those that we have opened the peer need not be told.
-            let last = if self.side == Side::Server { self.last_id } else { 0 };
-            self.leaves_after = Some(last);
-            self.put_goaway(last, Reason::NO_ERROR);
+        if !std::mem::replace(&mut self.leaves, true) {
+            self.put_goaway(Reason::NO_ERROR);
             self.wake_driver();
         }
     }
 
-    pub(super) fn put_goaway(&mut self, last: u32, reason: Reason) {
+    pub(super) fn put_goaway(&mut self, reason: Reason) {
+        // Of those that we have opened the peer need not be told.
+        let last = if self.side == Side::Server { self.last_id } else { 0 };
         let mut payload = [0; 8];
         payload[..4].copy_from_slice(&last.to_be_bytes());
         payload[4..].copy_from_slice(&u32::from(reason).to_be_bytes());
@@ -282,8 +293,7 @@ impl State {
         if self.side == Side::Client && self.openers == 0 {
             self.leave();
         }
-        let leaves = self.leaves_after.is_some() || self.is_told_to_leave;
-        leaves && self.out.is_empty() && self.being_written == 0
+        (self.leaves || self.is_told_to_leave) && self.out.is_empty() && self.being_written == 0
     }
 
     /// The connection is over, and so is all that was on it.
@@ -294,16 +304,10 @@ impl State {
         self.ended = Some(error.clone());
         self.waiting.clear();
         self.arrived.clear();
-        let keys: Vec<_> = self.streams.iter().map(|(key, _)| key).collect();
-        for key in keys {
-            let stream = &self.streams[key];
-            if !stream.has_ended() {
-                self.fail(key, error.clone());
-            }
+        for key in self.running() {
+            self.fail(key, error.clone());
         }
-        if let Some(waker) = self.ping.waker.take() {
-            waker.wake();
-        }
+        wake(&mut self.ping.waker);
     }
 }
 

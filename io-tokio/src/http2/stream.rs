@@ -1,7 +1,7 @@
 //! One stream, as both its halves stand.
 
 use std::collections::VecDeque;
-use std::task::Waker;
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
@@ -146,6 +146,16 @@ impl Stream {
         }
     }
 
+    /// Why nothing more will come, once that is so, for who reads.
+    pub(super) fn poll_cut(&mut self, cx: &Context<'_>) -> Poll<Error> {
+        poll_broken(self.broken.as_ref(), &mut self.incoming.waker, cx)
+    }
+
+    /// The same for who writes.
+    pub(super) fn poll_broken(&mut self, cx: &Context<'_>) -> Poll<Error> {
+        poll_broken(self.broken.as_ref(), &mut self.outgoing.waker, cx)
+    }
+
     /// Nothing more will happen on it.
     pub(super) fn has_ended(&self) -> bool {
         self.broken.is_some() || self.incoming.has_ended && self.outgoing.end == End::Sent
@@ -153,12 +163,6 @@ impl Stream {
 }
 
 impl Incoming {
-    pub(super) fn wake(&mut self) {
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
-        }
-    }
-
     /// Keeps `data` to be read. Small pieces are put together, or a window full of them would take
     /// many times its size.
     pub(super) fn push(&mut self, data: Bytes) {
@@ -183,10 +187,35 @@ impl Incoming {
 }
 
 impl Outgoing {
-    pub(super) fn wake(&mut self) {
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
+    /// Whether the end goes out with what goes out now; then that is noted.
+    pub(super) fn takes_end_along(&mut self) -> bool {
+        let is_last = self.end == End::Queued && self.backlog.is_empty() && self.trailers.is_none();
+        if is_last {
+            self.end = End::Sent;
         }
+        is_last
+    }
+
+    /// Has its stream, at `key`, wait for room that all share.
+    pub(super) fn wait_in(&mut self, queue: &mut VecDeque<usize>, key: usize) {
+        if !std::mem::replace(&mut self.is_queued, true) {
+            queue.push_back(key);
+        }
+    }
+}
+
+fn poll_broken(broken: Option<&Error>, waker: &mut Option<Waker>, cx: &Context<'_>) -> Poll<Error> {
+    if let Some(error) = broken {
+        return Poll::Ready(error.clone());
+    }
+    keep(waker, cx.waker());
+    Poll::Pending
+}
+
+/// Wakes the task that waits, if one does.
+pub(super) fn wake(waker: &mut Option<Waker>) {
+    if let Some(waker) = waker.take() {
+        waker.wake();
     }
 }
 

@@ -438,15 +438,11 @@ const REOPEN_TIME: Duration = Duration::from_secs(5);
 /// The original's router reads 32 KiB; its extension writes whatever the app says.
 const RESPONSE_HEAD_MAX: usize = 128 << 10;
 
-const STREAM_WINDOW: u32 = 256 << 10;
-const CONNECTION_WINDOW: u32 = 16 << 20;
-const FRAME_BYTES_MAX: u32 = 64 << 10;
-const HEAD_BYTES_MAX: u32 = 256 << 10;
 const CONFIG: Config = Config {
-    stream_window: STREAM_WINDOW,
-    connection_window: CONNECTION_WINDOW,
-    frame_bytes: FRAME_BYTES_MAX,
-    head_bytes: HEAD_BYTES_MAX,
+    stream_window: 256 << 10,
+    connection_window: 16 << 20,
+    frame_bytes: 64 << 10,
+    head_bytes: 256 << 10,
     // The model gives it no more than it has channels.
     streams_max: u32::MAX,
 };

@@ -245,23 +245,19 @@ const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
 const IDLE_TIME: Duration = Duration::from_secs(30);
 const REFUSALS_MAX: u32 = 16;
 const NAME_BYTES_MAX: usize = 64;
-/// As many channels as a payload can ask for, pings and closes, for two invokes.
-const STREAMS_MAX: u32 = 600;
 /// No invoke lasts longer than 15 min.
 const LEASE: Duration = Duration::from_secs(900);
 
-/// What an instance may send of one response before its client has read it.
-const STREAM_WINDOW: u32 = 1 << 20;
+/// Once an instance has come on it.
 const CONNECTION_WINDOW: u32 = 16 << 20;
-const FRAME_BYTES_MAX: u32 = 64 << 10;
-const HEAD_BYTES_MAX: u32 = 16 << 10;
 const CONFIG: Config = Config {
-    stream_window: STREAM_WINDOW,
-    // Until an instance has come on it.
+    // What an instance may send of one response before its client has read it.
+    stream_window: 1 << 20,
     connection_window: 64 << 10,
-    frame_bytes: FRAME_BYTES_MAX,
-    head_bytes: HEAD_BYTES_MAX,
-    streams_max: STREAMS_MAX,
+    frame_bytes: 64 << 10,
+    head_bytes: 16 << 10,
+    // As many channels as a payload can ask for, pings and closes, for two invokes.
+    streams_max: 600,
 };
 const PIPE_BYTES: usize = 256 << 10;
 

@@ -440,7 +440,7 @@ async fn an_end_amid_streams_is_an_error_for_all_who_wait() {
 
 #[tokio::test]
 async fn a_ping_is_answered_or_fails_with_its_connection() {
-    let (near, far) = tokio::io::duplex(1 << 20);
+    let (near, far) = duplex(1 << 20);
     let mut peer = crate::raw::Peer::new(near);
     let (_opener, mut connection) = io_tokio::http2::client(far, CONFIG);
     let (mut pinger, mut again) = (connection.pinger(), connection.pinger());
@@ -448,12 +448,12 @@ async fn a_ping_is_answered_or_fails_with_its_connection() {
     peer.preface().await;
     peer.send(&settings(&[])).await;
     let pinging = tokio::spawn(async move { pinger.ping().await });
-    let ping = peer.find(crate::raw::PING).await;
+    let ping = peer.find(PING).await;
     assert_eq!(ping.flags, 0);
-    peer.send(&crate::raw::frame(ping.kind, crate::raw::ACK, 0, &ping.payload)).await;
+    peer.send(&frame(ping.kind, crate::raw::ACK, 0, &ping.payload)).await;
     soon(pinging).await.unwrap().unwrap();
     let pinging = tokio::spawn(async move { again.ping().await });
-    peer.find(crate::raw::PING).await;
+    peer.find(PING).await;
     peer.close().await;
     assert!(soon(pinging).await.unwrap().is_err());
     ended(end).await.unwrap();
@@ -461,7 +461,7 @@ async fn a_ping_is_answered_or_fails_with_its_connection() {
 
 #[tokio::test]
 async fn a_connection_that_is_dropped_is_an_error_for_all_who_wait() {
-    let (near, far) = tokio::io::duplex(1 << 20);
+    let (near, far) = duplex(1 << 20);
     let mut peer = crate::raw::Peer::new(near);
     let (opener, connection) = io_tokio::http2::client(far, CONFIG);
     let (awaited, mut sending) = opener.open(&Request::new(()), false).unwrap();
