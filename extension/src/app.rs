@@ -30,8 +30,7 @@ use http1::Http1;
 pub(crate) use http1::Line;
 
 /// The app, as long as one link to the router lasts.
-#[derive(Debug)]
-pub(crate) enum App<C> {
+pub(crate) enum App<C: Connector> {
     /// It speaks HTTP/2, without TLS.
     H2c(H2c<C>),
     /// It speaks HTTP/1.1.
@@ -84,7 +83,7 @@ impl<C: Connector> App<C> {
     /// the answer's end.
     pub(crate) async fn send(
         &self,
-        line: &Line,
+        line: &Line<C::Io>,
         head: request::Parts,
         body: RequestBody,
         interims: &Interims,
@@ -97,11 +96,20 @@ impl<C: Connector> App<C> {
     }
 
     /// Takes back what carried a request.
-    pub(crate) fn give_back(&self, line: Line) {
+    pub(crate) fn give_back(&self, line: Line<C::Io>) {
         match self {
             // Its one connection was never lent.
             Self::H2c(_) => {}
             Self::Http1(app) => app.give_back(line),
+        }
+    }
+
+    /// Gives up what connections need only while they are used. Whether there was anything.
+    pub(crate) fn rest(&self) -> bool {
+        match self {
+            // Its one connection stays as it is.
+            Self::H2c(_) => false,
+            Self::Http1(app) => app.rest(),
         }
     }
 

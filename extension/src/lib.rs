@@ -34,6 +34,7 @@ mod hold;
 pub mod hooks;
 mod invokes;
 mod lambda_api;
+mod memory;
 pub mod network;
 mod performer;
 mod readiness;

@@ -87,7 +87,7 @@ pub(crate) async fn relay<C: Connector>(
 }
 
 async fn relay_over<C: Connector>(
-    line: &Line,
+    line: &Line<C::Io>,
     request: Request<Upload>,
     mut respond: Answer,
     app: &App<C>,

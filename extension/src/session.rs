@@ -26,6 +26,7 @@ use tokio::task::JoinSet;
 use crate::app::{AllClosed, App};
 use crate::hooks::Hooks;
 use crate::invokes::CurrentOffer;
+use crate::memory::HeldBack;
 use crate::network::Network;
 use crate::relay::{Ending, forbid, relay, tell_end};
 use crate::settings::AppProtocol;
@@ -165,6 +166,7 @@ impl<C: Connector> Session<C> {
             inputs: self.inputs,
             relays: JoinSet::new(),
             draining: false,
+            held_back: None,
         };
         let pinger = connection.pinger();
         let mut orders = self.orders;
@@ -191,7 +193,10 @@ impl<C: Connector> Session<C> {
                 Some(ending) = serving.relays.join_next() => {
                     tell_end(ending.ok(), &serving.inputs).await;
                 }
-                () = sign(&mut signs) => serving.inputs.tell(Input::Heard).await,
+                () = sign(&mut signs) => {
+                    serving.inputs.tell(Input::Heard).await;
+                    serving.rest();
+                }
             }
         };
         drop(connection);
@@ -200,7 +205,7 @@ impl<C: Connector> Session<C> {
 }
 
 /// The requests of a link.
-struct Serving<C> {
+struct Serving<C: Connector> {
     app: Arc<App<C>>,
     closed: AllClosed,
     compress: bool,
@@ -208,6 +213,8 @@ struct Serving<C> {
     inputs: Inputs,
     relays: JoinSet<Ending>,
     draining: bool,
+    /// There if something was served since memory was given back.
+    held_back: Option<HeldBack>,
 }
 
 impl<C: Connector> Serving<C> {
@@ -222,6 +229,7 @@ impl<C: Connector> Serving<C> {
             forbid(Answer::Stream(respond), &RequestId::of(request.headers()));
             return;
         }
+        self.held_back.get_or_insert_with(HeldBack::new);
         self.inputs.tell(Input::RequestStarted).await;
         let (request, respond) = (request.map(Upload::Stream), Answer::Stream(respond));
         let (app, compress) = (Arc::clone(&self.app), self.compress);
@@ -231,6 +239,16 @@ impl<C: Connector> Serving<C> {
         let relayed =
             Box::pin(async move { relay(request, respond, &app, compress, &inputs).await });
         self.relays.spawn(relayed);
+    }
+
+    /// Gives back the memory that requests needed, if none runs: at one call what holds it, at the
+    /// next the pages, which are free for long enough then.
+    ///
+    /// Called when something else has woken the process, for a parked instance has no timer.
+    fn rest(&mut self) {
+        if self.relays.is_empty() && !self.app.rest() {
+            self.held_back = None;
+        }
     }
 
     /// Waits until nothing is left. What ran on a link that has ended sees that and ends too; on

@@ -39,8 +39,7 @@ use channel::{Channel, ChannelEnd};
 mod channel;
 
 /// What the channels of a link share.
-#[derive(Debug)]
-struct Link<C> {
+struct Link<C: Connector> {
     instance: String,
     /// `http://host:port`, for the paths.
     origin: String,

@@ -11,7 +11,8 @@
 //!
 //! A connection is driven by the task of the request that it carries, so that nothing is handed
 //! from one to another, and by nobody while it is idle. That an app has closed it shows when it is
-//! used again, before anything is written.
+//! used again, before anything is written. When nothing runs at all, it is a socket and no more:
+//! what hyper holds for a hundred of them, 35 KB each, is most of what a loaded process has.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -20,12 +21,12 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use dispatch_model::time::Time;
-use http::{Request, Response, request};
+use http::{Request, Response, header, request};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use io_tokio::clock::Clock;
-use io_tokio::net::Connector;
+use io_tokio::net::{Connector, Io};
 use tokio::sync::mpsc;
 
 use super::last_words::LastWords;
@@ -33,13 +34,12 @@ use super::{AppError, Interims, RequestBody};
 use crate::readiness::APP_HOST;
 
 /// The app, and the connections to it.
-#[derive(Debug)]
-pub(crate) struct Http1<C> {
+pub(crate) struct Http1<C: Connector> {
     connector: C,
     port: u16,
     clock: Clock,
     /// The stack of connections that nobody uses, and since when.
-    idle: Mutex<Vec<(Connection, Time)>>,
+    idle: Mutex<Vec<(Connection<C::Io>, Time)>>,
     open: mpsc::Sender<()>,
 }
 
@@ -51,7 +51,7 @@ impl<C: Connector> Http1<C> {
     /// Sends a request on a connection that is left on `line`, which must be polled meanwhile.
     pub(super) async fn send(
         &self,
-        line: &Line,
+        line: &Line<C::Io>,
         head: request::Parts,
         body: RequestBody,
         interims: &Interims,
@@ -71,32 +71,39 @@ impl<C: Connector> Http1<C> {
         })
     }
 
-    async fn connect(&self) -> Result<Connection, std::io::Error> {
+    async fn connect(&self) -> Result<Connection<C::Io>, std::io::Error> {
         let io = self.connector.connect(APP_HOST, self.port).await?;
-        let (sender, connection) = http1::handshake(TokioIo::new(LastWords::of(io)))
-            .await
-            .map_err(std::io::Error::other)?;
-        let driver = Box::pin(async move {
-            // Its errors reach whoever waits for an answer.
-            drop(connection.with_upgrades().await);
-        });
-        Ok(Connection { sender, driver: Some(driver), _open: self.open.clone() })
+        Ok(Connection::Socket(Socket { io: LastWords::of(io), _open: self.open.clone() }))
     }
 
     /// Keeps what is on `line`, if that can be used again.
-    pub(super) fn give_back(&self, line: Line) {
-        let Some(mut connection) = line.into_inner() else { return };
-        if !connection.sender.is_ready() {
+    pub(super) fn give_back(&self, line: Line<C::Io>) {
+        let Some(mut http) = line.into_inner() else { return };
+        if !http.sender.is_ready() {
             // It may not have looked beyond the last byte.
-            connection.poll(&mut Context::from_waker(Waker::noop()));
+            http.poll(&mut Context::from_waker(Waker::noop()));
         }
-        if connection.sender.is_ready() {
-            self.idle().push((connection, self.clock.now()));
+        if http.sender.is_ready() {
+            self.idle().push((Connection::Http(http), self.clock.now()));
         }
     }
 
+    /// Leaves of idle connections no more than their sockets. Whether there was more.
+    pub(super) fn rest(&self) -> bool {
+        let mut idle = self.idle();
+        let had_more = idle.iter().any(|(connection, _)| matches!(connection, Connection::Http(_)));
+        if had_more {
+            *idle = std::mem::take(&mut *idle)
+                .into_iter()
+                .filter_map(|(connection, since)| Some((connection.into_socket()?, since)))
+                .map(|(socket, since)| (Connection::Socket(socket), since))
+                .collect();
+        }
+        had_more
+    }
+
     /// The connection that was used last, of those that can be used again.
-    fn take(&self) -> Option<Connection> {
+    fn take(&self) -> Option<Connection<C::Io>> {
         let mut idle = self.idle();
         let oldest = self.clock.now().saturating_sub(IDLE_MAX);
         let (connection, since) = idle.pop()?;
@@ -108,16 +115,95 @@ impl<C: Connector> Http1<C> {
         Some(connection)
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<(Connection, Time)>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<(Connection<C::Io>, Time)>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The connection that carries a request, once there is one.
-#[derive(Debug, Default)]
-pub(crate) struct Line(Mutex<Option<Connection>>);
+/// A connection, which ends with this value.
+enum Connection<S: Io> {
+    Socket(Socket<S>),
+    Http(Http<S>),
+}
 
-impl Line {
+impl<S: Io> Connection<S> {
+    async fn into_http(self) -> hyper::Result<Http<S>> {
+        match self {
+            Self::Http(http) => Ok(http),
+            Self::Socket(Socket { io, _open }) => {
+                let (sender, driver) = http1::handshake(TokioIo::new(io)).await?;
+                Ok(Http { sender, driver: Driver::Http(Box::new(driver)), _open })
+            }
+        }
+    }
+
+    /// `None` if it cannot be used again.
+    fn into_socket(self) -> Option<Socket<S>> {
+        match self {
+            Self::Socket(socket) => Some(socket),
+            Self::Http(Http { driver: Driver::Http(driver), _open, .. }) => {
+                let http1::Parts { io, read_buf, .. } = driver.into_parts();
+                read_buf.is_empty().then(|| Socket { io: io.into_inner(), _open })
+            }
+            Self::Http(_) => None,
+        }
+    }
+}
+
+struct Socket<S> {
+    io: LastWords<S>,
+    _open: mpsc::Sender<()>,
+}
+
+/// A connection and what hyper holds for it.
+struct Http<S: Io> {
+    sender: SendRequest<RequestBody>,
+    driver: Driver<S>,
+    _open: mpsc::Sender<()>,
+}
+
+enum Driver<S: Io> {
+    Http(Box<http1::Connection<TokioIo<LastWords<S>>, RequestBody>>),
+    /// The app is asked for another protocol, for which the socket is taken away.
+    Switching(Pin<Box<dyn Future<Output = ()> + Send>>),
+    /// It has ended.
+    Gone,
+}
+
+impl<S: Io> Http<S> {
+    /// Lets the request that comes next take the socket away.
+    fn switch(&mut self) {
+        if let Driver::Http(connection) = std::mem::replace(&mut self.driver, Driver::Gone) {
+            let switching = connection.with_upgrades();
+            // Errors reach whoever waits for an answer, here and below.
+            self.driver = Driver::Switching(Box::pin(async move { drop(switching.await) }));
+        }
+    }
+
+    /// Whether there is anything to drive.
+    fn poll(&mut self, cx: &mut Context<'_>) -> bool {
+        let polled = match &mut self.driver {
+            Driver::Http(connection) => Pin::new(&mut **connection).poll(cx).map(drop),
+            Driver::Switching(connection) => connection.as_mut().poll(cx),
+            Driver::Gone => return false,
+        };
+        if polled.is_ready() {
+            self.driver = Driver::Gone;
+        }
+        true
+    }
+}
+
+/// The connection that carries a request, once there is one.
+pub(crate) struct Line<S: Io>(Mutex<Option<Http<S>>>);
+
+impl<S: Io> Default for Line<S> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<S: Io> Line<S> {
     /// Drives `work` and what it puts on the line, in one task.
     pub(crate) fn poll_beside<T>(
         &self,
@@ -135,56 +221,38 @@ impl Line {
 
     /// Whether there is anything to drive.
     fn poll(&self, cx: &mut Context<'_>) -> bool {
-        self.connection().as_mut().is_some_and(|connection| connection.poll(cx))
+        self.http().as_mut().is_some_and(|http| http.poll(cx))
     }
 
     async fn exchange(
         &self,
-        connection: Connection,
+        connection: Connection<S>,
         request: Request<RequestBody>,
     ) -> Result<Response<Incoming>, Failed> {
-        let sent = self.connection().insert(connection).sender.try_send_request(request);
+        let mut http = match connection.into_http().await {
+            Ok(http) => http,
+            Err(error) => return Err(Failed { unsent: Some(request), error }),
+        };
+        if request.headers().contains_key(header::UPGRADE) {
+            http.switch();
+        }
+        let sent = self.http().insert(http).sender.try_send_request(request);
         match sent.await {
             Ok(response) => Ok(response),
             Err(mut error) => {
                 // Whatever comes next has none yet.
-                *self.connection() = None;
+                *self.http() = None;
                 Err(Failed { unsent: error.take_message(), error: error.into_error() })
             }
         }
     }
 
-    fn connection(&self) -> MutexGuard<'_, Option<Connection>> {
+    fn http(&self) -> MutexGuard<'_, Option<Http<S>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn into_inner(self) -> Option<Connection> {
+    fn into_inner(self) -> Option<Http<S>> {
         self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A connection, which ends with this value.
-struct Connection {
-    sender: SendRequest<RequestBody>,
-    /// Gone when it has ended.
-    driver: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
-    _open: mpsc::Sender<()>,
-}
-
-impl Connection {
-    /// Whether there is anything to drive.
-    fn poll(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(driver) = &mut self.driver else { return false };
-        if driver.as_mut().poll(cx).is_ready() {
-            self.driver = None;
-        }
-        true
-    }
-}
-
-impl std::fmt::Debug for Connection {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.sender.fmt(f)
     }
 }
 
@@ -208,3 +276,6 @@ struct Failed {
 
 /// Less than the 5 s of Node.js and others.
 const IDLE_MAX: Duration = Duration::from_secs(4);
+
+#[cfg(test)]
+mod tests;

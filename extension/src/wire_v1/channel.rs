@@ -20,8 +20,7 @@ use crate::relay::{forbid, relay, tell_end};
 use crate::stream::{Answer, Lent, Upload};
 
 /// A channel.
-#[derive(Debug)]
-pub(super) struct Channel<C> {
+pub(super) struct Channel<C: Connector> {
     link: Arc<Link<C>>,
     id: String,
     /// What opens it, but for the date.
