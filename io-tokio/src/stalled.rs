@@ -30,7 +30,8 @@ where
     F::Output: Send + 'static,
 {
     fn execute(&self, stream: F) {
-        tokio::spawn(until_stalled(stream, self.limit));
+        // Boxed, or the task would have room for it three times, 10 KB for each request.
+        tokio::spawn(until_stalled(Box::pin(stream), self.limit));
     }
 }
 
