@@ -1,12 +1,15 @@
 //! The bytes of a connection: what comes is taken apart, what is put out is written.
 
+use std::future::Future;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
 use h2::Reason;
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::task::yield_now;
 use tokio_util::io::{poll_read_buf, poll_write_buf};
 
 use super::frame::{self, FrameHead, unpadded};
@@ -32,7 +35,48 @@ pub(super) struct Driver<S> {
     is_held_back: bool,
     /// We have said all, and wait for the peer to close.
     is_shut: bool,
+    turn: Turn,
     end: Option<Result<(), Error>>,
+}
+
+/// When a connection with many streams is driven: after all that its thread can do at once, so that
+/// what these say goes out in one write.
+///
+/// On a runtime of one thread that comes by itself, for its tasks wait in line. One of several runs
+/// first what was woken last, which is the connection, after each of its streams.
+#[derive(Clone, Copy, Debug)]
+enum Turn {
+    /// As soon as it is woken.
+    AtOnce,
+    /// When it is its turn.
+    Next,
+    /// It is.
+    Now,
+}
+
+impl Turn {
+    fn new() -> Self {
+        let runs_last_first = Handle::try_current()
+            .is_ok_and(|handle| handle.runtime_flavor() == RuntimeFlavor::MultiThread);
+        if runs_last_first { Self::Next } else { Self::AtOnce }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>, shared: &Shared) -> Poll<()> {
+        match self {
+            Self::AtOnce => Poll::Ready(()),
+            // To wait for so few costs more than it brings: it may wake another thread.
+            Self::Next if shared.lock().open.len() < CROWD => Poll::Ready(()),
+            Self::Next => {
+                *self = Self::Now;
+                // It wakes the task when all else has had its turn, though it is dropped here.
+                pin!(yield_now()).poll(cx)
+            }
+            Self::Now => {
+                *self = Self::Next;
+                Poll::Ready(())
+            }
+        }
+    }
 }
 
 /// What has come and is not taken apart.
@@ -82,6 +126,7 @@ impl<S: Io> Driver<S> {
             is_flushed: true,
             is_held_back: false,
             is_shut: false,
+            turn: Turn::new(),
             end: None,
         }
     }
@@ -95,6 +140,7 @@ impl<S: Io> Driver<S> {
         if let Some(end) = &self.end {
             return Poll::Ready(end.clone());
         }
+        ready!(self.turn.poll(cx, &self.shared));
         loop {
             let read = self.poll_read(cx);
             if self.is_shut {
@@ -396,3 +442,5 @@ const READS_PER_TURN: usize = 16;
 /// How many bytes of answers to frames without a stream may wait for a peer that does not read.
 const CONTROL_BYTES_MAX: usize = 256 << 10;
 const BLOCK_FRAMES_MAX: usize = 64;
+/// How many streams are many.
+const CROWD: usize = 16;

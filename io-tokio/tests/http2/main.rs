@@ -8,6 +8,7 @@
 
 mod bodies;
 mod chance;
+mod crowd;
 mod ends;
 mod flow;
 mod interop;
