@@ -88,6 +88,7 @@ pub(crate) const LOADS: &[Load] = &[
     },
     Load { name: "small, 10 connections", depth: Depth::Quick, by: SMALL_10, contenders: ALL },
     Load { name: SMALL_100, depth: Depth::Quick, by: MAIN, contenders: WITH_WORKERS },
+    Load { name: WORKERS, depth: Depth::Quick, by: MAIN, contenders: &[OursFifth, OursTwoFifths] },
     Load {
         name: "small, 1,000 connections",
         depth: Depth::Quick,
@@ -147,6 +148,8 @@ pub(crate) const PAIR: &[Contender; 2] = &[OursBase, Ours];
 
 /// The load by which most is decided.
 pub(crate) const SMALL_100: &str = "small, 100 connections";
+/// The load by which threads are counted.
+pub(crate) const WORKERS: &str = "workers, 100 connections";
 pub(crate) const MAIN: Generator = Generator::Wrk { connections: 100, path: "/" };
 pub(crate) const SMALL_10: Generator = Generator::Wrk { connections: 10, path: "/" };
 pub(crate) const H2: Generator = Generator::H2load { clients: 10, streams: 10, path: "/" };

@@ -21,6 +21,8 @@ pub(crate) enum Side {
     Ends,
     /// What is measured.
     Hops,
+    /// What must not be bound to cores.
+    Both,
 }
 
 /// The words to put before a command so that it runs on its side and ends with this process.
@@ -33,6 +35,7 @@ pub(crate) fn wrapper(side: Side) -> anyhow::Result<Vec<OsString>> {
         let which = match side {
             Side::Ends => format!("{half}-{}", cores - 1),
             Side::Hops => format!("0-{}", half - 1),
+            Side::Both => format!("0-{}", cores - 1),
         };
         words.extend(["taskset".into(), "-c".into(), which.into()]);
     }

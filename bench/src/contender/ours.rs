@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use emulator::{Config, Emulator, Event, Function, Program, model};
 use tokio::process::Command;
 
-use super::{INSTANCES, Part, Running, v1};
+use super::{INSTANCES, Part, Running, ration, v1};
 use crate::processes::{self, Side, command, free_addresses, ours, pid, spawn, wrapper};
 
 /// How it is set up.
@@ -21,6 +21,8 @@ pub(super) struct Ours<'a> {
     pub(super) tls: bool,
     /// Threads that serve in the router. One, as the others have.
     pub(super) workers: u32,
+    /// Whether each of these threads has a fifth of a core.
+    pub(super) rationed: bool,
     /// Instances that run, or with `by_need` may run.
     pub(super) instances: u32,
     /// Slots of each.
@@ -38,6 +40,7 @@ impl Default for Ours<'_> {
         Self {
             tls: false,
             workers: 1,
+            rationed: false,
             instances: 1,
             slots: 100,
             by_need: false,
@@ -65,7 +68,8 @@ impl Ours<'_> {
         let endpoint = filter.as_ref().map_or_else(|| emulator.endpoint(), v1::Filter::endpoint);
         let [http, control, plaintext, admin] = free_addresses()?;
         let log = folder.join("router.log");
-        let mut command = command(Side::Hops, &router)?;
+        let side = if self.rationed { Side::Both } else { Side::Hops };
+        let mut command = command(side, &router)?;
         command.arg("serve").args(["--function", "web"]);
         let settings = [
             format!("listen.http={http}"),
@@ -99,7 +103,11 @@ impl Ours<'_> {
         ready.context("the router does not get ready")?;
         let mut running = Running::direct(http);
         running.h2 = Some(http);
-        running.parts.push(Part { name: "router", pids: vec![pid(&child)?] });
+        let router = pid(&child)?;
+        if self.rationed {
+            ration::ration(router, self.workers).await?;
+        }
+        running.parts.push(Part { name: "router", pids: vec![router] });
         running.children.push(child);
         if !self.by_need {
             let pids = self.instances(&emulator).await?;
