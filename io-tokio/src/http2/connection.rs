@@ -44,7 +44,7 @@ pub(super) struct Driver<S> {
 ///
 /// On a runtime of one thread that comes by itself, for its tasks wait in line. One of several runs
 /// first what was woken last, which is the connection, after each of its streams.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 enum Turn {
     /// As soon as it is woken.
     AtOnce,

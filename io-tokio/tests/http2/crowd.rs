@@ -1,73 +1,30 @@
 //! How many writes it takes to say what many streams say at once.
 
-use std::io::{self, IoSlice};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
 
 use http::Request;
 use io_tokio::http2;
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf, duplex};
+use tokio::io::duplex;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tokio_util::io::InspectWriter;
 
 use crate::PATIENCE;
 use crate::stage::{CONFIG, PIPE_BYTES, Server};
 
 const REQUESTS: usize = 100;
 
-/// Counts writes.
-struct Counted(DuplexStream, Arc<AtomicUsize>);
-
-impl AsyncRead for Counted {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        room: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, room)
-    }
-}
-
-impl AsyncWrite for Counted {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.1.fetch_add(1, Ordering::Relaxed);
-        Pin::new(&mut self.0).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.1.fetch_add(1, Ordering::Relaxed);
-        Pin::new(&mut self.0).poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.0.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
-    }
-}
-
 /// How many writes it takes a client to say that many requests, each from a task of its own.
 async fn writes_for_a_crowd() -> usize {
     let writes = Arc::new(AtomicUsize::new(0));
     let (near, far) = duplex(PIPE_BYTES);
     let mut server = Server::new(far, CONFIG);
-    let (opener, mut connection) = http2::client(Counted(near, Arc::clone(&writes)), CONFIG);
+    let count = Arc::clone(&writes);
+    let counted = InspectWriter::new(near, move |_| {
+        count.fetch_add(1, Ordering::Relaxed);
+    });
+    let (opener, mut connection) = http2::client(counted, CONFIG);
     tokio::spawn(async move { connection.run().await });
     // Both know each other's settings now.
     let (awaited, _sending) = opener.open(&Request::new(()), true).unwrap();
