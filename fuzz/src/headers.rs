@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use http::header::{HOST, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Uri, Version, request};
-use io_tokio::exchange::EdgeSettings;
+use io_tokio::edge::EdgeSettings;
 use io_tokio::request_head::{Origin, Target, response_headers};
 
 /// Reads `bytes` as lines: method and target, then headers; makes of them what an instance gets,

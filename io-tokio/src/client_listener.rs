@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use crate::admission::Place;
-use crate::exchange::Edge;
+use crate::edge::Edge;
 use crate::framing::HeadLimits;
 use crate::guard::{Guarded, Passage};
 use crate::interim::{Interim, WithInterim};

@@ -4,10 +4,10 @@
 //! is done here. A branch about which one can argue does not belong into this crate.
 //!
 //! ```text
-//!  clients ──▶ client_listener ─▶ exchange ─▶ pool ─▶ driver ─▶ Dispatcher
-//!                                    │          ▲        │
-//!                                    ▼          │        ├─▶ invoker (AWS Lambda)
-//!                                 session ◀─ instance_listener ◀── attach ◀── instances
+//!  clients ──▶ client_listener ─▶ edge ─▶ exchange ─▶ pool ─▶ driver ─▶ Dispatcher
+//!                                            │          ▲        │
+//!                                            ▼          │        ├─▶ invoker (AWS Lambda)
+//!                                         session ◀─ instance_listener ◀── attach ◀── instances
 //! ```
 //!
 //! | file | what |
@@ -17,6 +17,7 @@
 //! | `client_listener`, `admission` | connections from clients, and how many |
 //! | `patience`, `stalled` | how long they may be silent, and not read |
 //! | `guard`, `framing` | what hyper gets of them: messages whose ends are beyond doubt |
+//! | `edge` | what takes requests from clients, and how it is set |
 //! | `exchange`, `entry` | one request and its response, and its line in the access log |
 //! | `request_head`, `upload`, `relay` | the request's head, its body, and the response's |
 //! | `request_id` | what either side logs about a request is found by |
@@ -38,8 +39,9 @@ pub mod chance;
 pub mod client_listener;
 pub mod clock;
 pub mod driver;
+pub mod edge;
 mod entry;
-pub mod exchange;
+mod exchange;
 // Public for the fuzzer alone.
 #[doc(hidden)]
 pub mod framing;

@@ -11,8 +11,8 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
+use crate::edge::Patience;
 use crate::entry::Entry;
-use crate::exchange::Patience;
 use crate::http2;
 use crate::patience::Busy;
 use crate::pool::Ticket;

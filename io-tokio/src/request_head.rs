@@ -11,7 +11,7 @@ use http::header::{self, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Method, StatusCode, Uri, Version};
 
-use crate::exchange::EdgeSettings;
+use crate::edge::EdgeSettings;
 use crate::headers::end_to_end;
 
 /// The connection that a request came in on. Cheap to clone.

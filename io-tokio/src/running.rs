@@ -12,7 +12,7 @@
 //! use io_tokio::chance::Chance;
 //! use io_tokio::clock::Clock;
 //! use io_tokio::driver::PoolSettings;
-//! use io_tokio::exchange::EdgeSettings;
+//! use io_tokio::edge::EdgeSettings;
 //! use io_tokio::invoker::{Invoked, Invoker};
 //! use io_tokio::observe::Blind;
 //! use io_tokio::routes::Routes;
@@ -85,7 +85,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::client_listener;
 use crate::clock::Clock;
 use crate::driver::{self, PoolSettings};
-use crate::exchange::{Edge, EdgeSettings, Patience};
+use crate::edge::{Edge, EdgeSettings, Patience};
 use crate::instance_listener;
 use crate::invited::Invited;
 use crate::invoker::Invoker;

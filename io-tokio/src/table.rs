@@ -10,7 +10,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::mpsc;
 
-use crate::exchange::Patience;
+use crate::edge::Patience;
 use crate::observe::AccessLog;
 use crate::pool::Pool;
 use crate::routes::Routes;

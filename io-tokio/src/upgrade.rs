@@ -33,8 +33,8 @@ use ring::digest;
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::oneshot;
 
+use crate::edge::Patience;
 use crate::entry::Entry;
-use crate::exchange::Patience;
 use crate::http2::{Protocol, Receiving, Sending};
 use crate::patience::Busy;
 use crate::pool::Ticket;

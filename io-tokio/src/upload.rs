@@ -17,7 +17,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::task::JoinHandle;
 
-use crate::exchange::Patience;
+use crate::edge::Patience;
 use crate::http2::{self, Awaited, Head, Receiving};
 use crate::stream_body::{SendError, send_body};
 

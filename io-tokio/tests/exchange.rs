@@ -15,7 +15,7 @@ use io_tokio::chance::Chance;
 use io_tokio::client_listener;
 use io_tokio::clock::Clock;
 use io_tokio::driver::{self, PoolSettings};
-use io_tokio::exchange::{Edge, EdgeSettings, Patience};
+use io_tokio::edge::{Edge, EdgeSettings, Patience};
 use io_tokio::instance_listener;
 use io_tokio::invited::Invited;
 use io_tokio::invoker::{Invoked, Invoker};

@@ -19,7 +19,7 @@ use emulator::{Emulator, Event, Function, Program};
 use io_tokio::chance::Chance;
 use io_tokio::clock::Clock;
 use io_tokio::driver::PoolSettings;
-use io_tokio::exchange::EdgeSettings;
+use io_tokio::edge::EdgeSettings;
 use io_tokio::net::listen;
 use io_tokio::observe::{AccessLog, Observer};
 use io_tokio::pool::DEFAULT_POOL;

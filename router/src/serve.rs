@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use io_tokio::clock::Clock;
-use io_tokio::exchange::{EdgeSettings, Patience};
+use io_tokio::edge::{EdgeSettings, Patience};
 use io_tokio::net::EVENTS_PER_TURN;
 use io_tokio::observe::{AccessLog, Tracer};
 use io_tokio::running::{Parts, Running};

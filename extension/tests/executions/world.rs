@@ -9,7 +9,7 @@ use dispatch_model::{Config, Limits};
 use io_tokio::chance::Chance;
 use io_tokio::clock::Clock;
 use io_tokio::driver::PoolSettings;
-use io_tokio::exchange::EdgeSettings;
+use io_tokio::edge::EdgeSettings;
 use io_tokio::observe::{Access, AccessLog, Blind};
 use io_tokio::routes::Routes;
 use io_tokio::running::{Parts, PoolParts, Running, Share};

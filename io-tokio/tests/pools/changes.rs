@@ -1,7 +1,7 @@
 //! A router that becomes another one while it serves.
 
 use dispatch_model::Limits;
-use io_tokio::exchange::EdgeSettings;
+use io_tokio::edge::EdgeSettings;
 use tokio::io::AsyncWriteExt;
 
 use crate::stage::{Route, Router, answer, get, soon};

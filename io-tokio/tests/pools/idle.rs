@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use dispatch_model::Limits;
-use io_tokio::exchange::EdgeSettings;
+use io_tokio::edge::EdgeSettings;
 
 use crate::stage::{Router, one_route};
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dispatch_model::Limits;
-use io_tokio::exchange::EdgeSettings;
+use io_tokio::edge::EdgeSettings;
 use tokio::task::JoinSet;
 
 use crate::stage::{Route, Router, answer, get, soon};

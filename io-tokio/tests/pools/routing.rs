@@ -2,7 +2,7 @@
 
 use dispatch_model::Limits;
 use io_tokio::attach::AttachError;
-use io_tokio::exchange::EdgeSettings;
+use io_tokio::edge::EdgeSettings;
 use io_tokio::networks::Networks;
 use tokio::io::AsyncReadExt;
 

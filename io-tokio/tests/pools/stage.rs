@@ -14,7 +14,7 @@ use io_tokio::attach::{self, Hello};
 use io_tokio::chance::Chance;
 use io_tokio::clock::Clock;
 use io_tokio::driver::PoolSettings;
-use io_tokio::exchange::{EdgeSettings, Patience};
+use io_tokio::edge::{EdgeSettings, Patience};
 use io_tokio::invoker::{Invoked, Invoker};
 use io_tokio::observe::{Access, AccessLog, Observer};
 use io_tokio::payload::{InvokePayload, Plaintext};

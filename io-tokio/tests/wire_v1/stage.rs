@@ -9,7 +9,7 @@ use dispatch_model::{Config, Gauges, InvokeOutcome, Limits};
 use io_tokio::chance::Chance;
 use io_tokio::clock::Clock;
 use io_tokio::driver::PoolSettings;
-use io_tokio::exchange::EdgeSettings;
+use io_tokio::edge::EdgeSettings;
 use io_tokio::invoker::{Invoked, Invoker};
 use io_tokio::networks::Networks;
 use io_tokio::observe::{Access, AccessLog, Blind};

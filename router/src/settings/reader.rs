@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use io_tokio::exchange::Patience;
+use io_tokio::edge::Patience;
 use io_tokio::networks::Networks;
 use io_tokio::pool::DEFAULT_POOL;
 

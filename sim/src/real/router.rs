@@ -6,7 +6,7 @@ use dispatch_model::{Config, Dispatcher, Input, Output, Prng, Time};
 use io_tokio::chance::Chance;
 use io_tokio::clock::{Clock, Step as WallStep};
 use io_tokio::driver::PoolSettings;
-use io_tokio::exchange::EdgeSettings;
+use io_tokio::edge::EdgeSettings;
 use io_tokio::observe::{Blind, Observer};
 use io_tokio::pool::DEFAULT_POOL;
 use io_tokio::recording::{Origin, Step};

@@ -10,7 +10,7 @@ use std::time::Duration;
 use dispatch_model::{Config, Gauges, Stats, Time};
 use emulator::model::{EnvironmentId, InvokeId, Model};
 use io_tokio::clock::Step as WallStep;
-use io_tokio::exchange::EdgeSettings;
+use io_tokio::edge::EdgeSettings;
 use io_tokio::recording::{Step, Writer};
 use tokio::sync::{Notify, mpsc};
 
