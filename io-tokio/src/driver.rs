@@ -12,13 +12,13 @@
 //! The driver ends when nobody is left who could tell it anything: no table of routes, request,
 //! connection or invoke.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use dispatch_model::{
     Config, Dispatcher, Input, InstanceId, InvokeOutcome, Output, RequestId, Time,
 };
+use rustc_hash::FxHashMap;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot, watch};
 
@@ -78,7 +78,7 @@ pub fn start(
             pool,
             runtime: Handle::current(),
             verdicts: Vec::new(),
-            instances: HashMap::new(),
+            instances: FxHashMap::default(),
             invited,
             stopped,
             keeper: Arc::clone(&keeper),
@@ -144,7 +144,7 @@ struct Turns<O: Observer> {
     /// Who waits for a decision, by the request's place.
     verdicts: Vec<Option<(RequestId, oneshot::Sender<Verdict>)>>,
     /// Instances whose invoke has not ended or whose connection stands.
-    instances: HashMap<InstanceId, Attachment>,
+    instances: FxHashMap<InstanceId, Attachment>,
     /// Instances that have not attached yet, of this pool and of others.
     invited: Invited,
     stopped: watch::Sender<bool>,

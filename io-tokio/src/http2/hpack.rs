@@ -5,11 +5,12 @@
 //! always. Credentials never come in: clients share the link, and none may find out by the length
 //! of its own requests what another has sent.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::LazyLock;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{self, HeaderName, HeaderValue};
+use rustc_hash::FxHashMap;
 
 mod huffman;
 
@@ -385,7 +386,7 @@ static STATIC_FIELDS: LazyLock<Vec<Field>> = LazyLock::new(|| {
 });
 
 /// The first index of each name.
-static STATIC_NAMES: LazyLock<HashMap<&'static str, usize>> = LazyLock::new(|| {
+static STATIC_NAMES: LazyLock<FxHashMap<&'static str, usize>> = LazyLock::new(|| {
     STATIC.iter().enumerate().rev().map(|(index, (name, _))| (*name, index + 1)).collect()
 });
 

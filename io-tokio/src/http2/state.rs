@@ -3,12 +3,13 @@
 //! The connection's task gives it what comes and writes what it puts out; handles on streams look
 //! at it and add to it, from whatever task they are in. All of it is behind one lock.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::task::Waker;
 
 use bytes::BufMut;
 use h2::Reason;
 use http::Request;
+use rustc_hash::FxHashMap;
 use slab::Slab;
 
 use super::frame::{self, FrameHead};
@@ -23,8 +24,9 @@ pub(super) struct State {
     pub(super) side: Side,
     pub(super) config: Config,
     pub(super) streams: Slab<Stream>,
-    /// Where those are that have an id and have not ended.
-    pub(super) open: HashMap<u32, usize>,
+    /// Where those are that have an id and have not ended. Hashed without a secret: a peer that
+    /// makes ids collide has but a few hundred streams.
+    pub(super) open: FxHashMap<u32, usize>,
     /// Those that the peer has no room for yet.
     pub(super) waiting: VecDeque<usize>,
     /// What the peer asks for and nobody has taken.
@@ -81,7 +83,7 @@ impl State {
             side,
             config,
             streams: Slab::new(),
-            open: HashMap::new(),
+            open: FxHashMap::default(),
             waiting: VecDeque::new(),
             arrived: VecDeque::new(),
             last_id: 0,
