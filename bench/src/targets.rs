@@ -130,7 +130,7 @@ pub(crate) const TARGETS: &[Target] = &[
     at_most("decision in the model, 100,000 slots: ns", [250.0, 120.0], |it| {
         it.fact(DECISION_100_000)
     }),
-    at_least("throughput with two worker threads ÷ one, 100 connections", [1.4, 1.8], |it| {
+    at_least("throughput of two slowed worker threads ÷ one, 100 connections", [1.4, 1.8], |it| {
         it.ratio(WORKERS, [OursTwoFifths, OursFifth], Sample::per_second)
     }),
 ];

@@ -44,7 +44,7 @@ impl Entry {
                 Err(_) => String::from_utf8_lossy(value.as_bytes()).into_owned(),
             })
         };
-        let host = request.uri.authority().map(|authority| authority.to_string());
+        let host = request.uri.authority().map(|authority| authority.as_str().to_owned());
         let access = Box::new(Access {
             started: clock.wall(),
             peer,

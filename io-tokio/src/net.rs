@@ -7,6 +7,8 @@
 //! acknowledges nothing, so that what was written to it does not stay in memory for a quarter of an
 //! hour.
 
+mod tcp;
+
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -17,6 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::networks::Networks;
+pub use tcp::Tcp;
 
 /// How many sockets that are ready a runtime of router or extension serves before what they wrote
 /// to the link is sent.
@@ -54,12 +57,12 @@ pub trait Listener: Send + 'static {
 }
 
 impl Listener for TcpListener {
-    type Io = TcpStream;
+    type Io = Tcp;
 
-    async fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
+    async fn accept(&mut self) -> io::Result<(Tcp, SocketAddr)> {
         let (stream, peer) = Self::accept(self).await?;
         tune(&stream)?;
-        Ok((stream, peer))
+        Ok((Tcp(stream), peer))
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -118,9 +121,9 @@ impl TcpConnector {
 }
 
 impl Connector for TcpConnector {
-    type Io = TcpStream;
+    type Io = Tcp;
 
-    async fn connect(&self, host: &str, port: u16) -> io::Result<TcpStream> {
+    async fn connect(&self, host: &str, port: u16) -> io::Result<Tcp> {
         let mut last = None;
         for address in tokio::net::lookup_host((host, port)).await? {
             if !self.allowed.contains(address.ip()) {
@@ -133,7 +136,7 @@ impl Connector for TcpConnector {
             match TcpStream::connect(address).await {
                 Ok(stream) => {
                     tune(&stream)?;
-                    return Ok(stream);
+                    return Ok(Tcp(stream));
                 }
                 Err(error) => last = Some(error),
             }
@@ -180,8 +183,8 @@ mod tests {
         let connector = TcpConnector::new("127.0.0.0/8".parse().unwrap());
         let (accepted, connected) =
             tokio::join!(Listener::accept(&mut listener), connector.connect("127.0.0.1", port));
-        assert!(accepted.unwrap().0.nodelay().unwrap());
-        let connected = connected.unwrap();
+        assert!(accepted.unwrap().0.0.nodelay().unwrap());
+        let Tcp(connected) = connected.unwrap();
         assert!(connected.nodelay().unwrap());
         let socket = SockRef::from(&connected);
         assert!(socket.keepalive().unwrap());
