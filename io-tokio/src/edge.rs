@@ -1,6 +1,5 @@
 //! Where requests of clients come in: each is given its name and its route, and gets in line at its
-//! pool; what becomes of it then is its [`exchange`](crate::exchange). What leads to no pool is
-//! answered here.
+//! pool; what becomes of it then is told in `exchange`. What leads to no pool is answered here.
 
 use std::net::IpAddr;
 use std::sync::Arc;
