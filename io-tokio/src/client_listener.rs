@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use http::header::{self, HeaderValue};
+use http::header;
 use http::{Request, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -20,6 +20,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::admission::Place;
 use crate::edge::Edge;
+use crate::exchange::CLOSE;
 use crate::framing::HeadLimits;
 use crate::guard::{Guarded, Passage};
 use crate::interim::{Interim, WithInterim};
@@ -218,7 +219,6 @@ fn builder(edge: &Edge) -> auto::Builder<Streams> {
 
 /// How many header lines hyper takes if it is not told.
 const HYPERS_HEADERS_MAX: usize = 100;
-const CLOSE: HeaderValue = HeaderValue::from_static("close");
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const H2_STREAM_WINDOW: u32 = 256 << 10;

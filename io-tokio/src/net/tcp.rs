@@ -50,7 +50,7 @@ impl AsyncWrite for Tcp {
     }
 
     fn is_write_vectored(&self) -> bool {
-        true
+        self.0.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -76,8 +76,6 @@ const GATHERED_BYTES_MAX: usize = 1_024;
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddr;
-
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
@@ -86,7 +84,7 @@ mod tests {
     /// What comes of writing `pieces` for as long as there is something left of them.
     async fn sent(pieces: &[&[u8]]) -> Vec<u8> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address: SocketAddr = listener.local_addr().unwrap();
+        let address = listener.local_addr().unwrap();
         let (near, far) = tokio::join!(TcpStream::connect(address), listener.accept());
         let (mut near, mut far) = (Tcp(near.unwrap()), far.unwrap().0);
         let send = async move {
