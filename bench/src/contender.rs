@@ -39,10 +39,10 @@ pub(crate) enum Contender {
     OursTls,
     /// `Ours` with two worker threads in the router.
     OursTwoWorkers,
-    /// `Ours` whose router has a fifth of a core.
-    OursFifth,
-    /// The same with two worker threads, of which each has a fifth.
-    OursTwoFifths,
+    /// `Ours` whose router has a twentieth of a core.
+    OursSlowed,
+    /// The same with two worker threads, of which each has a twentieth.
+    OursTwoSlowed,
     /// 10 instances of 10 slots.
     OursTen,
     /// 100 instances of 1 slot.
@@ -65,8 +65,8 @@ impl Contender {
             Self::Ours => "ours",
             Self::OursTls => "ours, TLS",
             Self::OursTwoWorkers => "ours, 2 workers",
-            Self::OursFifth => "ours, a fifth of a core",
-            Self::OursTwoFifths => "ours, 2 workers, a fifth each",
+            Self::OursSlowed => "ours, a twentieth of a core",
+            Self::OursTwoSlowed => "ours, 2 workers, a twentieth each",
             Self::OursTen => "ours, 10 instances",
             Self::OursHundred => "ours, 100 instances",
             Self::OursV1 => "ours, wire v1",
@@ -94,8 +94,8 @@ impl Contender {
             Self::Ours => one.start(app, folder).await,
             Self::OursTls => Ours { tls: true, ..one }.start(app, folder).await,
             Self::OursTwoWorkers => Ours { workers: 2, ..one }.start(app, folder).await,
-            Self::OursFifth => Ours { rationed: true, ..one }.start(app, folder).await,
-            Self::OursTwoFifths => {
+            Self::OursSlowed => Ours { rationed: true, ..one }.start(app, folder).await,
+            Self::OursTwoSlowed => {
                 Ours { rationed: true, workers: 2, ..one }.start(app, folder).await
             }
             Self::OursTen => Ours { instances: 10, slots: 10, ..one }.start(app, folder).await,

@@ -88,7 +88,7 @@ pub(crate) const LOADS: &[Load] = &[
     },
     Load { name: "small, 10 connections", depth: Depth::Quick, by: SMALL_10, contenders: ALL },
     Load { name: SMALL_100, depth: Depth::Quick, by: MAIN, contenders: WITH_WORKERS },
-    Load { name: WORKERS, depth: Depth::Quick, by: MAIN, contenders: &[OursFifth, OursTwoFifths] },
+    Load { name: WORKERS, depth: Depth::Quick, by: MAIN, contenders: &[OursSlowed, OursTwoSlowed] },
     Load {
         name: "small, 1,000 connections",
         depth: Depth::Quick,

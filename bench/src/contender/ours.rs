@@ -21,7 +21,7 @@ pub(super) struct Ours<'a> {
     pub(super) tls: bool,
     /// Threads that serve in the router. One, as the others have.
     pub(super) workers: u32,
-    /// Whether each of these threads has a fifth of a core.
+    /// Whether each of these threads has a twentieth of a core.
     pub(super) rationed: bool,
     /// Instances that run, or with `by_need` may run.
     pub(super) instances: u32,
