@@ -2,9 +2,9 @@
 //!
 //! How much more two threads serve than one shows only where they are what everything waits for,
 //! and wait for nothing themselves. On two cores that clients, app and instance share as well, that
-//! is so when each thread runs a twentieth of the time: 0.25 ms in every 5, by the kernel's deadline
-//! scheduler, which lets nobody go before it. With a fifth of the time two of them already wait for
-//! the others, and serve few requests at a time, which costs more for each.
+//! is so when each thread runs a twentieth of the time: 0.25 ms in every 5, by the kernel's
+//! deadline scheduler, which lets nobody go before it. With a fifth of the time two of them already
+//! wait for the others, and serve few requests at a time, which costs more for each.
 
 use std::path::Path;
 
