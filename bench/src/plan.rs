@@ -48,6 +48,7 @@ pub(crate) struct Load {
 impl Load {
     /// How long it lasts where others last `span`. The first requests of a thousand connections are
     /// the slowest thousandth of a short run: it would tell how they begin, and not how they go on.
+    /// Only a million requests would be rid of them.
     pub(crate) fn span(&self, span: Duration) -> Duration {
         match self.by {
             Generator::Wrk { connections: 1_000, .. } => 4 * span,
