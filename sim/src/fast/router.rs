@@ -246,6 +246,10 @@ impl World<'_> {
         }
         let calm = self.plan.calm.is_some_and(|calm| arrival.at >= Time::ZERO + calm);
         if calm {
+            if self.calm.0 == 0 && self.router.live > 0 {
+                // Who waits from before is served before them.
+                self.calm = (self.router.live, self.service_max);
+            }
             self.calm = (self.calm.0 + 1, self.calm.1.max(arrival.service));
         }
         let request = self.router.take_name(arrival);
