@@ -129,11 +129,10 @@ impl Dispatcher {
         let tight: alloc::vec::Vec<_> = tight.map(|entry| entry.id).collect();
         for instance in tight {
             let Some(entry) = self.instances.get(instance).copied() else { continue };
-            let until = entry.lease_end.saturating_sub(self.margin(entry.lease()));
-            let until = until.max(self.now + Duration::from_nanos(1));
+            let until = entry.lease_end.saturating_sub(self.margin(entry.lease())).max(self.now);
             self.instances.update(instance, |entry| entry.usable_until = until);
             if entry.aging {
-                self.set_lease_timer(instance, until);
+                self.set_lease_timer(instance, until.max(self.now + Duration::from_nanos(1)));
             } else {
                 self.set_aging_timer(instance);
             }
