@@ -126,8 +126,8 @@ struct World<'a> {
     healed: Time,
     /// The longest that an app was asked to take.
     service_max: Duration,
-    /// Requests that came after all was calm, and those that still waited then; and the longest that
-    /// an app was to take for one.
+    /// Requests that came after all was calm or still waited then, and the longest that an app was
+    /// to take for one.
     calm: (u32, Duration),
     /// When nothing can be left of any request that has come.
     horizon: Time,

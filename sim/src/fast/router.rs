@@ -55,6 +55,8 @@ pub(super) struct Request {
     cold: bool,
     /// Where it runs.
     pub(super) link: Option<LinkId>,
+    /// It never went there, and its dispatch ends at once.
+    unsent: bool,
     /// Its response has begun.
     head: bool,
     /// How many apps have seen it, as far as the simulation knows.
@@ -144,6 +146,7 @@ impl Router {
             started: None,
             cold: false,
             link: None,
+            unsent: false,
             head: false,
             seen: 0,
             forgiven: 0,
@@ -160,12 +163,9 @@ impl Router {
 impl World<'_> {
     /// Tells the dispatcher something and does what it orders.
     pub(super) fn tell(&mut self, input: Input) {
-        // As the driver does it: what is due comes first, with what follows from it.
-        if self.router.dispatcher.poll_timeout().is_some_and(|due| due.at <= self.now) {
-            self.router_timeout();
-            if self.router.stage == Stage::Gone {
-                return;
-            }
+        self.fire_due();
+        if self.router.stage == Stage::Gone {
+            return;
         }
         if self.checks.oracle {
             self.router.oracle.input(self.now, &input);
@@ -173,6 +173,13 @@ impl World<'_> {
         self.note_step(Step::Input(input));
         self.router.dispatcher.handle_input(self.now, input);
         self.orders();
+    }
+
+    /// As the driver does it: what is due comes first, with what follows from it.
+    fn fire_due(&mut self) {
+        if self.router.dispatcher.poll_timeout().is_some_and(|due| due.at <= self.now) {
+            self.router_timeout();
+        }
     }
 
     /// Lets the dispatcher's timers fire.
@@ -283,6 +290,7 @@ impl World<'_> {
             return;
         };
         entry.live = false;
+        let its = *entry;
         let (seen, forgiven, arrival) = (entry.seen, entry.forgiven, entry.arrival);
         let (started, instance) = entry.started.unzip();
         let ended = Ended {
@@ -304,7 +312,7 @@ impl World<'_> {
         self.report.longest = self.report.longest.max(took);
         self.source_sees_end();
         self.watch.ended(now, ended);
-        self.check_end(request, arrival, end, took);
+        self.check_end(its, end, took);
         if seen > forgiven + 1 {
             self.breaks(|| format!("(2) {request} was seen by {seen} apps, {forgiven} in vain"));
         }
@@ -320,7 +328,8 @@ impl World<'_> {
     }
 
     /// Everything ends, and once all is calm it ends well and soon.
-    fn check_end(&mut self, request: RequestId, arrival: Arrival, end: End, took: Duration) {
+    fn check_end(&mut self, of: Request, end: End, took: Duration) {
+        let (request, arrival) = (of.id, of.arrival);
         let pool = &self.plan.pool;
         let silence = (pool.ping_interval + pool.ping_timeout) * 2;
         let most = pool.queue_timeout + self.service_max.max(FIRST_BYTE) + silence;
@@ -333,26 +342,30 @@ impl World<'_> {
         }
         let (count, service) = self.calm;
         let most = self.cold_start * 2 + service * count.div_ceil(pool.slots) + SLACK;
-        // Nothing is promised to who may not wait as long, nor where all that may run is of no use:
-        // it hangs until Lambda ends it, or may be hanging, or has no slot for this router.
+        // Nothing is promised to who may not wait as long, nor to who met as many that were just
+        // leaving as it may, nor where all that may run is of no use: it hangs until Lambda ends
+        // it, or may be hanging, or has no slot for this router.
         let gauges = self.router.dispatcher.gauges();
-        let useless = gauges.slots == 0;
-        let taken = useless && gauges.ready + gauges.detached >= self.plan.pool.instances_max
-            || gauges.ready == 0 && self.lambda.concurrency() >= self.plan.lambda.concurrency;
+        let full = gauges.ready + gauges.detached >= self.plan.pool.instances_max
+            || self.lambda.concurrency() >= self.plan.lambda.concurrency;
+        let taken = gauges.slots == 0 && full;
         let ends_well = matches!(end, End::Served | End::Cancelled);
         // Where the account gives less than is wanted, throttles keep the router away.
         let scarce = self.plan.lambda.concurrency < self.plan.pool.instances_max;
         let most = most + if scarce { THROTTLED } else { Duration::ZERO };
-        let promised = pool.queue_timeout >= most && !taken;
+        let spent = of.attempt > pool.redispatch_max.into();
+        let promised = pool.queue_timeout >= most && !taken && !spent;
         if promised && (!ends_well || took > most) {
             self.breaks(|| format!("(14) all was calm, and {request} ends {end:?} after {took:?}"));
         }
     }
 
     fn dispatch(&mut self, request: RequestId, instance: InstanceId, cold: bool) {
-        let now = self.now;
+        let (now, life) = (self.now, self.router.life);
         let there = self.router.instance(instance);
         let (number, link) = there.map_or((0, None), |there| (there.number, there.link));
+        // As h2 has it: who was told that the instance goes away finds out when it opens a stream.
+        let unsent = link.and_then(|id| self.links.get(id)).is_some_and(|link| link.goaway);
         let Some(entry) = self.router.request(request) else {
             self.breaks(|| format!("(1) {request} is dispatched and does not live"));
             return;
@@ -361,16 +374,17 @@ impl World<'_> {
         entry.started = Some((now, number));
         entry.cold = cold;
         entry.link = link;
+        entry.unsent = unsent;
+        let attempt = entry.attempt;
         let Some(link) = link else {
             self.breaks(|| format!("(5) {request} goes to {instance}, which has no connection"));
             return;
         };
-        // As h2 has it: who was told that the instance goes away finds out when it opens a stream.
-        if self.links.get(link).is_some_and(|link| link.goaway) {
-            self.events.push(self.now, self.now, Event::ToRouter(link, ToRouter::Refused(request)));
-            return;
+        if unsent {
+            self.events.push(now, now, Event::Ended { life, request, attempt });
+        } else {
+            self.send_to_instance(link, ToInstance::Open(request));
         }
-        self.send_to_instance(link, ToInstance::Open(request));
     }
 
     /// A dispatch is over without a complete response.
@@ -387,16 +401,25 @@ impl World<'_> {
         self.tell(Input::RequestEnded { request, ending });
     }
 
-    /// What is left of a dispatch whose connection is gone.
+    /// What is left of a dispatch whose connection is gone, or goes away.
     pub(super) fn connection_ended(&mut self, request: RequestId, attempt: u32) {
         let Some(entry) = self.router.request(request).filter(|it| it.attempt == attempt) else {
             return;
         };
-        let ending = if entry.head {
+        let (unsent, link) = (entry.unsent, entry.link);
+        let ending = if unsent {
+            Ending::Undelivered
+        } else if entry.head {
             Ending::Served
         } else {
             Ending::Unknown { repeatable: entry.arrival.upload == 0 }
         };
+        if let Some(link) = link.filter(|_| unsent).and_then(|id| self.links.get(id)) {
+            let instance = link.instance;
+            if std::mem::take(&mut link.goaway) {
+                self.tell(Input::GoAwayReceived { instance });
+            }
+        }
         self.failed(request, ending);
     }
 
@@ -492,6 +515,7 @@ impl World<'_> {
 
     /// The connection is gone. Whether its requests or the dispatcher hear of it first is chance.
     fn lose(&mut self, id: LinkId, instance: InstanceId) {
+        self.fire_due();
         self.links.close_at_router(id);
         let Some(there) = self.router.instance(instance).filter(|it| it.link == Some(id)) else {
             return;

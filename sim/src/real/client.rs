@@ -228,7 +228,10 @@ impl State {
             .div_ceil(self.slots);
         let most = self.cold_start * 2 + self.service_max * rounds + SLACK;
         let well = matches!(end, End::Served { whole: true } | End::Cancelled);
-        if !well || took > most {
+        // All that may run may be hanging, or has no slot for this router.
+        let gauges = &self.router.gauges;
+        let taken = gauges.slots == 0 && gauges.ready + gauges.detached >= self.instances_max;
+        if !taken && (!well || took > most) {
             self.breaks(|| {
                 format!("(14) all was calm, and request {number} ends {end:?} after {took:?}")
             });

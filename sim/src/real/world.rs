@@ -73,6 +73,7 @@ pub(super) struct State {
     /// The longest that an app was asked to take.
     pub(super) service_max: Duration,
     pub(super) slots: u32,
+    pub(super) instances_max: u32,
     /// Nothing goes wrong in this plan, and no response is cut.
     pub(super) is_well: bool,
     /// Requests without a body may be repeated.
@@ -188,6 +189,7 @@ impl World {
                 patience: patience(plan),
                 service_max: Duration::ZERO,
                 slots: plan.pool.slots,
+                instances_max: plan.pool.instances_max,
                 // An invoke that ends early cuts what takes longer.
                 is_well: plan.fault.is_empty() && plan.lambda.function_timeout >= LONG,
                 repeats: plan.pool.retry_repeatable,
