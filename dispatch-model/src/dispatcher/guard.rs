@@ -4,8 +4,9 @@
 //! The number of instances that may be starting is a window, as in TCP's congestion control: small
 //! until an instance has served, doubled by each that serves for the first time, halved by each
 //! throttle, one after each failure. Failures in a row are also answered with waiting times that
-//! double. Only a response is a success: an app that crashes at its first request, or returns
-//! before it has had one, attaches too.
+//! double; after throttles such a wait is over when an instance leaves its room behind. Only a
+//! response is a success: an app that crashes at its first request, or returns before it has had
+//! one, attaches too.
 
 use core::time::Duration;
 
@@ -130,6 +131,10 @@ impl Guard {
         let served = instance.served;
         let stayed = instance.attached.map(|since| now.saturating_since(since) >= STAY);
         if outcome == InvokeOutcome::Returned && (served || stayed == Some(true)) {
+            if self.failures == 0 && self.throttles > 0 {
+                // Lambda had no room for another; now it has again for one.
+                self.not_before = self.not_before.min(now);
+            }
             return;
         }
         // Many ordered at once fail at once: that is one piece of news, not many.
