@@ -296,8 +296,9 @@ impl State {
                 })
                 .is_some()
             }
-            FaultKind::DuplicateAttach => {
-                // Who has requests is attached; before, the second might be the first.
+            // Who has requests is attached, unless they are left over of its last invoke; before, the
+            // second might be the first.
+            FaultKind::DuplicateAttach if self.router.gauges.starting == 0 => {
                 let whom = self.one(fault, |there| there.has_link() && there.app.is_busy());
                 let held = whom.and_then(|(_, there)| there.holding.clone());
                 self.attach(fault, held.and_then(|held| offer(&held.payload)))
