@@ -186,7 +186,10 @@ impl World {
         if !self.has_ended && self.pipe.is_open() {
             assert_eq!(self.pipe.unread(), 0, "the connection does not read");
             assert!(self.peer.is_between_frames(), "the connection stopped amid a frame");
-            self.peer.settle();
+            // Who has said all answers nothing any more.
+            if !self.pipe.is_shut() {
+                self.peer.settle();
+            }
         }
     }
 
@@ -431,7 +434,7 @@ impl World {
         if self.lets_go_first {
             self.held.clear();
             self.drive();
-            if !self.has_ended {
+            if !self.has_ended && !self.pipe.is_shut() {
                 self.peer.expect_windows();
             }
             if let Link::Client { opener, .. } = &mut self.link {

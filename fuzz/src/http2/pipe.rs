@@ -24,6 +24,8 @@ struct Inner {
     /// How many bytes may still be written.
     room: usize,
     writer: Option<Waker>,
+    /// All was said.
+    is_shut: bool,
     is_vectored: bool,
 }
 
@@ -69,6 +71,10 @@ impl Pipe {
         self.lock().room > usize::MAX / 2
     }
 
+    pub(super) fn is_shut(&self) -> bool {
+        self.lock().is_shut
+    }
+
     pub(super) fn take_written(&self) -> Vec<u8> {
         std::mem::take(&mut self.lock().written)
     }
@@ -108,6 +114,7 @@ impl AsyncWrite for Pipe {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let mut inner = self.lock();
+        assert!(!inner.is_shut, "something is said after all was said");
         if inner.room == 0 {
             inner.writer = Some(cx.waker().clone());
             return Poll::Pending;
@@ -143,6 +150,7 @@ impl AsyncWrite for Pipe {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.lock().is_shut = true;
         Poll::Ready(Ok(()))
     }
 }
