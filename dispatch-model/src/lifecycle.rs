@@ -67,7 +67,7 @@ pub struct Config {
     /// How long an invoke waits for an app that is not ready.
     pub app_patience: Duration,
     /// How long before Lambda's deadline the instance says goaway by itself; at most a quarter of
-    /// the invoke's time. Default 15 s.
+    /// the invoke's time, and never later than what runs is cut. Default 15 s.
     pub lead: Duration,
     /// How long after a response an app may go on, at most. Default 60 s.
     pub hold_max: Duration,
@@ -514,11 +514,12 @@ impl Lifecycle {
             return;
         }
         let left = self.believed(left);
+        let cut_at = self.now + (left - CUT_LEAD.min(left / 10));
         let invoke = Invoke {
             id,
             started_at: self.now,
-            lease_until: self.now + (left - self.config.lead.min(left / 4)),
-            cut_at: self.now + (left - CUT_LEAD.min(left / 10)),
+            lease_until: (self.now + (left - self.config.lead.min(left / 4))).min(cut_at),
+            cut_at,
             held_until: self.now,
             requests: 0,
             exit: None,
