@@ -296,7 +296,7 @@ impl State {
                 })
                 .is_some()
             }
-            // Who has requests is attached, unless they are left over of its last invoke; before, the
+            // Who has requests is attached, unless those are left over of its last invoke; before, the
             // second might be the first.
             FaultKind::DuplicateAttach if self.router.gauges.starting == 0 => {
                 let whom = self.one(fault, |there| there.has_link() && there.app.is_busy());
