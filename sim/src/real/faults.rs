@@ -296,8 +296,8 @@ impl State {
                 })
                 .is_some()
             }
-            // Who has requests is attached, unless those are left over of its last invoke; before, the
-            // second might be the first.
+            // Who has requests is attached, unless those are left over of its last invoke; before,
+            // the second might be the first.
             FaultKind::DuplicateAttach if self.router.gauges.starting == 0 => {
                 let whom = self.one(fault, |there| there.has_link() && there.app.is_busy());
                 let held = whom.and_then(|(_, there)| there.holding.clone());
