@@ -31,7 +31,7 @@ pub(super) struct Driver<S> {
     writing: Outbox,
     /// All that was written has left, as far as we can tell.
     is_flushed: bool,
-    /// Nothing is read until what is there has been written.
+    /// Nothing is read until answers that wait are being written.
     is_held_back: bool,
     /// We have said all, and wait for the peer to close.
     is_shut: bool,
@@ -177,8 +177,9 @@ impl<S: Io> Driver<S> {
                 }
                 return Poll::Ready(self.end(Ok(())));
             }
-            if is_written && (self.is_held_back || !state.out.is_empty()) {
-                // Put out meanwhile, by others.
+            let is_let_go = self.is_held_back && state.control_bytes <= CONTROL_BYTES_MAX;
+            if is_let_go || is_written && !state.out.is_empty() {
+                // The latter was put out meanwhile, by others.
                 continue;
             }
             keep(&mut state.driver, cx.waker());

@@ -235,7 +235,7 @@ impl State {
             if block.is_empty() {
                 flags |= frame::END_HEADERS;
             }
-            self.put(kind, flags, stream, &piece);
+            self.put_frame(kind, flags, stream, &piece);
             (kind, flags) = (frame::CONTINUATION, 0);
         }
     }

@@ -145,10 +145,15 @@ impl State {
         wake(&mut self.driver);
     }
 
+    /// What the peer has caused.
     pub(super) fn put(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+        self.put_frame(kind, flags, stream, payload);
+        self.control_bytes += FrameHead::BYTES + payload.len();
+    }
+
+    pub(super) fn put_frame(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
         FrameHead { len: payload.len(), kind, flags, stream }.write(&mut self.out.tail);
         self.out.tail.put_slice(payload);
-        self.control_bytes += FrameHead::BYTES + payload.len();
     }
 
     pub(super) fn put_reset(&mut self, stream: u32, reason: Reason) {

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::task::Poll;
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, HeaderValue, Request, Response};
 use io_tokio::http2::{Config, Reason, Sending};
 use tokio::io::duplex;
 
@@ -219,7 +219,7 @@ async fn a_peer_without_a_table_is_told_nothing_that_needs_one() {
 #[tokio::test]
 async fn secrets_are_never_to_be_kept_by_anybody() {
     let (mut peer, opener, _end) = client(CONFIG, &[]).await;
-    let mut marked = http::HeaderValue::from_static("marked");
+    let mut marked = HeaderValue::from_static("marked");
     marked.set_sensitive(true);
     let mut request = Request::new(());
     for (name, value) in [("authorization", "Bearer a"), ("cookie", "a=b"), ("x-plain", "plain")] {
@@ -403,6 +403,28 @@ async fn much_that_is_written_at_once_does_not_keep_what_comes_from_being_read()
     peer.send(&head(1, END_STREAM, &[(":status", "200")])).await;
     let response = tokio::time::timeout(crate::PATIENCE, awaited.response()).await;
     response.expect("the response is read").unwrap();
+}
+
+#[tokio::test]
+async fn long_heads_that_nobody_reads_do_not_keep_what_comes_from_being_read() {
+    let (near, far) = duplex(64 << 10);
+    let mut peer = Peer::new(near);
+    let (opener, mut connection) = io_tokio::http2::client(far, CONFIG);
+    tokio::spawn(async move { connection.run().await });
+    peer.preface().await;
+    peer.send(&settings(&[])).await;
+    peer.until_quiet().await;
+    let (awaited, _sending) = opener.open(&Request::new(()), true).unwrap();
+    peer.find(HEADERS).await;
+    let mut long = Request::new(());
+    long.headers_mut().insert("cookie", HeaderValue::from_str(&"c".repeat(15 << 10)).unwrap());
+    long.headers_mut().insert("x-more", HeaderValue::from_str(&"m".repeat(15 << 10)).unwrap());
+    let crowd: Vec<_> = (0..20).map(|_| opener.open(&long, true).unwrap()).collect();
+    // Before the connection's turn, which finds both and no room for all that is to be written.
+    peer.send(&head(1, END_STREAM, &[(":status", "200")])).await;
+    let response = tokio::time::timeout(crate::PATIENCE, awaited.response()).await;
+    response.expect("the response is read").unwrap();
+    drop(crowd);
 }
 
 #[tokio::test]
