@@ -290,8 +290,8 @@ impl World<'_> {
             return;
         };
         entry.live = false;
-        let its = *entry;
-        let (seen, forgiven, arrival) = (entry.seen, entry.forgiven, entry.arrival);
+        let entry = *entry;
+        let Request { seen, forgiven, arrival, .. } = entry;
         let (started, instance) = entry.started.unzip();
         let ended = Ended {
             arrived: arrival.at,
@@ -312,7 +312,7 @@ impl World<'_> {
         self.report.longest = self.report.longest.max(took);
         self.source_sees_end();
         self.watch.ended(now, ended);
-        self.check_end(its, end, took);
+        self.check_end(entry, end, took);
         if seen > forgiven + 1 {
             self.breaks(|| format!("(2) {request} was seen by {seen} apps, {forgiven} in vain"));
         }
