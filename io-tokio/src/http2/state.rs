@@ -145,7 +145,7 @@ impl State {
         wake(&mut self.driver);
     }
 
-    /// What the peer has caused.
+    /// A frame that counts as an answer to the peer: of these only so many may wait.
     pub(super) fn put(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
         self.put_frame(kind, flags, stream, payload);
         self.control_bytes += FrameHead::BYTES + payload.len();

@@ -14,7 +14,7 @@ use crate::raw::{
     INITIAL_WINDOW_SIZE, MAX_FRAME_SIZE, PING, POST, Peer, RST_STREAM, SETTINGS, WINDOW_UPDATE,
     data, fields, frame, head, reset, settings, window_update,
 };
-use crate::stage::{CONFIG, Server, client, server, server_told};
+use crate::stage::{CONFIG, PIPE_BYTES, Server, client, client_over, server, server_told};
 
 const ID_MAX: u32 = (1 << 31) - 1;
 
@@ -47,7 +47,7 @@ async fn settings_are_said_first_and_acknowledged() {
 
 #[tokio::test]
 async fn a_client_wants_no_push() {
-    let (near, far) = duplex(1 << 20);
+    let (near, far) = duplex(PIPE_BYTES);
     let mut peer = Peer::new(near);
     let (_opener, mut connection) = io_tokio::http2::client(far, CONFIG);
     tokio::spawn(async move { connection.run().await });
@@ -388,12 +388,8 @@ async fn what_waits_to_be_written_has_a_bound_while_the_peer_does_not_read() {
 
 #[tokio::test]
 async fn much_that_is_written_at_once_does_not_keep_what_comes_from_being_read() {
-    let (near, far) = duplex(8 << 20);
-    let mut peer = Peer::new(near);
-    let (opener, mut connection) = io_tokio::http2::client(far, CONFIG);
-    tokio::spawn(async move { connection.run().await });
-    peer.preface().await;
-    peer.send(&settings(&[(INITIAL_WINDOW_SIZE, ID_MAX)])).await;
+    let values = [(INITIAL_WINDOW_SIZE, ID_MAX)];
+    let (mut peer, opener, _end) = client_over(8 << 20, CONFIG, &values).await;
     peer.send(&window_update(0, ID_MAX - 65_535)).await;
     peer.until_quiet().await;
     let (awaited, mut sending) = opener.open(&Request::new(()), false).unwrap();
@@ -407,13 +403,7 @@ async fn much_that_is_written_at_once_does_not_keep_what_comes_from_being_read()
 
 #[tokio::test]
 async fn long_heads_that_nobody_reads_do_not_keep_what_comes_from_being_read() {
-    let (near, far) = duplex(64 << 10);
-    let mut peer = Peer::new(near);
-    let (opener, mut connection) = io_tokio::http2::client(far, CONFIG);
-    tokio::spawn(async move { connection.run().await });
-    peer.preface().await;
-    peer.send(&settings(&[])).await;
-    peer.until_quiet().await;
+    let (mut peer, opener, _end) = client_over(64 << 10, CONFIG, &[]).await;
     let (awaited, _sending) = opener.open(&Request::new(()), true).unwrap();
     peer.find(HEADERS).await;
     let mut long = Request::new(());

@@ -127,7 +127,16 @@ pub(crate) async fn client(
     config: Config,
     values: &[(u16, u32)],
 ) -> (Peer, Opener, JoinHandle<Result<(), Error>>) {
-    let (near, far) = duplex(PIPE_BYTES);
+    client_over(PIPE_BYTES, config, values).await
+}
+
+/// The same with a pipe that has another size.
+pub(crate) async fn client_over(
+    pipe_bytes: usize,
+    config: Config,
+    values: &[(u16, u32)],
+) -> (Peer, Opener, JoinHandle<Result<(), Error>>) {
+    let (near, far) = duplex(pipe_bytes);
     let mut peer = Peer::new(near);
     let (opener, mut connection) = http2::client(far, config);
     let end = tokio::spawn(async move { connection.run().await });
