@@ -18,7 +18,7 @@ use crate::raw::{
     PING, POST, PREFACE, RST_STREAM, data, fields, frame, goaway, head, reset, settings,
     window_update,
 };
-use crate::stage::{CONFIG, Server, client, ended, server, server_told};
+use crate::stage::{CONFIG, PIPE_BYTES, Server, client, ended, server, server_told};
 
 const OK: [(&str, &str); 1] = [(":status", "200")];
 
@@ -440,7 +440,7 @@ async fn an_end_amid_streams_is_an_error_for_all_who_wait() {
 
 #[tokio::test]
 async fn a_ping_is_answered_or_fails_with_its_connection() {
-    let (near, far) = duplex(1 << 20);
+    let (near, far) = duplex(PIPE_BYTES);
     let mut peer = crate::raw::Peer::new(near);
     let (_opener, mut connection) = io_tokio::http2::client(far, CONFIG);
     let (mut pinger, mut again) = (connection.pinger(), connection.pinger());
@@ -461,7 +461,7 @@ async fn a_ping_is_answered_or_fails_with_its_connection() {
 
 #[tokio::test]
 async fn a_connection_that_is_dropped_is_an_error_for_all_who_wait() {
-    let (near, far) = duplex(1 << 20);
+    let (near, far) = duplex(PIPE_BYTES);
     let mut peer = crate::raw::Peer::new(near);
     let (opener, connection) = io_tokio::http2::client(far, CONFIG);
     let (awaited, mut sending) = opener.open(&Request::new(()), false).unwrap();
