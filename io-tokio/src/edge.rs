@@ -227,8 +227,11 @@ impl Edge {
                 return answered(response, &mut entry, reason);
             }
         };
-        let (expects, bytes) = (expects_continue(&head), head_bytes(&head));
+        let bytes = head_bytes(&head);
         let get = target.forward(&mut head, origin, &self.settings);
+        // Not what the client says of it, if that is not passed on: nobody would answer.
+        let expects =
+            head.version >= Version::HTTP_11 && get.headers().contains_key(header::EXPECT);
         let mut forwarded = match &upgrade {
             Some(upgrade) => upgrade.connect(get),
             None => get,
@@ -301,13 +304,6 @@ impl std::fmt::Debug for Edge {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Edge").field("settings", &self.settings).finish_non_exhaustive()
     }
-}
-
-/// Whether the client sends its body only when it is told to. In HTTP/1.0 there is no such thing.
-fn expects_continue(head: &http::request::Parts) -> bool {
-    let expects = head.headers.get(header::EXPECT);
-    head.version >= Version::HTTP_11
-        && expects.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
 /// The memory that a head holds, about.

@@ -135,7 +135,8 @@ impl Target {
 
     /// The head to send to an instance: `head`'s headers, which are moved, and where the request
     /// came from, `X-Forwarded-For`, `-Proto` and `-Host`. What a trusted proxy said of earlier
-    /// hops stays.
+    /// hops stays. An HTTP/2 client's `Expect` does not: hyper's server has no way to tell it to go
+    /// on, so that it must not be waited for.
     #[must_use]
     pub fn forward(
         self,
@@ -144,10 +145,13 @@ impl Target {
         settings: &EdgeSettings,
     ) -> http::Request<()> {
         let trusts = settings.trusted_proxies.contains(origin.peer);
+        let is_h2 = head.version == Version::HTTP_2;
         let passes = |name: &HeaderName, value: &HeaderValue| {
+            let is_in_vain = is_h2 && name == header::EXPECT;
             let is_hop_claim = is_claim(name.as_str()) && !trusts;
             let is_endless_trace = is_trace(name) && value.len() > TRACE_BYTES_MAX;
-            !is_reserved(name) && !is_look_alike(name) && !is_hop_claim && !is_endless_trace
+            let is_odd = is_reserved(name) || is_look_alike(name);
+            !(is_odd || is_hop_claim || is_endless_trace || is_in_vain)
         };
         // Before anything goes: nobody can have a hop forgotten by calling it hop-by-hop.
         let chain = origin.chain(&head.headers, trusts);
