@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dispatch_model::{InstanceId, Time};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use crate::clock::Clock;
 use crate::headers::ERROR;
@@ -95,6 +95,11 @@ impl Entry {
     /// What it is called in the logs of both sides.
     pub(crate) fn request_id(&self) -> &str {
         &self.access.request_id
+    }
+
+    /// Whether the client wants nothing but the head of a response.
+    pub(crate) fn is_head(&self) -> bool {
+        self.access.method == Method::HEAD
     }
 
     /// How far the request's body is.

@@ -358,12 +358,18 @@ fn phrase(status: StatusCode) -> &'static str {
     }
 }
 
-/// A response that is all there is, noted.
+/// A response that is all there is, noted. To a HEAD it is its head.
 pub(crate) fn answered(
-    response: Response<ResponseBody>,
+    mut response: Response<ResponseBody>,
     entry: &mut Entry,
     reason: &'static str,
 ) -> Response<ResponseBody> {
+    if entry.is_head() {
+        // hyper knows that only in HTTP/1, and then says no length.
+        let length = response.body().size_hint().lower();
+        response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
+        *response.body_mut() = Source::Text(None).into();
+    }
     entry.responded(response.status().as_u16());
     entry.add_bytes_out(usize::try_from(response.body().size_hint().lower()).unwrap_or(0));
     entry.finish(reason);

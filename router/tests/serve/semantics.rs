@@ -2,12 +2,13 @@
 
 use std::sync::{Arc, Mutex};
 
+use http::response::Parts;
 use http::{HeaderMap, Method, Request};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
 use crate::client::Client;
-use crate::raw_app::{contains, head};
+use crate::raw_app::{Body, RawApp, contains, head};
 use crate::stage::Stage;
 
 const SETTINGS: &[&str] = &["pool.linger=10m", "pool.instances_max=1", "pool.placement_margin=1s"];
@@ -169,4 +170,72 @@ async fn http_1_0_clients_get_no_chunks_and_keep_alive_only_when_they_ask() {
         assert_eq!(answer.text(), "ok\n");
         assert_eq!(answer.header("connection"), Some(&b"keep-alive"[..]));
     }
+}
+
+/// An HTTP/2 client's request, and the head and the body of what it is answered.
+async fn over_http2(stage: &Stage, request: Request<()>, body: &'static str) -> (Parts, Vec<u8>) {
+    let stream = TcpStream::connect(stage.router.http).await.unwrap();
+    let (requests, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    let (response, mut stream) =
+        requests.ready().await.unwrap().send_request(request, body.is_empty()).unwrap();
+    if !body.is_empty() {
+        stream.send_data(body.into(), true).unwrap();
+    }
+    let (head, mut body) = response.await.unwrap().into_parts();
+    let mut bytes = Vec::new();
+    while let Some(data) = body.data().await {
+        bytes.extend_from_slice(&data.unwrap());
+    }
+    (head, bytes)
+}
+
+#[tokio::test]
+async fn refusal_of_a_head_request_is_a_head_alone() {
+    let (stage, _) = App::stage().await;
+    let request = |method| {
+        let request = Request::builder().method(method).uri("http://test/").header("host", "other");
+        request.body(()).unwrap()
+    };
+    let (_, text) = over_http2(&stage, request("GET"), "").await;
+    let (head, body) = over_http2(&stage, request("HEAD"), "").await;
+    assert_eq!((head.status.as_u16(), body.len()), (400, 0));
+    assert_eq!(head.headers["content-length"], text.len().to_string().as_str());
+
+    let mut client = Client::connect(stage.router.http).await;
+    client.send("HEAD / HTTP/1.1\r\nHost: a/b\r\n\r\n").await.unwrap();
+    let answer = client.answer("HEAD").await.unwrap();
+    let length = answer.header("content-length").map(<[u8]>::to_vec);
+    assert_eq!(answer.status, 400);
+    assert!(client.rest().await.is_empty());
+    let mut client = Client::connect(stage.router.http).await;
+    client.send("GET / HTTP/1.1\r\nHost: a/b\r\n\r\n").await.unwrap();
+    let text = client.answer("GET").await.unwrap().text();
+    assert_eq!(length, Some(text.len().to_string().into_bytes()));
+}
+
+#[tokio::test]
+async fn body_that_nobody_can_be_told_to_send_is_not_waited_for() {
+    let (stage, app) = RawApp::stage(SETTINGS).await;
+    // What `Connection` names is not passed on, so that the app does not know of it.
+    let mut client = Client::connect(stage.router.http).await;
+    client
+        .send(
+            "POST /named HTTP/1.1\r\nHost: test\r\nConnection: Expect\r\n\
+             Expect: 100-continue\r\nContent-Length: 5\r\n\r\nhello",
+        )
+        .await
+        .unwrap();
+    let mut answer = client.head().await.unwrap();
+    if answer.status == 100 {
+        answer = client.head().await.unwrap();
+    }
+    assert_eq!(answer.status, 200);
+    assert_eq!(app.seen("/named").unwrap().body, Body::Whole(b"hello".to_vec()));
+
+    let request = Request::post("http://test/http2").header("expect", "100-continue");
+    let (head, _) = over_http2(&stage, request.body(()).unwrap(), "hello").await;
+    assert_eq!(head.status, 200);
+    let seen = app.seen("/http2").unwrap();
+    assert!(seen.body == Body::Whole(b"hello".to_vec()) && !contains(&seen.head, b"100-continue"));
 }
