@@ -67,9 +67,26 @@ impl Upload {
         Ok(first.is_some())
     }
 
-    /// The memory that it holds.
+    /// Takes the body as it comes while nobody is sent it, as far as it can be kept, and returns why
+    /// it broke. So it is heard of when a client leaves in the middle of its body: hyper looks for
+    /// that only while somebody reads.
+    pub(crate) async fn broken(&mut self) -> hyper::Error {
+        while self.taken.is_some() && self.taken_bytes < REPLAY_BYTES_MAX {
+            match poll_fn(|cx| self.poll_body(cx)).await {
+                Some(Ok(_)) => self.replayed = 0,
+                Some(Err(error)) => return error,
+                None => break,
+            }
+        }
+        std::future::pending().await
+    }
+
+    /// The memory that it may come to hold while nobody is sent it.
     pub(crate) fn held_bytes(&self) -> u32 {
-        u32::try_from(self.taken_bytes).unwrap_or(u32::MAX)
+        let rest = self.body.size_hint().upper().and_then(|rest| usize::try_from(rest).ok());
+        let room = REPLAY_BYTES_MAX.saturating_sub(self.taken_bytes);
+        let held = self.taken_bytes + rest.map_or(room, |rest| rest.min(room));
+        u32::try_from(held).unwrap_or(u32::MAX)
     }
 
     /// Starts again from the beginning, if all of it is still there.
@@ -79,6 +96,10 @@ impl Upload {
     }
 
     fn remember(&mut self, frame: &Frame<Bytes>) {
+        if self.taken_bytes >= REPLAY_BYTES_MAX {
+            // All of that has been given out, or there would be no more.
+            self.taken = None;
+        }
         let Some(taken) = &mut self.taken else { return };
         let copy = match (frame.data_ref(), frame.trailers_ref()) {
             (Some(data), _) => {
@@ -90,9 +111,23 @@ impl Upload {
         };
         taken.push(copy);
         self.replayed = taken.len();
-        if self.taken_bytes > REPLAY_BYTES_MAX && taken.len() > 1 {
-            self.taken = None;
+    }
+
+    /// What comes next from the client.
+    fn poll_body(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        self.progress.starved.store(polled.is_pending(), Ordering::Relaxed);
+        let frame = ready!(polled);
+        if let Some(Ok(frame)) = &frame {
+            if let Some(data) = frame.data_ref() {
+                self.progress.add(data.len() as u64);
+            }
+            self.remember(frame);
         }
+        Poll::Ready(frame)
     }
 }
 
@@ -112,16 +147,7 @@ impl Body for Upload {
             self.replayed += 1;
             return Poll::Ready(Some(Ok(frame)));
         }
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
-        self.progress.starved.store(polled.is_pending(), Ordering::Relaxed);
-        let frame = ready!(polled);
-        if let Some(Ok(frame)) = &frame {
-            if let Some(data) = frame.data_ref() {
-                self.progress.add(data.len() as u64);
-            }
-            self.remember(frame);
-        }
-        Poll::Ready(frame)
+        self.poll_body(cx)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -260,5 +286,5 @@ impl Uploading {
     }
 }
 
-/// Most bytes of a request body kept to be sent again, if they came in more than one piece.
+/// From so many bytes on no more of a request body is kept to be sent again.
 const REPLAY_BYTES_MAX: usize = 64 << 10;

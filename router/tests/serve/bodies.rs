@@ -1,7 +1,8 @@
 //! Bodies of any size in little memory, and chunks as soon as there are any.
 
 use crate::client::Client;
-use crate::stage::{Stage, peak_mib};
+use crate::raw_app::{Body, RawApp};
+use crate::stage::{Stage, peak_mib, until};
 
 const MIB: usize = 1 << 20;
 
@@ -69,8 +70,52 @@ async fn first_event_arrives_before_the_second_is_made() {
     }
     drop(client);
     // The app's side of it ends with the client, else the slot would be lost for an hour.
-    crate::stage::until("the slot is free", async || {
-        stage.router.metric("dispatch_slots_busy").await == 0.0
-    })
-    .await;
+    until("the slot is free", async || stage.router.metric("dispatch_slots_busy").await == 0.0)
+        .await;
+}
+
+#[tokio::test]
+async fn client_that_leaves_in_the_middle_of_its_body_leaves_the_queue() {
+    let settings = ["pool.linger=10m", "pool.instances_max=1", "pool.slots=1"];
+    let (stage, app) = RawApp::stage(&settings).await;
+    let mut first = Client::connect(stage.router.http).await;
+    first.send("GET /hang HTTP/1.1\r\nHost: test\r\n\r\n").await.unwrap();
+    until("the only slot is taken", async || app.seen("/hang").is_some()).await;
+    for (begun, count) in [(10, 1.0), (30_000, 2.0)] {
+        let mut client = Client::connect(stage.router.http).await;
+        let head = "POST /gone HTTP/1.1\r\nHost: test\r\nContent-Length: 1000000\r\n\r\n";
+        client.send(format!("{head}{}", "x".repeat(begun))).await.unwrap();
+        let waiting = async || stage.router.metric("dispatch_queue_requests").await;
+        until("it waits", async || waiting().await == 1.0).await;
+        drop(client);
+        until("it has left", async || waiting().await == 0.0).await;
+        assert_eq!(stage.router.metric("dispatch_cancelled_total").await, count);
+    }
+    drop(first);
+    assert_eq!(stage.router.get("/next").await.status, 200);
+    assert!(app.seen("/gone").is_none(), "nobody was there to be answered");
+}
+
+#[tokio::test]
+async fn body_that_came_while_it_waited_reaches_the_app_whole() {
+    let settings = ["pool.linger=10m", "pool.instances_max=1", "pool.slots=1"];
+    let (stage, app) = RawApp::stage(&settings).await;
+    let mut first = Client::connect(stage.router.http).await;
+    first.send("GET /hang HTTP/1.1\r\nHost: test\r\n\r\n").await.unwrap();
+    until("the only slot is taken", async || app.seen("/hang").is_some()).await;
+    let body: Vec<u8> = (0..1_000_000_u32).flat_map(u32::to_le_bytes).take(3_000_000).collect();
+    let sending = async {
+        let mut client = Client::connect(stage.router.http).await;
+        let head = "POST /big HTTP/1.1\r\nHost: test\r\nContent-Length: 3000000\r\n\r\n";
+        client.send([head.as_bytes(), &body].concat()).await.unwrap();
+        client.answer("POST").await.unwrap()
+    };
+    let giving = async {
+        until("it waits", async || stage.router.metric("dispatch_queue_requests").await == 1.0)
+            .await;
+        drop(first);
+    };
+    let (answer, ()) = tokio::join!(sending, giving);
+    assert_eq!(answer.status, 200);
+    assert!(app.seen("/big").unwrap().body == Body::Whole(body));
 }
