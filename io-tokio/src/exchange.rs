@@ -309,8 +309,11 @@ impl Exchange {
             return answered(text(StatusCode::BAD_GATEWAY, "bad gateway"), &mut entry, "failed");
         }
         entry.app_responded(parts.status, &parts.headers);
-        let length = content_length(&parts.headers).filter(|_| request.method != Method::HEAD);
-        let body = StreamBody::new(stream, length);
+        let body = match parts.status {
+            _ if request.method == Method::HEAD => StreamBody::bodiless(stream),
+            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => StreamBody::bodiless(stream),
+            _ => StreamBody::new(stream, content_length(&parts.headers)),
+        };
         let body =
             Relayed::new(body, ticket, entry, sending, Limits::new(patience, &parts.headers));
         let mut relayed = Response::new(Source::Relayed(Box::new(body)).into());

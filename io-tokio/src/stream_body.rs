@@ -23,6 +23,8 @@ pub struct StreamBody {
     stream: Receiving,
     /// What is left of a declared length, in bytes.
     left: Option<u64>,
+    /// Whether a body can come at all.
+    is_bodiless: bool,
     data_ended: bool,
 }
 
@@ -34,7 +36,17 @@ impl StreamBody {
     pub fn new(stream: Receiving, content_length: Option<u64>) -> Self {
         let data_ended = stream.is_end_stream();
         let left = if data_ended { Some(0) } else { content_length };
-        Self { stream, left, data_ended }
+        Self { stream, left, is_bodiless: false, data_ended }
+    }
+
+    /// The end of a message on `stream` that has no body, whatever its head says of a length.
+    pub(crate) fn bodiless(stream: Receiving) -> Self {
+        Self { is_bodiless: true, ..Self::new(stream, None) }
+    }
+
+    /// Whether no more data can come, though the end may be yet to come.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.is_bodiless || self.left == Some(0)
     }
 
     fn poll_trailers(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {

@@ -296,3 +296,26 @@ async fn app_that_refuses_streams_and_leaves_connections_executes_each_request_o
     }
     assert_eq!(refused.load(Ordering::Relaxed), 21, "one was refused and sent again");
 }
+
+#[tokio::test]
+async fn answer_that_has_come_whole_was_served_though_its_end_is_yet_to_come() {
+    let app = |stream| async move {
+        let mut connection = h2::server::handshake(stream).await.unwrap();
+        let mut open = Vec::new();
+        while let Some(Ok((request, mut respond))) = connection.accept().await {
+            let head = http::Response::builder().header("content-length", 2).body(()).unwrap();
+            let mut body = respond.send_response(head, false).unwrap();
+            if request.method() != http::Method::HEAD {
+                body.send_data("ok".into(), false).unwrap();
+            }
+            open.push(body);
+        }
+    };
+    let stage = Stage::served(H2C, SETTINGS, app).await;
+    let mut client = Client::connect(stage.router.http).await;
+    assert_eq!(client.get("/").await.unwrap().text(), "ok");
+    client.send("HEAD / HTTP/1.1\r\nHost: test\r\n\r\n").await.unwrap();
+    assert_eq!(client.answer("HEAD").await.unwrap().status, 200);
+    until("both are served", async || stage.router.ended(200, "served").await == 2).await;
+    assert_eq!(stage.router.metric("dispatch_cancelled_total").await, 0.0);
+}
