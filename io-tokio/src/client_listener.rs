@@ -138,7 +138,10 @@ fn connection<S: Io>(
     let stopped = end.stopped.clone();
     let service = service_fn(move |request: Request<Incoming>| {
         let refusal = passage.refusal(activity.begun());
-        let (edge, busy, stopped) = (Arc::clone(&edge), activity.begin(), stopped.clone());
+        let (edge, mut busy, stopped) = (Arc::clone(&edge), activity.begin(), stopped.clone());
+        if request.version() == Version::HTTP_10 {
+            busy.end_with_connection();
+        }
         let (origin, passage, interim) = (origin.clone(), passage.clone(), interim.clone());
         async move {
             let is_http1 = request.version() < Version::HTTP_2;

@@ -9,6 +9,7 @@
 
 mod tcp;
 
+use std::any::Any;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -31,7 +32,18 @@ pub use tcp::Tcp;
 pub const EVENTS_PER_TURN: usize = 16;
 
 /// A byte stream in both directions.
-pub trait Io: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+pub trait Io: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// Its end is to look like an error to the peer, and not like the end of what was sent. What the
+    /// peer has not received yet is then lost. For plain TCP; the end of TLS is told apart anyway.
+    fn end_as_cut(&self)
+    where
+        Self: Sized,
+    {
+        if let Some(tcp) = (self as &dyn Any).downcast_ref::<Tcp>() {
+            tcp.end_as_cut();
+        }
+    }
+}
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Io for T {}
 

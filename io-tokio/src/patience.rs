@@ -11,7 +11,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
@@ -20,6 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep_until};
 
 use crate::clock::{self, Moment};
+use crate::net::Io;
 
 /// The limits of a connection without a request.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +41,8 @@ pub(crate) struct Activity(Arc<Counts>);
 struct Counts {
     busy: AtomicU32,
     begun: AtomicU32,
+    /// A response that nothing but the connection's end can end was cut.
+    cut: AtomicBool,
     /// Who wants to know when a request is done.
     waiting: Mutex<Option<Waker>>,
 }
@@ -49,7 +52,7 @@ impl Activity {
     pub(crate) fn begin(&self) -> Busy {
         self.0.busy.fetch_add(1, Ordering::Relaxed);
         self.0.begun.fetch_add(1, Ordering::Relaxed);
-        Busy(self.clone())
+        Busy { activity: self.clone(), ends_with_connection: false }
     }
 
     pub(crate) fn is_busy(&self) -> bool {
@@ -58,6 +61,10 @@ impl Activity {
 
     pub(crate) fn begun(&self) -> u32 {
         self.0.begun.load(Ordering::Relaxed)
+    }
+
+    fn is_cut(&self) -> bool {
+        self.0.cut.load(Ordering::Relaxed)
     }
 
     /// Has `cx` woken when the next request is done.
@@ -75,11 +82,28 @@ impl Counts {
 
 /// A request that is not done.
 #[derive(Debug)]
-pub(crate) struct Busy(Activity);
+pub(crate) struct Busy {
+    activity: Activity,
+    ends_with_connection: bool,
+}
+
+impl Busy {
+    /// The end of its response is that of the connection: the client speaks HTTP/1.0.
+    pub(crate) const fn end_with_connection(&mut self) {
+        self.ends_with_connection = true;
+    }
+
+    /// Its response is cut, which the client must be able to tell from its end.
+    pub(crate) fn cut(&self) {
+        if self.ends_with_connection {
+            self.activity.0.cut.store(true, Ordering::Relaxed);
+        }
+    }
+}
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        let counts = &self.0.0;
+        let counts = &self.activity.0;
         counts.busy.fetch_sub(1, Ordering::Relaxed);
         if let Some(waker) = counts.waiting().take() {
             waker.wake();
@@ -89,7 +113,7 @@ impl Drop for Busy {
 
 /// A connection that ends when its client takes too long.
 #[derive(Debug)]
-pub(crate) struct Patient<S> {
+pub(crate) struct Patient<S: Io> {
     io: S,
     limits: Limits,
     activity: Activity,
@@ -113,7 +137,7 @@ struct Wait {
     until: Moment,
 }
 
-impl<S> Patient<S> {
+impl<S: Io> Patient<S> {
     pub(crate) const fn new(io: S, limits: Limits, activity: Activity) -> Self {
         let (wait, alarm, blocked) = (None, None, None);
         Self { io, limits, activity, is_h2: false, has_read: false, wait, alarm, blocked }
@@ -176,7 +200,15 @@ impl<S> Patient<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
+impl<S: Io> Drop for Patient<S> {
+    fn drop(&mut self) {
+        if self.activity.is_cut() {
+            self.io.end_as_cut();
+        }
+    }
+}
+
+impl<S: Io> AsyncRead for Patient<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -193,7 +225,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
+impl<S: Io> AsyncWrite for Patient<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

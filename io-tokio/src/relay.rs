@@ -220,6 +220,9 @@ impl Body for ResponseBody {
         if polled.is_ready() {
             stalled::given();
         }
+        if let (Poll::Ready(Some(Err(_))), Some(busy)) = (&polled, &self.busy) {
+            busy.cut();
+        }
         polled
     }
 

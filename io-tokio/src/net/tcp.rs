@@ -3,7 +3,9 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -13,6 +15,14 @@ use tokio::net::TcpStream;
 /// time for `send` than for such a `writev`, the copy included (`bench/NOTES.md`).
 #[derive(Debug)]
 pub struct Tcp(pub(super) TcpStream);
+
+impl Tcp {
+    /// Closing it resets the connection.
+    pub(super) fn end_as_cut(&self) {
+        // It fails on a socket that is dead already.
+        SockRef::from(&self.0).set_linger(Some(Duration::ZERO)).ok();
+    }
+}
 
 impl AsyncRead for Tcp {
     fn poll_read(

@@ -1,5 +1,6 @@
 //! Each time-out for itself: what the client is told, what is counted, and that the slot is free.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use tokio::io::{AsyncWriteExt, BufReader};
@@ -214,4 +215,21 @@ async fn clients_are_told_how_long_the_stages_took_only_if_the_operator_says_so(
     }
     let untold = stage(&[]).await;
     assert_eq!(untold.router.get("/").await.header("server-timing"), None);
+}
+
+#[tokio::test]
+async fn cut_answer_is_no_whole_one_to_a_client_of_http_1_0() {
+    let stage = stage(&["timeouts.stream_idle=500ms"]).await;
+    let mut old = Client::connect(stage.router.http).await;
+    old.send("GET /events HTTP/1.0\r\n\r\n").await.unwrap();
+    let answer = old.head().await.unwrap();
+    assert_eq!((answer.status, answer.header("content-length")), (200, None));
+    let end = loop {
+        match old.some().await {
+            Ok(some) if some.is_empty() => break None,
+            Ok(_) => {}
+            Err(error) => break Some(error.kind()),
+        }
+    };
+    assert_eq!(end, Some(ErrorKind::ConnectionReset), "nothing else tells it from the end");
 }
