@@ -46,22 +46,17 @@ pub async fn serve<L: Listener>(
     let (open, mut all_closed) = mpsc::channel(1);
     let start = |io, peer| {
         let Some(place) = edge.admission().admit(peer) else { return };
-        let end = End {
-            stopped: stop.clone(),
-            close: close.subscribe(),
-            _open: open.clone(),
-            _place: place,
-        };
+        let end = End { stopped: stop.clone(), close: close.subscribe(), _open: open.clone() };
         let edge = Arc::clone(&edge);
         match &tls {
             None => {
-                tokio::spawn(connection(io, Origin::new(peer, false), edge, end));
+                tokio::spawn(connection(io, Origin::new(peer, false), edge, place, end));
             }
             Some(tls) => {
                 let handshake = timeout(HANDSHAKE_LIMIT, tls.accept(io));
                 tokio::spawn(async move {
                     if let Ok(Ok(io)) = handshake.await {
-                        connection(io, Origin::new(peer, true), edge, end).await;
+                        connection(io, Origin::new(peer, true), edge, place, end).await;
                     }
                 });
             }
@@ -110,15 +105,15 @@ struct End {
     close: broadcast::Receiver<Infallible>,
     /// Dropped when the connection has closed.
     _open: mpsc::Sender<Infallible>,
-    /// Its place among the connections.
-    _place: Place,
 }
 
-/// Serves one connection. An error is the client's: it has gone, or spoke nonsense and was told so.
+/// Serves one connection, which has its `place` until it has closed, as what it may have switched
+/// to. An error is the client's: it has gone, or spoke nonsense and was told so.
 fn connection<S: Io>(
     io: S,
     origin: Origin,
     edge: Arc<Edge>,
+    place: Place,
     end: End,
 ) -> impl Future<Output = ()> + Send {
     let builder = builder(&edge);
@@ -131,7 +126,7 @@ fn connection<S: Io>(
         target: settings.target_bytes_max,
     };
     let (activity, passage, interim) =
-        (Activity::default(), Passage::default(), Interim::default());
+        (Activity::default(), Passage::new(place), Interim::default());
     let io = WithInterim::new(Patient::new(io, limits, activity.clone()), interim.clone());
     let io = Guarded::new(io, heads, activity.clone(), passage.clone());
     let peer = origin.peer;

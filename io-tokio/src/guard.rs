@@ -20,22 +20,31 @@ use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
+use crate::admission::Place;
 use crate::framing::{Fault, HeadLimits, Step, Walk};
 use crate::patience::Activity;
 use crate::request_head::BadHead;
 
 /// What the two ends of a connection tell each other about its requests.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Passage(Arc<Shared>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
+    /// The connection's among all, whoever reads from it in the end.
+    _place: Place,
     /// Which request stands for a refused one, and why it is refused.
     refusal: OnceLock<(u32, BadHead)>,
     switched: AtomicBool,
 }
 
 impl Passage {
+    /// That of a connection which has `place` until it has closed.
+    pub(crate) fn new(place: Place) -> Self {
+        let (refusal, switched) = (OnceLock::new(), AtomicBool::new(false));
+        Self(Arc::new(Shared { _place: place, refusal, switched }))
+    }
+
     /// Why the request with this number, counted from 0, is refused, if it is.
     pub(crate) fn refusal(&self, number: u32) -> Option<BadHead> {
         self.0.refusal.get().filter(|(refused, _)| *refused == number).map(|(_, bad)| *bad)

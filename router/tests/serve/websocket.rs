@@ -436,3 +436,16 @@ async fn connection_from_before_a_drain_may_still_become_a_websocket() {
     drop(client);
     assert!(stage.router.end().await.success());
 }
+
+#[tokio::test]
+async fn switched_connection_keeps_its_place_among_the_connections() {
+    let (stage, _) = App::stage(&["limits.connections=1"]).await;
+    let mut switched = Client::connect(stage.router.http).await;
+    let asks = "GET /foo HTTP/1.1\r\nHost: test\r\nConnection: upgrade\r\nUpgrade: foo\r\n\r\n";
+    switched.send(asks).await.unwrap();
+    assert_eq!(switched.head().await.unwrap().status, 101);
+    let one_more = async || Client::connect(stage.router.http).await.get("/").await;
+    assert!(one_more().await.is_err(), "there is room for one");
+    drop(switched);
+    until("its place is free", async || one_more().await.is_ok()).await;
+}
