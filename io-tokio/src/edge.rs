@@ -17,7 +17,7 @@ use crate::admission::Admission;
 use crate::clock::Clock;
 use crate::entry::Entry;
 use crate::exchange::{CLOSE, Exchange, Failure, answered, text};
-use crate::headers::end_to_end;
+use crate::headers::without;
 use crate::interim::Interim;
 use crate::networks::Networks;
 use crate::observe::{AccessLog, Tracer};
@@ -292,7 +292,7 @@ impl Edge {
             let is_trusted = aliases.is_some() && self.settings.trusted_proxies.contains(peer);
             let split = routes.find(target.host(), target.path(), headers, is_trusted)?;
             if let Some(aliases) = aliases.filter(|aliases| headers.contains_key(&aliases.name)) {
-                *headers = end_to_end(std::mem::take(headers), |name, _| *name != aliases.name);
+                *headers = without(std::mem::take(headers), &aliases.name);
             }
             let chance = Prng::new(u64::from(self.settings.boot) << 32 ^ count).next_u64();
             split.choose(chance).map(Arc::clone).ok_or(NoRoute::Path)

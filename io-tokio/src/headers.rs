@@ -30,6 +30,15 @@ pub fn end_to_end(
     kept
 }
 
+/// The headers of a message but for those called `gone`, in the same order.
+pub(crate) fn without(headers: HeaderMap, gone: &HeaderName) -> HeaderMap {
+    let mut kept = HeaderMap::with_capacity(headers.len() + MORE);
+    for (name, value) in headers.iter().filter(|(name, _)| *name != gone) {
+        kept.append(name, value.clone());
+    }
+    kept
+}
+
 fn is_of_one_hop(name: &HeaderName, value: &HeaderValue, connection: &[HeaderValue]) -> bool {
     if name == header::TE {
         return !value.as_bytes().eq_ignore_ascii_case(b"trailers");

@@ -60,6 +60,10 @@ async fn alias_is_heard_from_trusted_proxies_alone_and_never_passed_on() {
     let (status, body) = ask(&router, "second").await;
     assert!(status == 200 && body.starts_with("two "), "{body}");
     assert!(!body.contains("x-which"), "{body}");
+    // Nor is anything else lost for it, whatever a proxy lets pass as hop-by-hop.
+    let lines = "X-Which: second\r\nConnection: X-Forwarded-For\r\nX-Forwarded-For: 192.0.2.7\r\n";
+    let (_, body) = answer(router.client(&get("a", "/", lines)).await).await;
+    assert!(body.contains("192.0.2.7, 127.0.0.1"), "{body}");
     assert_eq!(ask(&router, "third").await.0, 404);
     assert_eq!(ask(&router, "arn:aws:lambda:eu-west-1:123456789012:function:x").await.0, 404);
 

@@ -59,8 +59,8 @@ impl Invoker for Functions {
     }
 }
 
-/// Serves as an instance of `function` until the router closes. It answers with the function's name
-/// and the names of the headers that it got; one that is `hanging` does not.
+/// Serves as an instance of `function` until the router closes. It answers with its name,
+/// the names of the headers that it got, and the hops before it; one that is `hanging` does not.
 async fn serve(function: &str, payload: InvokePayload, open: watch::Receiver<bool>) {
     let Ok(stream) = attach(payload, None).await else { return };
     let mut connection = h2::server::handshake(stream).await.unwrap();
@@ -76,7 +76,9 @@ async fn serve(function: &str, payload: InvokePayload, open: watch::Receiver<boo
                 open.wait_for(|open| *open).await.unwrap();
             }
             let names: Vec<&str> = request.headers().keys().map(http::HeaderName::as_str).collect();
-            let text = format!("{function} {}", names.join(" "));
+            let hops =
+                request.headers().get("x-forwarded-for").map_or("", |it| it.to_str().unwrap());
+            let text = format!("{function} {} {hops}", names.join(" "));
             // The client may have gone.
             let response = Response::builder().header("content-length", text.len());
             if let Ok(mut body) = respond.send_response(response.body(()).unwrap(), false) {
