@@ -233,6 +233,7 @@ fn is_look_alike(name: &HeaderName) -> bool {
     let meant = name.replace('_', "-");
     is_claim(&meant)
         || meant.starts_with("x-lambda-")
+        || meant.starts_with("lambda-dispatch-")
         || matches!(
             meant.as_str(),
             "connection" | "content-length" | "expect" | "host" | "transfer-encoding" | "upgrade"
@@ -346,6 +347,7 @@ mod tests {
         let lines = [
             ("x_forwarded_for", "1.2.3.4"),
             ("content_length", "5"),
+            ("lambda_dispatch_request_id", "forged"),
             ("transfer_encoding", "chunked"),
             ("forwarded", "for=1.2.3.4"),
             ("x-forwarded-port", "1"),
