@@ -10,12 +10,14 @@
 //! TLS 1.3 only, ALPN `lambda-dispatch/2`, no resumption: a frozen instance keeps no session, and
 //! each connection has its own exporter, which the attach handshake signs.
 //!
-//! *Towards clients* the certificate comes from PEM files ([`client_facing`]), with TLS 1.2 and 1.3
-//! and ALPN `h2` and `http/1.1`.
+//! *Towards clients* the certificate comes from PEM files ([`ClientFacing`]), with TLS 1.2 and
+//! 1.3 and ALPN `h2` and `http/1.1`.
 //!
 //! The cryptography is ring's, named in each configuration and never installed for the process.
 
-use std::path::{Path, PathBuf};
+mod client_facing;
+
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -25,7 +27,7 @@ use rustls::crypto::ring::{cipher_suite, kx_group};
 use rustls::crypto::{
     CryptoProvider, GetRandomFailed, KeyProvider, SecureRandom, WebPkiSupportedAlgorithms,
 };
-use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::pem;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 use rustls::sign::SigningKey;
 use rustls::{ClientConfig, DigitallySignedStruct, ServerConfig, SignatureScheme};
@@ -37,6 +39,8 @@ use crate::attach::PROTOCOL;
 use crate::clock::Clock;
 use crate::hex;
 use crate::net::Io;
+
+pub use client_facing::{ClientCertificate, ClientFacing};
 
 /// The keys and certificates that the router shows to its instances. They live in memory only, and
 /// no longer than [`LIFETIME`].
@@ -337,38 +341,6 @@ impl ServerCertVerifier for PinnedCertificate {
     }
 }
 
-/// A configuration for clients from two PEM files: the certificate with its chain, and its key.
-///
-/// # Errors
-///
-/// Each names the file and what is wrong with it.
-pub fn client_facing(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
-    let unreadable = |path: &Path| {
-        let path = path.to_owned();
-        move |source| TlsError::Pem { path, source }
-    };
-    let chain = CertificateDer::pem_file_iter(certificate)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(unreadable(certificate))?;
-    if chain.is_empty() {
-        return Err(TlsError::NoCertificate { path: certificate.to_owned() });
-    }
-    let private = PrivateKeyDer::from_pem_file(key).map_err(unreadable(key))?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(TlsError::Rustls)?
-        .with_no_client_auth()
-        .with_single_cert(chain, private)
-        .map_err(|source| TlsError::Pair {
-            certificate: certificate.to_owned(),
-            key: key.to_owned(),
-            source,
-        })?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
-}
-
 /// Why TLS is not to be had.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -560,34 +532,5 @@ mod tests {
         let (dialled, _) = tokio::join!(dial(near, &pins), thief.accept(far));
         let error = dialled.unwrap_err().to_string();
         assert!(error.contains("BadSignature"), "{error}");
-    }
-
-    #[test]
-    fn files_for_clients_are_named_when_they_are_wrong() {
-        let folder =
-            std::env::temp_dir().join(format!("lambda-dispatch-tls-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let (pem, key, empty) = (folder.join("c.pem"), folder.join("k.pem"), folder.join("e.pem"));
-        let pair = rcgen::KeyPair::generate().unwrap();
-        let certificate = rcgen::CertificateParams::new(vec!["localhost".to_owned()])
-            .unwrap()
-            .self_signed(&pair)
-            .unwrap();
-        std::fs::write(&pem, certificate.pem()).unwrap();
-        std::fs::write(&key, pair.serialize_pem()).unwrap();
-        std::fs::write(&empty, "nothing\n").unwrap();
-
-        let config = client_facing(&pem, &key).unwrap();
-        assert_eq!(config.alpn_protocols, [b"h2".to_vec(), b"http/1.1".to_vec()]);
-        let message = |certificate: &Path, key: &Path| {
-            client_facing(certificate, key).unwrap_err().to_string()
-        };
-        assert!(message(&folder.join("gone.pem"), &key).contains("gone.pem"));
-        assert!(message(&empty, &key).contains("e.pem holds no certificate"));
-        assert!(message(&pem, &empty).contains("e.pem"));
-        let other = rcgen::KeyPair::generate().unwrap();
-        std::fs::write(&key, other.serialize_pem()).unwrap();
-        assert!(message(&pem, &key).contains("k.pem cannot be used with the certificate"));
-        std::fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -13,7 +13,7 @@ use io_tokio::edge::{EdgeSettings, Patience};
 use io_tokio::net::EVENTS_PER_TURN;
 use io_tokio::observe::{AccessLog, Tracer};
 use io_tokio::running::{Parts, Running};
-use io_tokio::tls::{self, RouterIdentity};
+use io_tokio::tls::{ClientCertificate, ClientFacing, RouterIdentity};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -98,7 +98,7 @@ async fn serve(mut settings: Settings, configured: &Configured) -> anyhow::Resul
     let told = access_log.clone().map(|log| log as Arc<dyn AccessLog>).into_iter();
     let told = told.chain(traces.as_ref().map(traces::Sending::log)).collect();
     let tracer = traces.as_ref().map(traces::Sending::tracer);
-    let (mut running, mut maker) = start(&settings, recorders, metrics, told, tracer).await?;
+    let mut started = start(&settings, recorders, metrics, told, tracer).await?;
     readiness.send_replace(Readiness::Ready);
     tracing::info!(pools = settings.pools.len(), "ready");
     loop {
@@ -106,7 +106,7 @@ async fn serve(mut settings: Settings, configured: &Configured) -> anyhow::Resul
             Told::Stop => break,
             Told::HangUp => {
                 reopen(access_log.as_deref());
-                match reload(&mut running, &mut maker, &settings, configured).await {
+                match started.reload(&settings, configured).await {
                     Ok(new) => settings = new,
                     Err(error) => tracing::error!("the settings stay as they were: {error:#}"),
                 }
@@ -129,7 +129,7 @@ async fn serve(mut settings: Settings, configured: &Configured) -> anyhow::Resul
     let drain = async {
         // A load balancer needs a moment to see that this router is not ready any more.
         tokio::time::sleep(timeouts.drain_delay).await;
-        running.drain(timeouts.drain.saturating_sub(timeouts.drain_delay)).await;
+        started.running.drain(timeouts.drain.saturating_sub(timeouts.drain_delay)).await;
     };
     tokio::select! {
         biased;
@@ -142,28 +142,46 @@ async fn serve(mut settings: Settings, configured: &Configured) -> anyhow::Resul
     Ok(())
 }
 
-/// Reads the settings again and becomes what they say. If anything is wrong with them, nothing
-/// changes.
-async fn reload(
-    running: &mut Running,
-    maker: &mut Maker,
-    settings: &Settings,
-    configured: &Configured,
-) -> anyhow::Result<Settings> {
-    let new = load(configured)?;
-    let change = maker.change(settings, &new).await?;
-    for warning in warnings(&new).into_iter().chain(settings.fixed_differences(&new)) {
-        tracing::warn!("{warning}");
-    }
-    running.change(change);
-    tracing::info!(pools = new.pools.len(), "the settings were taken over");
-    Ok(new)
-}
-
 fn reopen(access_log: Option<&AccessWriter>) {
     // For log rotation.
     if let Some(log) = access_log {
         log.reopen();
+    }
+}
+
+/// What can be changed while it runs.
+struct Started {
+    running: Running,
+    maker: Maker,
+    /// What clients are shown, if some come over TLS.
+    facing: Option<Arc<ClientFacing>>,
+}
+
+impl Started {
+    /// Reads the settings again, and the certificate, and becomes what they say. If anything is wrong
+    /// with them, nothing changes.
+    async fn reload(
+        &mut self,
+        settings: &Settings,
+        configured: &Configured,
+    ) -> anyhow::Result<Settings> {
+        let new = load(configured)?;
+        let renewed = match (&self.facing, &new.listen.https) {
+            (Some(facing), Some(https)) => {
+                Some((facing, ClientCertificate::load(&https.certificate, &https.key)?))
+            }
+            (None, _) | (_, None) => None,
+        };
+        let change = self.maker.change(settings, &new).await?;
+        for warning in warnings(&new).into_iter().chain(settings.fixed_differences(&new)) {
+            tracing::warn!("{warning}");
+        }
+        if let Some((facing, certificate)) = renewed {
+            facing.show(certificate);
+        }
+        self.running.change(change);
+        tracing::info!(pools = new.pools.len(), "the settings were taken over");
+        Ok(new)
     }
 }
 
@@ -174,15 +192,18 @@ async fn start(
     metrics: Arc<Metrics>,
     told: Vec<Arc<dyn AccessLog>>,
     tracer: Option<Arc<dyn Tracer>>,
-) -> anyhow::Result<(Running, Maker)> {
+) -> anyhow::Result<Started> {
     let listen = &settings.listen;
     let mut clients = Vec::new();
     if let Some(address) = listen.http {
         clients.push((bind(address, "listen.http")?, None));
     }
+    let mut facing = None;
     if let Some(https) = &listen.https {
-        let config = tls::client_facing(&https.certificate, &https.key)?;
-        clients.push((bind(https.address, "listen.https")?, Some(TlsAcceptor::from(config))));
+        let shown = ClientFacing::new(ClientCertificate::load(&https.certificate, &https.key)?);
+        let acceptor = TlsAcceptor::from(shown.config()?);
+        clients.push((bind(https.address, "listen.https")?, Some(acceptor)));
+        facing = Some(shown);
     }
     let identity = RouterIdentity::generate()?;
     let mut instances = vec![(bind(listen.control, "listen.control")?, Some(identity.clone()))];
@@ -229,7 +250,7 @@ async fn start(
         },
         access: maker.access(metrics),
     });
-    Ok((running, maker))
+    Ok(Started { running, maker, facing })
 }
 
 fn bind(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {

@@ -405,8 +405,11 @@ impl Settings {
     /// What `new` settings say otherwise of what stays as it is until the router is started again.
     #[must_use]
     pub fn fixed_differences(&self, new: &Self) -> Vec<String> {
+        // The certificate that is shown can be another one, if one is shown at all.
+        let shows = self.listen.https.is_some() && new.listen.https.is_some();
+        let is_shown = |name: &str| shows && ["listen.certificate", "listen.key"].contains(&name);
         let both = self.effective.iter().zip(&new.effective);
-        let fixed = both.filter(|(was, _)| !is_taken_over(was.name));
+        let fixed = both.filter(|(was, _)| !is_taken_over(was.name) && !is_shown(was.name));
         let differs = fixed.filter(|(was, is)| was.text != is.text);
         differs
             .map(|(was, is)| {

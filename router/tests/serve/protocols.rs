@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Request;
+use rustix::process::Signal;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tempfile::TempDir;
@@ -15,7 +16,7 @@ use tokio_rustls::client::TlsStream;
 
 use crate::client::Client;
 use crate::messages::fails;
-use crate::stage::Stage;
+use crate::stage::{Stage, until};
 
 /// The path of a file with `text` in `folder`.
 fn written(folder: &TempDir, name: &str, text: &str) -> String {
@@ -139,4 +140,37 @@ async fn certificate_that_cannot_be_used_is_one_clear_line() {
     })
     .await;
     assert!(half.contains("listen.key"), "{half}");
+}
+
+#[tokio::test]
+async fn renewed_certificate_is_shown_from_the_next_handshake_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let (old, chain, key) = certificate();
+    let (chain_path, key_path) =
+        (written(&folder, "chain.pem", &chain), written(&folder, "key.pem", &key));
+    let stage = Stage::demo(&[
+        &format!("listen.certificate={chain_path}"),
+        &format!("listen.key={key_path}"),
+    ])
+    .await;
+    let router = &stage.router;
+    let mut standing = Client::over(tls(router.https, &old, b"http/1.1").await);
+    assert_eq!(standing.get("/").await.unwrap().status, 200);
+
+    let (new, chain, key) = certificate();
+    written(&folder, "chain.pem", &chain);
+    router.signal(Signal::HUP);
+    let says = async |text: &str| until(text, async || router.log().contains(text)).await;
+    says("the settings stay as they were").await;
+    assert!(router.log().contains("key.pem cannot be used with the certificate"));
+    let mut same = Client::over(tls(router.https, &old, b"http/1.1").await);
+    assert_eq!(same.get("/").await.unwrap().status, 200);
+
+    written(&folder, "key.pem", &key);
+    router.signal(Signal::HUP);
+    says("the settings were taken over").await;
+    let mut renewed = Client::over(tls(router.https, &new, b"http/1.1").await);
+    for client in [&mut standing, &mut same, &mut renewed] {
+        assert_eq!(client.get("/").await.unwrap().status, 200);
+    }
 }
