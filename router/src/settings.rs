@@ -411,6 +411,11 @@ impl Settings {
         let both = self.effective.iter().zip(&new.effective);
         let fixed = both.filter(|(was, _)| !is_taken_over(was.name) && !is_shown(was.name));
         let differs = fixed.filter(|(was, is)| was.text != is.text);
+        let unread = (self.timeouts.unread != new.timeouts.unread).then(|| {
+            "timeouts.idle is taken over for requests; how long a client may leave unread what \
+             waits for it changes when the router is started again"
+                .to_owned()
+        });
         differs
             .map(|(was, is)| {
                 let (name, was, origin) = (was.name, &was.text, &is.origin);
@@ -420,6 +425,7 @@ impl Settings {
                     is.text
                 )
             })
+            .chain(unread)
             .collect()
     }
 

@@ -90,6 +90,7 @@ impl Maker {
             match old.pool(name) {
                 Some(before) if before.differs_only_in_bounds(plan) => {
                     let config = &plan.config;
+                    self.metrics.pool(name).set_price(plan.price);
                     kept.push((name.to_owned(), config.instances_min, config.instances_max));
                     continue;
                 }
