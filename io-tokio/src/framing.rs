@@ -237,6 +237,10 @@ impl Head {
         if target.is_empty() || has_any(target, |byte| byte <= b' ' || byte == DELETE) {
             return Err(bad("the target is illegal"));
         }
+        // It would be passed on without that.
+        if target.contains(&b'#') {
+            return Err(bad("the target has a fragment"));
+        }
         self.is_http11 = match version {
             b"HTTP/1.1" => true,
             b"HTTP/1.0" => false,

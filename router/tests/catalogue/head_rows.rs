@@ -92,6 +92,7 @@ fn request_lines() -> Vec<Row> {
         Row::refused("47e", "a NUL in a value", get("Host: test\r\nX: \0\r\n"), 400),
         Row::refused("47f", "a DEL in a value", get("Host: test\r\nX: \x7f\r\n"), 400)
             .or_passed(None),
+        line("47g", "a fragment in the target", b"GET {t}#x HTTP/1.1", 400),
         line("48a", "a space in the target", b"GET {t}/a b HTTP/1.1", 400),
         line("48b", "two spaces before the version", b"GET {t}  HTTP/1.1", 400),
         line("48c", "a tab for a space", b"GET\t{t}\tHTTP/1.1", 400),
