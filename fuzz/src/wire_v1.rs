@@ -40,14 +40,14 @@ pub fn wire_v1(bytes: &[u8]) {
 
 fn request_means_the_same_again(head: &[u8]) {
     let Ok(request) = read_request(head) else { return };
-    let (parts, ()) = request.into_parts();
+    let (parts, _) = request.into_parts();
     let text = match write_request(&parts, false) {
         Ok(text) => text,
         Err(Unsayable::Reserved | Unsayable::TooLarge) => return,
         Err(Unsayable::NotAPath) => panic!("{parts:?} was read"),
     };
     assert!(text.iter().filter(|byte| **byte == b'\n').count() <= 66, "too many lines");
-    let (again, ()) = read_request(&text).expect("what was written can be read").into_parts();
+    let (again, _) = read_request(&text).expect("what was written can be read").into_parts();
     assert_eq!(again.method, parts.method);
     for name in parts.headers.keys().filter(|name| *name != "te") {
         assert!(again.headers.contains_key(name), "{name} is lost");

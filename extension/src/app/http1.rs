@@ -21,7 +21,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use dispatch_model::time::Time;
-use http::{Request, Response, header, request};
+use http::{HeaderMap, HeaderValue, Request, Response, header, request};
+use http_body::Body;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
@@ -52,10 +53,11 @@ impl<C: Connector> Http1<C> {
     pub(super) async fn send(
         &self,
         line: &Line<C::Io>,
-        head: request::Parts,
+        mut head: request::Parts,
         body: RequestBody,
         interims: &Interims,
     ) -> Result<Response<Incoming>, AppError> {
+        announce(&body, &mut head.headers);
         let mut request = hearing(Request::from_parts(head, body), interims);
         if let Some(reused) = self.take() {
             match line.exchange(reused, request).await {
@@ -253,6 +255,14 @@ impl<S: Io> Line<S> {
 
     fn into_inner(self) -> Option<Http<S>> {
         self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Says that a body follows whose length nobody knows. hyper would do that by itself, but not for
+/// GET and HEAD: to these it takes such a body for none, and drops it.
+fn announce(body: &RequestBody, headers: &mut HeaderMap) {
+    if !body.is_end_stream() && !headers.contains_key(header::CONTENT_LENGTH) {
+        headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
 }
 

@@ -7,12 +7,11 @@ use bytes::Bytes;
 use dispatch_model::lifecycle::Input;
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
-use io_tokio::headers::content_length;
 use io_tokio::http2::{Error, Receiving, Sending};
 use io_tokio::net::Connector;
 use io_tokio::request_id::RequestId;
 use io_tokio::wire_v1::body::{NoHead, Raw, read_head};
-use io_tokio::wire_v1::head::{BadHead, REQUEST_BYTES_MAX, is_goaway, read_request};
+use io_tokio::wire_v1::head::{Announced, BadHead, REQUEST_BYTES_MAX, is_goaway, read_request};
 use tokio::time::timeout;
 
 use super::Link;
@@ -133,15 +132,22 @@ impl<C: Connector> Channel<C> {
     }
 
     /// Passes a request on and its answer back.
-    async fn relay(&self, request: Request<()>, body: Raw, up: Sending) {
+    async fn relay(&self, request: Request<Announced>, body: Raw, up: Sending) {
         let link = &self.link;
         if link.hooks.are_at(request.uri().path()) {
             let id = RequestId::of(request.headers());
             return forbid(Answer::Channel(up), &id);
         }
-        let length = content_length(request.headers());
-        let (body, returned) = Lent::new(body.of_length(length.filter(|length| *length > 0)));
-        let request = request.map(|()| Upload::Channel(body));
+        let length = match (request.body(), request.method()) {
+            (Announced::Length(0) | Announced::Chunks, _) => None,
+            (Announced::Length(length), _) => Some(*length),
+            // The stream often ends some time after the head: that is not to be waited for.
+            (Announced::Nothing, &Method::GET | &Method::HEAD) => Some(0),
+            // The body of a client that speaks HTTP/2 to the router need not be announced.
+            (Announced::Nothing, _) => None,
+        };
+        let (body, returned) = Lent::new(body.of_length(length));
+        let request = request.map(|_| Upload::Channel(body));
         link.inputs.tell(Input::RequestStarted).await;
         let answer = Answer::Channel(up);
         let ending = relay(request, answer, &link.app, link.compress, &link.inputs).await;

@@ -129,6 +129,35 @@ async fn large_bodies_pass_in_both_directions() {
 }
 
 #[tokio::test]
+async fn a_get_has_a_body_if_its_head_says_so() {
+    let app = App::serving(|request| async {
+        let framing = request.headers().get("transfer-encoding").cloned();
+        let body = request.into_body().collect().await.unwrap().to_bytes();
+        Response::new(full(format!("{framing:?} {body:?}")))
+    })
+    .await;
+    let (stage, router) = attached(&app, 1).await;
+    for (method, framing, seen) in [
+        ("GET", "Transfer-Encoding: chunked", "Some(\"chunked\") b\"hello\""),
+        ("GET", "Content-Length: 5", "None b\"hello\""),
+        // Nothing is said for clients that speak HTTP/2.
+        ("DELETE", "Accept: a", "Some(\"chunked\") b\"hello\""),
+    ] {
+        let mut channel = router.take().await;
+        let head = format!("{method} / HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\nhello");
+        channel.write(head, true).await;
+        assert_eq!(channel.answered().await.text(), seen, "{method}, {framing}");
+    }
+    // The original ends a stream some time after the head, though no body is to come.
+    let mut channel = router.take().await;
+    channel.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n", false).await;
+    assert_eq!(channel.answered().await.text(), "None b\"\"");
+    channel.write("", true).await;
+    router.until_parked(1).await;
+    leaves(stage, router, &app).await;
+}
+
+#[tokio::test]
 async fn an_upload_that_is_cut_is_cut_for_the_app_and_harms_nobody_else() {
     let (seen, mut bodies) = mpsc::channel(1);
     let app = App::serving(move |request| {

@@ -19,7 +19,7 @@ use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version, request, response};
 use thiserror::Error;
 
-use crate::headers::end_to_end;
+use crate::headers::{content_length, end_to_end};
 
 /// Collects the bytes of a head until it is whole.
 #[derive(Debug)]
@@ -114,6 +114,17 @@ pub enum BadHead {
     /// No end within the limit.
     #[error("the head is too long")]
     TooLong,
+}
+
+/// What the head of a request says of its body, which is raw on this wire whatever that is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Announced {
+    /// It would come in chunks.
+    Chunks,
+    /// It has so many bytes.
+    Length(u64),
+    /// Nothing. There is none then if the client speaks HTTP/1.1.
+    Nothing,
 }
 
 /// Why a head cannot be said on this wire.
@@ -223,12 +234,12 @@ pub fn goaway(instance: &str, channel: &str) -> Bytes {
     Bytes::from(format!("{GOAWAY_LINE}{lines}"))
 }
 
-/// Reads the head of a request, as a router has written it.
+/// Reads the head of a request, as a router has written it, and what it says of the body.
 ///
 /// # Errors
 ///
 /// See [`BadHead`].
-pub fn read_request(head: &[u8]) -> Result<Request<()>, BadHead> {
+pub fn read_request(head: &[u8]) -> Result<Request<Announced>, BadHead> {
     let mut lines = vec![httparse::EMPTY_HEADER; count_lines(head)];
     let mut parsed = httparse::Request::new(&mut lines);
     match parsed.parse(head) {
@@ -243,8 +254,15 @@ pub fn read_request(head: &[u8]) -> Result<Request<()>, BadHead> {
     if method == Method::CONNECT || !target.as_str().starts_with('/') {
         return Err(BadHead::Target);
     }
+    let chunks = header::TRANSFER_ENCODING.as_str();
+    let in_chunks = parsed.headers.iter().any(|line| line.name.eq_ignore_ascii_case(chunks));
     let headers = read_headers(parsed.headers)?;
-    let mut request = Request::new(());
+    let announced = match content_length(&headers) {
+        Some(length) => Announced::Length(length),
+        None if in_chunks => Announced::Chunks,
+        None => Announced::Nothing,
+    };
+    let mut request = Request::new(announced);
     *request.method_mut() = method;
     // Where the app sees the request addressed to is what Host says.
     *request.uri_mut() = Uri::from(target);

@@ -120,6 +120,37 @@ async fn trailers_pass_both_ways_but_for_those_that_frame_or_route() {
 }
 
 #[tokio::test]
+async fn a_body_of_unknown_length_reaches_the_app_whatever_the_method() {
+    let methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY", "PURGE"];
+    let (stage, app) = RawApp::stage(SETTINGS).await;
+    let mut client = Client::connect(stage.router.http).await;
+    for method in methods {
+        let head = format!("{method} /{method}-1 HTTP/1.1\r\nHost: test\r\n");
+        let body = "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+        client.send(head + body).await.unwrap();
+        assert_eq!(client.answer(method).await.unwrap().status, 200, "{method}");
+    }
+    let stream = TcpStream::connect(stage.router.http).await.unwrap();
+    let (mut requests, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    for method in methods {
+        let request = Request::builder().method(method).uri(format!("http://test/{method}-2"));
+        requests = requests.ready().await.unwrap();
+        let (response, mut stream) =
+            requests.send_request(request.body(()).unwrap(), false).unwrap();
+        stream.send_data("hello".into(), true).unwrap();
+        assert_eq!(response.await.unwrap().status(), 200, "{method}");
+    }
+    for method in methods {
+        for version in [1, 2] {
+            let seen = app.seen(&format!("{method} /{method}-{version} ")).unwrap();
+            let whole = Body::Whole(b"hello".to_vec());
+            assert_eq!(seen.body, whole, "{method} from HTTP/{version}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn options_for_the_server_as_a_whole_reaches_the_app_as_it_is() {
     let (stage, app) = App::stage().await;
     let mut client = Client::connect(stage.router.http).await;

@@ -147,6 +147,15 @@ fn what_the_originals_router_writes_is_read() {
     assert_eq!(read.uri().path_and_query().unwrap(), "/a%20b?c");
     let names: Vec<_> = read.headers().keys().map(HeaderName::as_str).collect();
     assert_eq!(names, ["host", "accept"]);
+    for (line, announced) in [
+        ("Transfer-Encoding: chunked\r\n", Announced::Chunks),
+        ("Transfer-Encoding: chunked\r\nContent-Length: 7\r\n", Announced::Chunks),
+        ("Content-Length: 7\r\n", Announced::Length(7)),
+        ("", Announced::Nothing),
+    ] {
+        let head = format!("GET / HTTP/1.1\r\n{line}\r\n");
+        assert_eq!(*read_request(head.as_bytes()).unwrap().body(), announced, "{line}");
+    }
     for (head, why) in [
         ("GET * HTTP/1.1\r\n\r\n", BadHead::Target),
         ("CONNECT a:1 HTTP/1.1\r\n\r\n", BadHead::Target),
