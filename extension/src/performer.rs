@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dispatch_model::lifecycle::{Input, Output};
+use dispatch_model::lifecycle::{Input, LinkEnd, Output};
 use io_tokio::clock::Clock;
 use io_tokio::lifecycle_driver::{Inputs, Performer};
 use io_tokio::net::Connector;
@@ -67,8 +67,11 @@ impl<C: Connector> Hands<C> {
         self.link = Some(link);
         let inputs = self.inputs.clone();
         let Some(attachment) = self.offer.get() else {
-            // The machine connects only for an invoke whose offer was kept.
-            tracing::error!("there is no offer to attach with");
+            // A router may take an attempt just as the machine gives it up; it would take no other.
+            tracing::warn!("an attempt to attach was given up when the router had just taken it");
+            tokio::spawn(async move {
+                inputs.tell(Input::Disconnected { end: LinkEnd::Refused }).await;
+            });
             return;
         };
         let session = Session {
@@ -117,3 +120,50 @@ impl<C: Connector> Hands<C> {
 
 /// Orders are few and taken at once; an invoke has two at a time at most.
 pub(crate) const ORDERS_MAX: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use dispatch_model::lifecycle::{Ask, ExitReason, InvokeId, Lifecycle};
+    use io_tokio::lifecycle_driver::{drive, inputs};
+    use io_tokio::networks::Networks;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// As when a router takes an attempt to attach just as it is given up: the next one has nothing
+    /// to attach with.
+    #[tokio::test(start_paused = true)]
+    async fn an_invoke_whose_offer_is_used_up_returns_at_once() {
+        let settings = Settings::read(|name| {
+            (name == "AWS_LAMBDA_RUNTIME_API").then(|| "127.0.0.1:9001".to_owned())
+        });
+        let settings = settings.unwrap();
+        let clock = Clock::start();
+        let model = Lifecycle::new(settings.lifecycle, clock.now());
+        let (inputs, received) = inputs();
+        let (invokes, mut orders) = mpsc::channel(ORDERS_MAX);
+        let hands = Hands {
+            settings: Arc::new(settings),
+            network: Network::tcp(Networks::none()),
+            clock: clock.clone(),
+            offer: CurrentOffer::default(),
+            inputs: inputs.clone(),
+            invokes,
+            link: None,
+            probe: None,
+        };
+        tokio::spawn(drive(model, clock, received, hands));
+        inputs.tell(Input::AppReady).await;
+        assert!(matches!(orders.recv().await, Some(InvokeOrder::Next)));
+        let ask = Ask::Serve { fingerprint: 1 };
+        let left = Some(Duration::from_secs(60));
+        inputs.tell(Input::Invoked { invoke: InvokeId(1), ask, left }).await;
+        let ordered = timeout(Duration::from_secs(60), orders.recv()).await;
+        let Ok(Some(InvokeOrder::Return(report))) = ordered else {
+            panic!("it does not return: {ordered:?}");
+        };
+        assert_eq!((report.reason, report.took), (ExitReason::RouterStatus4xx, Duration::ZERO));
+    }
+}
