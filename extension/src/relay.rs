@@ -11,6 +11,7 @@
 //! |---|---|
 //! | the app answered | its answer |
 //! | nothing of the request reached the app | `REFUSED_STREAM`: may be given to another instance |
+//! | the head of its answer is too long | 502 |
 //! | the app broke off before its answer | 502 with `lambda-dispatch-error: app-connection` |
 //! | the app broke off within its answer | `INTERNAL_ERROR`: cut, never a clean end |
 //! | the router reset the stream | the connection to the app is closed at once |
@@ -180,9 +181,14 @@ fn unanswered(error: AppError, respond: Answer, id: &RequestId) -> Ending {
             tracing::info!(request_id = %id, error, "the request goes back to the router");
             respond.refuse(id);
         }
-        AppError::Broken(_) => {
+        AppError::Broken(ref cause) => {
+            let is_too_long = cause.is_parse_too_large();
             tracing::warn!(request_id = %id, error = chain(&error), "no answer from the app");
-            bad_gateway(respond, id);
+            if is_too_long {
+                respond.say(StatusCode::BAD_GATEWAY, HEAD_TOO_LONG, None, id);
+            } else {
+                bad_gateway(respond, id);
+            }
         }
     }
     Ending::Own
@@ -308,8 +314,7 @@ async fn pass_on_channel(
             tracing::warn!(
                 request_id = %id, %error, "the app's answer does not fit the original's wire"
             );
-            let text = "The head of the app's answer is too long.\n";
-            Answer::Channel(up).say(StatusCode::BAD_GATEWAY, text, None, id);
+            Answer::Channel(up).say(StatusCode::BAD_GATEWAY, HEAD_TOO_LONG, None, id);
             return Ending::Own;
         }
     };
@@ -408,6 +413,7 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+const HEAD_TOO_LONG: &str = "The head of the app's answer is too long.\n";
 /// How long an app may take to say whether it wants a body; RFC 9110, 10.1.1: nobody should wait
 /// for ever.
 const CONTINUE_PATIENCE: Duration = Duration::from_secs(1);
