@@ -337,8 +337,8 @@ fn at_once<T>(
 /// Below this an answer fits one packet either way.
 const LENGTH_MIN: u64 = 1024;
 /// What says that the bytes are encoded already, or must stay as they are.
-const BOUND_TO_BYTES: [&str; 5] =
-    ["content-encoding", "content-range", "content-digest", "content-md5", "digest"];
+const BOUND_TO_BYTES: [&str; 6] =
+    ["content-encoding", "content-range", "content-digest", "content-md5", "digest", "repr-digest"];
 /// Beside `text/*`, `*+json` and `*+xml`.
 const COMPRESSIBLE: [&str; 5] = [
     "application/javascript",

@@ -71,6 +71,7 @@ fn only_answers_that_may_be_touched_are_compressed() {
         ("a range", 200, &[json, ("content-range", "bytes 0-9/10")], Some(5000), false),
         ("no-transform", 200, &[json, ("cache-control", "no-cache, No-Transform")], None, false),
         ("digest", 200, &[json, ("content-digest", "sha-256=:x:")], None, false),
+        ("digest of all", 200, &[json, ("repr-digest", "sha-256=:x:")], None, false),
         ("an image", 200, &[("content-type", "image/png")], Some(5000), false),
         ("svg", 200, &[("content-type", "image/svg+xml")], Some(5000), true),
         ("wasm", 200, &[("content-type", "application/wasm")], Some(5000), true),
