@@ -28,7 +28,8 @@ pub struct Settings {
     /// The name to register under, which is that of the executable's file.
     pub extension_name: String,
     /// Treats each invoke as this long, and refuses payloads older than 5 s: for local use;
-    /// `LAMBDA_DISPATCH_FORCE_DEADLINE` in seconds, unset.
+    /// `LAMBDA_DISPATCH_FORCE_DEADLINE` in seconds, of which there is at least one and no more than
+    /// an invoke can last; unset.
     pub force_deadline: Option<Duration>,
     /// Where the app is told of snapshots.
     pub hooks: Hooks,
@@ -151,6 +152,7 @@ impl Settings {
             .or(source.get("AWS_LWA_PORT", PORT, port)?)
             .map_or_else(|| source.get("PORT", PORT, port), |port| Ok(Some(port)))?
             .unwrap_or(3001);
+        let lifecycle = source.lifecycle()?;
         Ok(Self {
             app_port,
             app_protocol: source
@@ -161,11 +163,9 @@ impl Settings {
                 .or(source.get("AWS_LWA_ENABLE_COMPRESSION", BOOLEAN, boolean)?)
                 .unwrap_or(true),
             extension_name: "lambda-dispatch".to_owned(),
-            force_deadline: source
-                .get("LAMBDA_DISPATCH_FORCE_DEADLINE", SECONDS, number)?
-                .map(Duration::from_secs),
+            force_deadline: source.force_deadline(lifecycle.invoke_max)?,
             hooks: source.hooks()?,
-            lifecycle: source.lifecycle()?,
+            lifecycle,
             plaintext,
             readiness: source.readiness()?,
             readiness_port: source
@@ -205,6 +205,19 @@ impl<F: Fn(&str) -> Option<String>> Source<F> {
             Some(parsed) => Ok(Some(parsed)),
             None => Err(SettingsError { name, value, expected }),
         }
+    }
+
+    /// Nothing beyond what an invoke can last: the machine would not believe it.
+    fn force_deadline(&self, invoke_max: Duration) -> Result<Option<Duration>, SettingsError> {
+        let expected = if invoke_max == MANAGED_INVOKE_MAX {
+            "a number of seconds, 1 to 5400"
+        } else {
+            "a number of seconds, 1 to 900"
+        };
+        self.get("LAMBDA_DISPATCH_FORCE_DEADLINE", expected, |value| {
+            let span = Duration::from_secs(number(value)?);
+            (Duration::from_secs(1)..=invoke_max).contains(&span).then_some(span)
+        })
     }
 
     fn lifecycle(&self) -> Result<Config, SettingsError> {
@@ -504,6 +517,8 @@ mod tests {
             ("LAMBDA_DISPATCH_ASYNC_INIT", "yes"),
             ("LAMBDA_DISPATCH_ASYNC_INIT_TIMEOUT", "-1"),
             ("LAMBDA_DISPATCH_FORCE_DEADLINE", "18446744073709551615"),
+            ("LAMBDA_DISPATCH_FORCE_DEADLINE", "0"),
+            ("LAMBDA_DISPATCH_FORCE_DEADLINE", "901"),
             ("LAMBDA_DISPATCH_ROUTER_CIDRS", "10.0.0.0/40"),
             ("LAMBDA_DISPATCH_READINESS_PATH", "health"),
             ("LAMBDA_DISPATCH_READINESS_STATUS", "200-"),
@@ -516,6 +531,25 @@ mod tests {
             let error = read(&[(name, value)]).unwrap_err().to_string();
             assert!(error.starts_with(&format!("{name} is `{value}`, must be ")), "{error}");
             assert_eq!(error.lines().count(), 1);
+        }
+    }
+
+    #[test]
+    fn a_deadline_is_forced_within_what_an_invoke_can_last() {
+        const NAME: &str = "LAMBDA_DISPATCH_FORCE_DEADLINE";
+        for (kind, longest) in [("on-demand", 900), ("lambda-managed-instances", 5400)] {
+            let read = |seconds: u64| {
+                read(&[("AWS_LAMBDA_INITIALIZATION_TYPE", kind), (NAME, &seconds.to_string())])
+            };
+            for seconds in [1, longest] {
+                let settings = read(seconds).unwrap();
+                let forced = settings.force_deadline.unwrap();
+                assert_eq!(forced, Duration::from_secs(seconds));
+                assert!(forced <= settings.lifecycle.invoke_max, "{kind}");
+            }
+            let error = read(longest + 1).unwrap_err().to_string();
+            let allowed = format!("must be a number of seconds, 1 to {longest}");
+            assert!(error.contains(&allowed), "{error}");
         }
     }
 
