@@ -45,7 +45,7 @@ use tokio::time::Sleep;
 use crate::app::{App, AppError, Interims, Line, RequestBody};
 use crate::compression::{Compressed, Plan, Wish};
 use crate::hold;
-use crate::stream::{Answer, Upload};
+use crate::stream::{Answer, Upload, Way};
 use crate::upgrade::Upgrade;
 
 /// What a request's end shows.
@@ -135,7 +135,7 @@ async fn relay_over<C: Connector>(
     match answered {
         Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
             match (upgrade.zip(tunnel.take()), respond) {
-                (Some((upgrade, from)), Answer::Stream(respond)) => {
+                (Some((upgrade, from)), Answer { way: Way::Stream(respond), .. }) => {
                     return Box::pin(upgrade.pass_on(response, from, respond, id)).await;
                 }
                 (_, respond) => {
@@ -273,11 +273,13 @@ async fn pass_on(
     let (mut head, body) = response.into_parts();
     let plan = Plan::new(wish, head.status, &head.headers, body.size_hint().exact());
     head.headers = plan.headers(router_headers(head.headers));
-    let respond = match respond {
-        Answer::Channel(up) => {
-            return pass_on_channel(router_response(head), body, plan, up, id).await;
+    let Answer { way, is_bodiless } = respond;
+    let respond = match way {
+        Way::Channel(up) => {
+            let response = router_response(head);
+            return pass_on_channel(response, body, plan, up, is_bodiless, id).await;
         }
-        Answer::Stream(respond) => respond,
+        Way::Stream(respond) => respond,
     };
     let ends = body.is_end_stream();
     let stream = match respond.send_response(&router_response(head), ends) {
@@ -306,6 +308,7 @@ async fn pass_on_channel(
     body: Incoming,
     plan: Plan,
     up: Sending,
+    is_bodiless: bool,
     id: &RequestId,
 ) -> Ending {
     let head = match write_response(response.into_parts().0) {
@@ -314,7 +317,8 @@ async fn pass_on_channel(
             tracing::warn!(
                 request_id = %id, %error, "the app's answer does not fit the original's wire"
             );
-            Answer::Channel(up).say(StatusCode::BAD_GATEWAY, HEAD_TOO_LONG, None, id);
+            let respond = Answer { way: Way::Channel(up), is_bodiless };
+            respond.say(StatusCode::BAD_GATEWAY, HEAD_TOO_LONG, None, id);
             return Ending::Own;
         }
     };

@@ -31,7 +31,7 @@ use crate::network::Network;
 use crate::relay::{Ending, forbid, relay, tell_end};
 use crate::settings::AppProtocol;
 use crate::signs_of_life::SignsOfLife;
-use crate::stream::{Answer, Upload};
+use crate::stream::{Answer, Upload, Way};
 use crate::wire_v1;
 
 /// What the router offered, and to whom.
@@ -225,13 +225,14 @@ impl<C: Connector> Serving<C> {
             respond.send_reset(Reason::REFUSED_STREAM);
             return;
         }
+        let respond = Answer::to(request.method(), Way::Stream(respond));
         if self.hooks.are_at(request.uri().path()) {
-            forbid(Answer::Stream(respond), &RequestId::of(request.headers()));
+            forbid(respond, &RequestId::of(request.headers()));
             return;
         }
         self.held_back.get_or_insert_with(HeldBack::new);
         self.inputs.tell(Input::RequestStarted).await;
-        let (request, respond) = (request.map(Upload::Stream), Answer::Stream(respond));
+        let request = request.map(Upload::Stream);
         let (app, compress) = (Arc::clone(&self.app), self.compress);
         let inputs = self.inputs.clone();
         // Not within the loop that accepts, so that one write carries many answers.

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderValue, Method, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use io_tokio::headers::ERROR;
 use io_tokio::http2::{Error, Reason, Receiving, Responder, Sending};
@@ -21,41 +21,54 @@ pub(crate) enum Upload {
     Stream(Receiving),
 }
 
-/// Where the answer to a request goes.
+/// The answer to a request, and where it goes.
 #[derive(Debug)]
-pub(crate) enum Answer {
+pub(crate) struct Answer {
+    pub(crate) way: Way,
+    /// It is to a HEAD, and so a head that tells of a body, with none after it.
+    pub(crate) is_bodiless: bool,
+}
+
+/// Where an answer goes.
+#[derive(Debug)]
+pub(crate) enum Way {
     Channel(Sending),
     Stream(Responder),
 }
 
 impl Answer {
+    /// The answer to a request with this method.
+    pub(crate) fn to(method: &Method, way: Way) -> Self {
+        Self { way, is_bodiless: method == Method::HEAD }
+    }
+
     /// Ready when the router wants no answer any more.
     pub(crate) fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
-        match self {
-            Self::Channel(up) => up.poll_broken(cx),
-            Self::Stream(respond) => respond.poll_broken(cx),
+        match &mut self.way {
+            Way::Channel(up) => up.poll_broken(cx),
+            Way::Stream(respond) => respond.poll_broken(cx),
         }
     }
 
     /// Sends an interim answer, for which a channel has no words.
     pub(crate) fn send_interim(&mut self, head: &Response<()>) -> Result<(), Error> {
-        match self {
-            Self::Channel(_) => Ok(()),
-            Self::Stream(respond) => respond.send_interim(head),
+        match &mut self.way {
+            Way::Channel(_) => Ok(()),
+            Way::Stream(respond) => respond.send_interim(head),
         }
     }
 
     /// Gives the request back, of which the app has seen nothing; on a channel it cannot be.
     pub(crate) fn refuse(self, id: &RequestId) {
-        match self {
-            Self::Channel(_) => {
+        match self.way {
+            Way::Channel(_) => {
                 self.say(StatusCode::BAD_GATEWAY, "The app cannot be reached.\n", None, id);
             }
-            Self::Stream(mut respond) => respond.send_reset(Reason::REFUSED_STREAM),
+            Way::Stream(mut respond) => respond.send_reset(Reason::REFUSED_STREAM),
         }
     }
 
-    /// Answers with words of our own.
+    /// Answers with words of our own, which whoever asked for a head does not get.
     pub(crate) fn say(
         self,
         status: StatusCode,
@@ -71,13 +84,17 @@ impl Answer {
         if let Some(error) = error {
             headers.insert(ERROR, HeaderValue::from_static(error));
         }
-        let sent = match self {
-            Self::Channel(mut up) => {
+        let text = if self.is_bodiless { "" } else { text };
+        let sent = match self.way {
+            Way::Channel(mut up) => {
                 // A head of ours is short enough.
                 let head = write_response(head.into_parts().0).unwrap_or_default();
                 up.send_data([&head[..], text.as_bytes()].concat().into(), true)
             }
-            Self::Stream(respond) => respond
+            Way::Stream(respond) if self.is_bodiless => {
+                respond.send_response(&head, true).map(drop)
+            }
+            Way::Stream(respond) => respond
                 .send_response(&head, false)
                 .and_then(|mut stream| stream.send_data(Bytes::from_static(text.as_bytes()), true)),
         };

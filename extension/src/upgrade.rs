@@ -11,7 +11,7 @@ use io_tokio::tunnel::{Passed, TunnelError, tunnel};
 use io_tokio::upgrade::{SWITCHED, WEBSOCKET, websocket_accept, websocket_key};
 
 use crate::relay::{Ending, bad_gateway, router_headers};
-use crate::stream::Answer;
+use crate::stream::{Answer, Way};
 
 /// What the app is asked for.
 #[derive(Debug)]
@@ -56,12 +56,15 @@ impl Upgrade {
         respond: Responder,
         id: &RequestId,
     ) -> Ending {
+        let fail = |respond| {
+            bad_gateway(Answer { way: Way::Stream(respond), is_bodiless: false }, id);
+            Ending::Own
+        };
         let Some(headers) = self.answer(response.headers()) else {
             tracing::warn!(
                 request_id = %id, "the app switched to a protocol that it was not asked for"
             );
-            bad_gateway(Answer::Stream(respond), id);
-            return Ending::Own;
+            return fail(respond);
         };
         let app = match hyper::upgrade::on(&mut response).await {
             Ok(app) => TokioIo::new(app),
@@ -69,8 +72,7 @@ impl Upgrade {
                 tracing::warn!(
                     request_id = %id, %error, "the app did not finish to switch protocols"
                 );
-                bad_gateway(Answer::Stream(respond), id);
-                return Ending::Own;
+                return fail(respond);
             }
         };
         let mut switched = Response::new(());

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use super::Link;
 use crate::relay::{forbid, relay, tell_end};
-use crate::stream::{Answer, Lent, Upload};
+use crate::stream::{Answer, Lent, Upload, Way};
 
 /// A channel.
 pub(super) struct Channel<C: Connector> {
@@ -134,9 +134,10 @@ impl<C: Connector> Channel<C> {
     /// Passes a request on and its answer back.
     async fn relay(&self, request: Request<Announced>, body: Raw, up: Sending) {
         let link = &self.link;
+        let answer = Answer::to(request.method(), Way::Channel(up));
         if link.hooks.are_at(request.uri().path()) {
             let id = RequestId::of(request.headers());
-            return forbid(Answer::Channel(up), &id);
+            return forbid(answer, &id);
         }
         let length = match (request.body(), request.method()) {
             (Announced::Length(0) | Announced::Chunks, _) => None,
@@ -149,7 +150,6 @@ impl<C: Connector> Channel<C> {
         let (body, returned) = Lent::new(body.of_length(length));
         let request = request.map(|_| Upload::Channel(body));
         link.inputs.tell(Input::RequestStarted).await;
-        let answer = Answer::Channel(up);
         let ending = relay(request, answer, &link.app, link.compress, &link.inputs).await;
         tell_end(Some(ending), &link.inputs).await;
         // The answer may have come before the end of the request. If that were reset now, a router
@@ -178,7 +178,8 @@ fn refuse(up: Sending, error: BadHead) {
     } else {
         StatusCode::BAD_REQUEST
     };
-    Answer::Channel(up).say(status, "The request is malformed.\n", None, &RequestId::default());
+    let answer = Answer { way: Way::Channel(up), is_bodiless: false };
+    answer.say(status, "The request is malformed.\n", None, &RequestId::default());
 }
 
 const CHANNEL_ID: HeaderName = HeaderName::from_static("x-channel-id");

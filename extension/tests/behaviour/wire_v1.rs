@@ -315,6 +315,23 @@ async fn an_app_that_is_gone_is_a_bad_gateway_and_the_end() {
 }
 
 #[tokio::test]
+async fn the_answer_to_a_head_has_no_text_even_if_it_is_ours() {
+    let app = App::with_sockets(|mut stream, _| async move {
+        read_head(&mut stream).await;
+    })
+    .await;
+    let (stage, router) = attached(&app, 1).await;
+    let got = router.take().await.get("/").await;
+    let mut channel = router.take().await;
+    channel.write("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", true).await;
+    let answered = channel.answered().await;
+    assert_eq!((answered.status, answered.whole, answered.text().as_str()), (502, true, ""));
+    assert_eq!(answered.headers, got.headers);
+    router.until_parked(1).await;
+    leaves(stage, router, &app).await;
+}
+
+#[tokio::test]
 async fn one_channel_that_is_not_wanted_any_more_ends_all() {
     let app = App::hello().await;
     let (mut stage, router) = attached(&app, 3).await;

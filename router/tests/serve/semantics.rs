@@ -151,6 +151,31 @@ async fn a_body_of_unknown_length_reaches_the_app_whatever_the_method() {
 }
 
 #[tokio::test]
+async fn a_head_that_the_app_does_not_answer_is_a_bad_gateway_without_its_text() {
+    let (stage, _) = RawApp::stage(SETTINGS).await;
+    let mut client = Client::connect(stage.router.http).await;
+    // The app goes without a word.
+    let got = client.get("/answer/").await.unwrap();
+    let length = got.header("content-length");
+    client.send("HEAD /answer/ HTTP/1.1\r\nHost: test\r\n\r\n").await.unwrap();
+    let answer = client.answer("HEAD").await.unwrap();
+    assert_eq!((got.status, answer.status), (502, 502));
+    assert_eq!(answer.header("content-length"), length);
+    assert_eq!(client.get("/").await.unwrap().status, 200, "the connection is in step");
+
+    let stream = TcpStream::connect(stage.router.http).await.unwrap();
+    let (requests, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    let request = Request::head("http://test/answer/").body(()).unwrap();
+    let (response, _) = requests.ready().await.unwrap().send_request(request, true).unwrap();
+    let response = response.await.unwrap();
+    assert_eq!(response.status(), 502);
+    let said = response.headers().get("content-length");
+    assert_eq!(said.map(|length| length.as_bytes()), length);
+    assert!(response.into_body().data().await.is_none(), "it ends, and is not cut");
+}
+
+#[tokio::test]
 async fn options_for_the_server_as_a_whole_reaches_the_app_as_it_is() {
     let (stage, app) = App::stage().await;
     let mut client = Client::connect(stage.router.http).await;
