@@ -280,7 +280,7 @@ impl World {
                     }
                 }
             }
-            28 => self.expect_bounded(),
+            28 => drop(self.expect_bounded()),
             29 => held.reset(choices.next() % 16),
             30 => drop(held.broke()),
             _ => {
@@ -384,8 +384,8 @@ impl World {
         }
     }
 
-    /// What waits to be read is within the windows.
-    fn expect_bounded(&mut self) {
+    /// What waits to be read is within the windows. Reads it, and returns how much it was.
+    fn expect_bounded(&mut self) -> usize {
         let mut all = 0;
         for held in &mut self.held {
             let mut bytes = 0;
@@ -397,6 +397,14 @@ impl World {
             all += bytes;
         }
         assert!(all <= self.config.connection_window as usize, "{all} bytes wait to be read");
+        all
+    }
+
+    /// The peer may send as much as it should, when `unread` bytes wait to be read.
+    fn expect_windows(&self, unread: usize) {
+        if !self.has_ended && !self.pipe.is_shut() {
+            self.peer.expect_windows(unread);
+        }
     }
 
     /// The peer asks for more answers than it reads.
@@ -429,14 +437,14 @@ impl World {
         self.pipe.set_piece(usize::MAX);
         self.drive();
         self.deliver();
-        self.expect_bounded();
+        // Nobody has been told yet of what is read here.
+        let unread = self.expect_bounded();
+        self.expect_windows(unread);
         self.drive();
         if self.lets_go_first {
             self.held.clear();
             self.drive();
-            if !self.has_ended && !self.pipe.is_shut() {
-                self.peer.expect_windows();
-            }
+            self.expect_windows(0);
             if let Link::Client { opener, .. } = &mut self.link {
                 *opener = None;
                 self.drive();

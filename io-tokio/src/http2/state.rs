@@ -266,9 +266,11 @@ impl State {
         self.free_shared(bytes);
     }
 
+    /// `bytes` of all streams together have been read, or were not wanted. To be said of whatever
+    /// comes, and be it none.
     pub(super) fn free_shared(&mut self, bytes: usize) {
         if self.ended.is_none()
-            && let Some(grown) = self.window.free(bytes)
+            && let Some(grown) = self.window.free_shared(bytes)
         {
             self.put_window_update(0, grown);
             self.wake_driver();

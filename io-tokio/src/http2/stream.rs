@@ -96,10 +96,30 @@ impl Window {
     /// each byte, but before it is empty.
     #[must_use]
     pub(super) fn free(&mut self, bytes: usize) -> Option<u32> {
-        self.freed = self.freed.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
-        if self.freed < self.size.div_ceil(2) {
-            return None;
-        }
+        self.note(bytes);
+        if self.is_half_free() { self.grant() } else { None }
+    }
+
+    /// The same for a window that several share, to be asked whenever something has come as well.
+    ///
+    /// What some of them do not read may be so much that half of the window never comes together.
+    /// Then the others get what there is, as soon as it is no less than what they still have.
+    #[must_use]
+    pub(super) fn free_shared(&mut self, bytes: usize) -> Option<u32> {
+        self.note(bytes);
+        let is_due = self.is_half_free() || i64::from(self.freed) >= self.left;
+        if is_due { self.grant() } else { None }
+    }
+
+    fn note(&mut self, read: usize) {
+        self.freed = self.freed.saturating_add(u32::try_from(read).unwrap_or(u32::MAX));
+    }
+
+    const fn is_half_free(&self) -> bool {
+        self.freed >= self.size.div_ceil(2)
+    }
+
+    fn grant(&mut self) -> Option<u32> {
         self.left += i64::from(self.freed);
         Some(std::mem::take(&mut self.freed)).filter(|grown| *grown > 0)
     }

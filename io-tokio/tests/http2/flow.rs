@@ -306,6 +306,75 @@ async fn what_was_not_read_or_not_wanted_is_given_back_to_all_streams() {
     }
 }
 
+/// How much more may be sent on all streams together.
+fn grown(frames: &[Frame]) -> Vec<u32> {
+    let updates = frames.iter().filter(|frame| (frame.kind, frame.stream) == (WINDOW_UPDATE, 0));
+    updates.map(Frame::number).collect()
+}
+
+#[tokio::test]
+async fn what_some_never_read_stops_no_other() {
+    let config = Config { stream_window: 70_000, connection_window: 100_000, ..CONFIG };
+    let (mut peer, mut server) = server(config).await;
+    peer.until_quiet().await;
+    peer.send(&head(1, 0, &POST)).await;
+    peer.send(&data(1, 0, &[7; 10_000]).repeat(6)).await;
+    let _stalled = server.next().await;
+    peer.send(&head(3, 0, &POST)).await;
+    let (request, _respond) = server.next().await;
+    let reading = tokio::spawn(read(request.into_body()));
+    let (mut stream, mut all) = (70_000, 40_000);
+    let expected = pattern(3, 500_000);
+    let mut left = expected.clone();
+    while !left.is_empty() {
+        let room = left.len().min(stream).min(all).min(10_000);
+        if room == 0 {
+            let update = peer.find(WINDOW_UPDATE).await;
+            let window = if update.stream == 0 { &mut all } else { &mut stream };
+            *window += update.number() as usize;
+            continue;
+        }
+        (stream, all) = (stream - room, all - room);
+        let piece = left.split_to(room);
+        let flags = if left.is_empty() { END_STREAM } else { 0 };
+        peer.send(&data(3, flags, &piece)).await;
+    }
+    assert_eq!(reading.await.unwrap().unwrap().0, expected);
+}
+
+#[tokio::test]
+async fn what_was_read_is_told_when_what_came_since_has_left_no_more_than_that() {
+    let config = Config { stream_window: 1 << 20, connection_window: 100_000, ..CONFIG };
+    let (mut peer, mut server) = server(config).await;
+    peer.until_quiet().await;
+    peer.send(&head(1, 0, &POST)).await;
+    peer.send(&data(1, 0, &[7; 10_000]).repeat(6)).await;
+    let _stalled = server.next().await;
+    peer.send(&head(3, 0, &POST)).await;
+    peer.send(&data(3, END_STREAM, &[7; 15_000])).await;
+    drop(server.next().await);
+    assert_eq!(grown(&peer.until_quiet().await), [0; 0], "25,000 are left, 15,000 were read");
+    peer.send(&data(1, 0, &[7; 10_000])).await;
+    assert_eq!(grown(&peer.until_quiet().await), [15_000]);
+}
+
+#[tokio::test]
+async fn who_reads_all_tells_of_it_twice_in_a_window() {
+    let config = Config { stream_window: 1 << 20, connection_window: 100_000, ..CONFIG };
+    let (mut peer, mut server) = server(config).await;
+    peer.until_quiet().await;
+    peer.send(&head(1, 0, &POST)).await;
+    let (request, _respond) = server.next().await;
+    let mut body = request.into_body();
+    let mut updates = Vec::new();
+    for _ in 0..100 {
+        peer.send(&data(1, 0, &[7; 10_000])).await;
+        body.data().await.unwrap().unwrap();
+        updates.extend(grown(&peer.until_quiet().await));
+    }
+    assert_eq!(updates, [50_000; 20]);
+}
+
 #[tokio::test]
 async fn small_pieces_are_put_together() {
     let (mut peer, mut server) = server(CONFIG).await;
