@@ -21,7 +21,7 @@ use dispatch_model::lifecycle::{Input, LinkEnd};
 use http::{Method, Request, StatusCode, header};
 use io_tokio::chance::Chance;
 use io_tokio::clock::Clock;
-use io_tokio::http2::{self, ClientConnection, Config, Opener};
+use io_tokio::http2::{self, ClientConnection, Config, Opener, share_of};
 use io_tokio::lifecycle_driver::Inputs;
 use io_tokio::net::{Connector, Io};
 use io_tokio::wire_v1::any_certificate;
@@ -92,7 +92,7 @@ pub(crate) async fn run<C: Connector>(mut session: Session<C>, offer: V1Offer) -
 
 async fn serve<C: Connector, S: Io>(session: Session<C>, offer: &V1Offer, io: S) -> LinkEnd {
     let slots = session.attachment.slots.min(CHANNELS_MAX);
-    let (router, connection) = http2::client(io, CONFIG);
+    let (router, connection) = http2::client(io, config(slots));
     let router_connection = Driven::new(connection);
     let (local, clock) = (session.network.local, session.clock);
     let (app, closed) = App::new(local, session.app_port, session.app_protocol, clock.clone());
@@ -281,14 +281,20 @@ impl Drop for Driven {
     }
 }
 
-const CONFIG: Config = Config {
-    stream_window: 256 << 10,
-    connection_window: 16 << 20,
-    frame_bytes: 64 << 10,
-    head_bytes: 256 << 10,
-    // A router opens none.
-    streams_max: 0,
-};
+/// How much of a request's body may wait for the app is such that all channels together never fill
+/// the connection's window: one that stalls stops no other.
+fn config(slots: u8) -> Config {
+    Config {
+        stream_window: share_of(CONNECTION_WINDOW_BYTES, slots.into()).min(256 << 10),
+        connection_window: CONNECTION_WINDOW_BYTES,
+        frame_bytes: 64 << 10,
+        head_bytes: 256 << 10,
+        // A router opens none.
+        streams_max: 0,
+    }
+}
+
+const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 
 /// The original's router takes 100 streams on a connection; a ping and a close need one each.
 const CHANNELS_MAX: u8 = 98;

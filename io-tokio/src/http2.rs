@@ -69,6 +69,13 @@ pub struct Config {
     pub streams_max: u32,
 }
 
+/// The window of one of `streams` that never fill one of `bytes` together, so that one which nobody
+/// reads stops no other.
+#[must_use]
+pub fn share_of(bytes: u32, streams: u32) -> u32 {
+    bytes.checked_div(streams).unwrap_or(bytes)
+}
+
 /// Who has ended something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum By {

@@ -116,7 +116,7 @@ async fn attach<S: Io>(
         }
     };
     attach::accept(&mut io).await?;
-    let (session, connection) = Session::start(instance, io);
+    let (session, connection) = Session::start(instance, slots, io);
     pool.attached(session, slots, lease, cold);
     Ok(connection.run(pool))
 }

@@ -9,7 +9,7 @@ use dispatch_model::{Input, InstanceId};
 use tokio::sync::Notify;
 
 use crate::http2::{
-    self, Awaited, By, ClientConnection, Config, Error, Opener, Pinger, Reason, Sending,
+    self, Awaited, By, ClientConnection, Config, Error, Opener, Pinger, Reason, Sending, share_of,
 };
 use crate::net::Io;
 use crate::observe::Proof;
@@ -40,9 +40,9 @@ pub struct Connection<S: Io> {
 }
 
 impl Session {
-    /// Begins HTTP/2 on a connection whose attach was accepted.
-    pub fn start<S: Io>(instance: InstanceId, io: S) -> (Self, Connection<S>) {
-        let (requests, http2) = http2::client(io, CONFIG);
+    /// Begins HTTP/2 on a connection whose attach was accepted, for `slots` requests at a time.
+    pub fn start<S: Io>(instance: InstanceId, slots: u32, io: S) -> (Self, Connection<S>) {
+        let (requests, http2) = http2::client(io, config(slots));
         let orders = Arc::<Orders>::default();
         let session = Self { instance, requests: Arc::new(requests), orders: Arc::clone(&orders) };
         (session, Connection { instance, http2, orders })
@@ -134,13 +134,35 @@ pub(crate) fn undelivered(error: &Error) -> Option<Proof> {
     }
 }
 
-const CONFIG: Config = Config {
-    // What an instance may send of one response before its client has read it.
-    stream_window: 1 << 20,
-    connection_window: 16 << 20,
-    // Large frames make large bodies cheap: an answer of 100 KiB is one frame, and written at once.
-    frame_bytes: 128 << 10,
-    head_bytes: 128 << 10,
-    // An instance opens none.
-    streams_max: 0,
-};
+fn config(slots: u32) -> Config {
+    Config {
+        stream_window: share_of(LINK_BYTES_MAX, slots).min(RESPONSE_BYTES_MAX),
+        connection_window: LINK_BYTES_MAX,
+        // Large frames make large bodies cheap: an answer of 100 KiB is one, and written at once.
+        frame_bytes: 128 << 10,
+        head_bytes: 128 << 10,
+        // An instance opens none.
+        streams_max: 0,
+    }
+}
+
+/// What an instance may send of one response before its client has read it.
+const RESPONSE_BYTES_MAX: u32 = 1 << 20;
+/// The same for all of its responses, which is what an instance can make the router keep in memory.
+const LINK_BYTES_MAX: u32 = 16 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_that_do_not_read_never_take_a_window_from_those_that_do() {
+        for slots in 1..=255 {
+            let Config { stream_window, connection_window, .. } = config(slots);
+            assert!(stream_window * slots <= connection_window, "{slots} slots");
+            assert!(stream_window >= 64 << 10, "{slots} slots: a response needs more at a time");
+        }
+        // Where there are few, a large response is not held up.
+        assert_eq!(config(16).stream_window, 1 << 20);
+    }
+}

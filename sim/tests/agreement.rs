@@ -127,7 +127,7 @@ async fn play(plan: Plan, schedule: Vec<(Time, Input)>) -> Steps {
         last = at;
         if let Input::InstanceAttached { instance, slots, lease, cold } = input {
             let (near, far) = duplex(1 << 16);
-            let (session, connection) = Session::start(instance, near);
+            let (session, connection) = Session::start(instance, slots, near);
             peers.push((far, connection));
             pool.attached(session, slots, lease, cold);
         } else {

@@ -38,7 +38,7 @@ use super::body::{NoHead, Raw, read_head};
 use super::head::{self, read_response, write_request};
 use super::link::Link;
 use crate::headers::content_length;
-use crate::http2::{self, Config, Reason, Receiving, Responder, Sending};
+use crate::http2::{self, Config, Reason, Receiving, Responder, Sending, share_of};
 use crate::pool::Pool;
 use crate::request_id::RequestId;
 use crate::stream_body::{SendError, send_body};
@@ -48,7 +48,7 @@ use crate::stream_body::{SendError, send_body};
 pub(crate) struct Instance {
     name: String,
     /// How many channels it was asked to open.
-    slots: u64,
+    slots: u32,
     /// The connection that its newest channel came on.
     link: Mutex<Arc<Link>>,
     desk: Mutex<Desk>,
@@ -96,7 +96,7 @@ impl Instance {
     pub(crate) fn new(name: String, slots: u32, link: Arc<Link>) -> Self {
         Self {
             name,
-            slots: u64::from(slots),
+            slots,
             link: Mutex::new(link),
             desk: Mutex::default(),
             parked: Notify::new(),
@@ -107,6 +107,10 @@ impl Instance {
 
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    pub(crate) const fn slots(&self) -> u32 {
+        self.slots
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -379,7 +383,7 @@ pub(crate) async fn bridge(
     pipe: DuplexStream,
     pool: Pool,
 ) {
-    let mut connection = http2::server(pipe, CONFIG);
+    let mut connection = http2::server(pipe, config(instance.slots));
     let mut requests = JoinSet::new();
     let mut count = tokio::time::interval(REOPEN_TIME);
     // Not at once, when some channels are still on their way.
@@ -419,7 +423,7 @@ fn falls_short(instance: &Instance, before: &mut Option<(u64, u64)>) -> bool {
     let desk = instance.desk();
     let falls_short = before.is_some_and(|(channels, ended)| desk.opened < channels + ended);
     // As many as it was asked for, or as it has opened in the first moments.
-    let channels = before.map_or(desk.opened.min(instance.slots), |(channels, _)| channels);
+    let channels = before.map_or(desk.opened.min(instance.slots.into()), |(channels, _)| channels);
     *before = (desk.opened > 0).then_some((channels, desk.ended));
     if falls_short {
         tracing::debug!(instance = instance.name, "leaves, for a channel did not come back");
@@ -438,11 +442,16 @@ const REOPEN_TIME: Duration = Duration::from_secs(5);
 /// The original's router reads 32 KiB; its extension writes whatever the app says.
 const RESPONSE_HEAD_MAX: usize = 128 << 10;
 
-const CONFIG: Config = Config {
-    stream_window: 256 << 10,
-    connection_window: 16 << 20,
-    frame_bytes: 64 << 10,
-    head_bytes: 256 << 10,
-    // The model gives it no more than it has channels.
-    streams_max: u32::MAX,
-};
+fn config(slots: u32) -> Config {
+    Config {
+        stream_window: share_of(UPLOAD_BYTES_MAX, slots).clamp(65_535, 256 << 10),
+        connection_window: UPLOAD_BYTES_MAX,
+        frame_bytes: 64 << 10,
+        head_bytes: 256 << 10,
+        // The model gives it no more than it has channels.
+        streams_max: u32::MAX,
+    }
+}
+
+/// How much of all requests may wait for the instance to read it.
+const UPLOAD_BYTES_MAX: u32 = 16 << 20;

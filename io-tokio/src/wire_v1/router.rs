@@ -66,9 +66,9 @@ impl V1 {
             let patience = if place.is_some() { HANDSHAKE_TIME } else { IDLE_TIME };
             tokio::select! {
                 biased;
-                () = visit.attached.notified(), if place.is_some() => {
+                () = visit.attached.notified() => {
                     // Until now all streams together had HTTP/2's 64 KiB.
-                    connection.set_connection_window(CONNECTION_WINDOW);
+                    connection.set_connection_window(visit.window.load(Ordering::Relaxed));
                     place = None;
                 }
                 accepted = connection.accept() => match accepted {
@@ -148,14 +148,14 @@ impl V1 {
         };
         drop(instances);
         visit.refused.store(0, Ordering::Relaxed);
-        visit.attached.notify_one();
+        visit.admit(instance.slots());
         Some(instance)
     }
 
     /// Attaches an instance, and is its bridge until it ends.
     async fn attach(self, instance: Arc<Instance>, pool: Pool, id: InstanceId, slots: u32) {
         let (near, far) = tokio::io::duplex(PIPE_BYTES);
-        let (session, connection) = Session::start(id, near);
+        let (session, connection) = Session::start(id, slots, near);
         let there = Arc::clone(&instance);
         let ask = move || {
             let there = Arc::clone(&there);
@@ -180,13 +180,28 @@ struct Visit {
     link: Arc<Link>,
     /// Requests in vain since the last that was not.
     refused: AtomicU32,
-    /// An instance came on it.
+    /// How many bytes all of its streams may send; 0 before an instance came on it.
+    window: AtomicU32,
+    /// That has changed.
     attached: Notify,
 }
 
 impl Visit {
     fn new(link: Link) -> Self {
-        Self { link: Arc::new(link), refused: AtomicU32::new(0), attached: Notify::new() }
+        Self {
+            link: Arc::new(link),
+            refused: AtomicU32::new(0),
+            window: AtomicU32::new(0),
+            attached: Notify::new(),
+        }
+    }
+
+    /// An instance came on it.
+    fn admit(&self, slots: u32) {
+        let window = connection_window(slots);
+        if self.window.fetch_max(window, Ordering::Relaxed) < window {
+            self.attached.notify_one();
+        }
     }
 }
 
@@ -248,11 +263,17 @@ const NAME_BYTES_MAX: usize = 64;
 /// No invoke lasts longer than 15 min.
 const LEASE: Duration = Duration::from_secs(900);
 
-/// Once an instance has come on it.
-const CONNECTION_WINDOW: u32 = 16 << 20;
+/// What all channels of an instance may send before it is read: they never fill it, so that one
+/// whose client does not read stops no other.
+fn connection_window(slots: u32) -> u32 {
+    (slots * STREAM_WINDOW).max(16 << 20)
+}
+
+/// What an instance may send of one response before its client has read it. It is the same whatever
+/// its slots, for a connection has said it before anybody knows whose it is.
+const STREAM_WINDOW: u32 = 256 << 10;
 const CONFIG: Config = Config {
-    // What an instance may send of one response before its client has read it.
-    stream_window: 1 << 20,
+    stream_window: STREAM_WINDOW,
     connection_window: 64 << 10,
     frame_bytes: 64 << 10,
     head_bytes: 16 << 10,
