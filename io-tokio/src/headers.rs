@@ -7,7 +7,8 @@ use http::header::{self, HeaderName, HeaderValue};
 /// same order and with all repeats. Where all do, which is most often, nothing is copied.
 ///
 /// Hop-by-hop are `Connection` and whatever it names, `Keep-Alive`, `Proxy-Connection`, `TE` unless
-/// it is exactly `trailers`, `Transfer-Encoding` and `Upgrade`. Headers that frame or address the
+/// it is exactly `trailers`, `Transfer-Encoding` and `Upgrade`. That word may come in capitals, and
+/// goes on without, for HTTP/2 knows no others (RFC 9113, 8.2.2). Headers that frame or address the
 /// message (`Content-Length`, `Host`) stay even if `Connection` names them: a client must not be
 /// able to change the framing that way.
 #[must_use]
@@ -16,14 +17,23 @@ pub fn end_to_end(
     passes: impl Fn(&HeaderName, &HeaderValue) -> bool,
 ) -> HeaderMap {
     // Without `Connection`, which is hop-by-hop itself, nothing else is named.
-    if headers.iter().all(|(name, value)| !is_of_one_hop(name, value, &[]) && passes(name, value)) {
+    let passes_as_it_is = |(name, value)| {
+        let is_fine =
+            if name == header::TE { value == TRAILERS } else { !is_of_one_hop(name, &[]) };
+        is_fine && passes(name, value)
+    };
+    if headers.iter().all(passes_as_it_is) {
         return headers;
     }
     let connection: Vec<_> = headers.get_all(header::CONNECTION).iter().cloned().collect();
     // A new map, because `HeaderMap::remove` moves the last header into the gap.
     let mut kept = HeaderMap::with_capacity(headers.len() + MORE);
     for (name, value) in &headers {
-        if !is_of_one_hop(name, value, &connection) && passes(name, value) {
+        if name == header::TE {
+            if value.as_bytes().eq_ignore_ascii_case(TRAILERS.as_bytes()) && passes(name, value) {
+                kept.append(name, HeaderValue::from_static(TRAILERS));
+            }
+        } else if !is_of_one_hop(name, &connection) && passes(name, value) {
             kept.append(name, value.clone());
         }
     }
@@ -39,10 +49,8 @@ pub(crate) fn without(headers: HeaderMap, gone: &HeaderName) -> HeaderMap {
     kept
 }
 
-fn is_of_one_hop(name: &HeaderName, value: &HeaderValue, connection: &[HeaderValue]) -> bool {
-    if name == header::TE {
-        return !value.as_bytes().eq_ignore_ascii_case(b"trailers");
-    }
+/// Whether a header that is not `TE` is hop-by-hop.
+fn is_of_one_hop(name: &HeaderName, connection: &[HeaderValue]) -> bool {
     if is_hop_by_hop(name) {
         return true;
     }
@@ -62,6 +70,9 @@ pub fn content_length(headers: &HeaderMap) -> Option<u64> {
 
 /// Marks an answer as the extension's own and not the app's, for the router, which removes it.
 pub const ERROR: HeaderName = HeaderName::from_static("lambda-dispatch-error");
+
+/// All that `TE` may say beyond one connection.
+const TRAILERS: &str = "trailers";
 
 /// Whoever passes a head on adds a few headers of its own.
 const MORE: usize = 3;
@@ -162,7 +173,9 @@ mod tests {
 
     #[test]
     fn te_passes_only_as_trailers() {
-        assert_eq!(stripped(map(&[("te", b"Trailers")])).len(), 1);
+        let in_capitals = map(&[("a", b"1"), ("te", b"Trailers"), ("b", b"2")]);
+        let expected: [(&str, &[u8]); 3] = [("a", b"1"), ("te", b"trailers"), ("b", b"2")];
+        assert_eq!(lines(&stripped(in_capitals)), expected);
         assert_eq!(stripped(map(&[("te", b"gzip, trailers")])).len(), 0);
         let also_named = map(&[("connection", b"TE"), ("te", b"trailers")]);
         assert_eq!(lines(&stripped(also_named)), [("te", &b"trailers"[..])]);

@@ -276,6 +276,15 @@ async fn request_and_response_pass_over_tls_with_everything_they_carry() {
     assert_eq!(access.target, "/a%2Fb");
 }
 
+#[tokio::test]
+async fn trailers_are_asked_for_in_the_only_way_that_http2_knows() {
+    let mut router = Router::plain(one_slot()).await;
+    let head = b"GET / HTTP/1.1\r\nHost: app\r\nConnection: TE\r\nTE: Trailers\r\n\r\n";
+    let _client = router.client(head).await;
+    let (request, _respond) = router.next().await;
+    assert_eq!(request.headers()["te"], "trailers");
+}
+
 /// A request whose response has begun: its client, who has read as much, and the rest's way there.
 async fn begun(router: &mut Router) -> (TcpStream, h2::SendStream<Bytes>) {
     let mut client = router.client(GET).await;

@@ -29,6 +29,7 @@ async fn heads_pass_unchanged_except_for_what_is_hop_by_hop() {
             let answer =
                 b"HTTP/1.1 201 Made\r\nX-A: 1\r\nSet-Cookie: a=1\r\nKeep-Alive: timeout=5\r\n\
                 X-Latin: caf\xe9\r\nConnection: X-Hop\r\nX-Hop: 1\r\nSet-Cookie: b=2\r\n\
+                TE: Trailers\r\n\
                 Lambda-Dispatch-Error: forged\r\nContent-Length: 2\r\n\r\nok";
             tokio::io::AsyncWriteExt::write_all(&mut stream, answer).await.unwrap();
             read_head(&mut stream).await;
@@ -55,11 +56,12 @@ async fn heads_pass_unchanged_except_for_what_is_hop_by_hop() {
     assert_eq!(response.status(), 201);
     let lines: Vec<_> =
         response.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
-    let expected: [(&str, &[u8]); 5] = [
+    let expected: [(&str, &[u8]); 6] = [
         ("x-a", b"1"),
         ("set-cookie", b"a=1"),
         ("set-cookie", b"b=2"),
         ("x-latin", b"caf\xe9"),
+        ("te", b"trailers"),
         ("content-length", b"2"),
     ];
     assert_eq!(lines, expected);
