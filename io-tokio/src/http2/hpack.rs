@@ -52,6 +52,17 @@ pub(super) struct Field {
     name_len: usize,
 }
 
+impl Field {
+    /// The same, which keeps nothing else in memory: a value is a part of its whole block, and a
+    /// table of few bytes would keep a hundred of these.
+    fn alone(&self) -> Self {
+        let Self { name, value, size, name_len } = self;
+        let copied = HeaderValue::from_bytes(value.as_bytes());
+        let value = copied.unwrap_or_else(|_| value.clone());
+        Self { name: name.clone(), value, size: *size, name_len: *name_len }
+    }
+}
+
 /// A block that cannot be read. Nothing that comes after it on the connection can.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Unreadable;
@@ -94,7 +105,7 @@ impl Decoder {
                     field.value.set_sensitive(true);
                 }
                 if is_kept {
-                    self.keep(field.clone());
+                    self.keep(&field);
                 }
                 take(field);
             }
@@ -131,11 +142,11 @@ impl Decoder {
         known.or_else(|| self.table.get(index - STATIC_FIELDS.len())).ok_or(Unreadable)
     }
 
-    fn keep(&mut self, field: Field) {
+    fn keep(&mut self, field: &Field) {
         self.make_room(field.size);
         if field.size <= self.size_max() {
             self.size += field.size;
-            self.table.push_front(field);
+            self.table.push_front(field.alone());
         }
     }
 

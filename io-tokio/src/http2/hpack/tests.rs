@@ -113,6 +113,19 @@ fn the_requests_of_the_rfc_are_read_plain_and_coded() {
 }
 
 #[test]
+fn what_is_kept_keeps_nothing_of_the_block_beside_it() {
+    let mut decoder = Decoder::default();
+    let mut block = b"\x40\x01a\x01v\x00\x01b\x7f\x81\x07".to_vec();
+    block.extend([b'w'; 1024]);
+    let block = Bytes::from(block);
+    let mut taken = 0;
+    decoder.decode(&block, |field| taken += field.size).unwrap();
+    assert_eq!((taken, decoder.size), (34 + 1_057, 34));
+    assert!(block.is_unique(), "the table holds on to all of the block");
+    assert_eq!(decoded(&mut decoder, b"\xbe"), Ok(owned(&[("a", "v")])));
+}
+
+#[test]
 fn what_cannot_be_read_is_an_error_and_what_is_illegal_is_only_marked() {
     let cases: [(&str, &[u8]); 8] = [
         ("index 0", b"\x80"),
