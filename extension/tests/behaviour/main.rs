@@ -16,5 +16,6 @@ mod relaying;
 mod router;
 mod snapshots;
 mod stage;
+mod whole_router;
 mod wire_v1;
 mod wire_v1_both;
