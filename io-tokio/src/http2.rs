@@ -179,6 +179,12 @@ impl<S: Io> ClientConnection<S> {
         poll_fn(|cx| self.0.poll(cx)).await
     }
 
+    /// Gives up all that runs on it: nothing is opened or read any more. [`run`](Self::run) then
+    /// tells the peer, which is no error, and ends when that has closed as well.
+    pub fn close(&mut self) {
+        self.0.shared().lock().close();
+    }
+
     /// Pings on this connection.
     pub fn pinger(&self) -> Pinger {
         Pinger::new(Arc::clone(self.0.shared()))

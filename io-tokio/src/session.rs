@@ -3,10 +3,14 @@
 //! [`Session`] opens streams on it, [`Connection`] keeps it going. The connection ends when the
 //! instance ends it, when it breaks, or when the driver orders it; the model hears of it once.
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
 
 use dispatch_model::{Input, InstanceId};
 use tokio::sync::Notify;
+use tokio::time::timeout;
 
 use crate::http2::{
     self, Awaited, By, ClientConnection, Config, Error, Opener, Pinger, Reason, Sending, share_of,
@@ -104,9 +108,16 @@ impl<S: Io> Connection<S> {
             ended = http2.run() => tracing::debug!(%instance, ?ended, "connection ended"),
             () = pulse => {}
         }
-        // Dropped before the model hears of it, so that what it then orders finds no connection.
-        drop(http2);
+        // Closed before the model hears of it, so that what it then orders finds no connection.
+        http2.close();
+        let mut last_words = Box::pin(timeout(LAST_WORDS, http2.run()));
+        // Said before the model hears of it, as far as that goes at once: to hear that may be all
+        // that this process still had to do.
+        let is_over = poll_fn(|cx| Poll::Ready(last_words.as_mut().poll(cx).is_ready())).await;
         pool.tell(Input::InstanceLost { instance });
+        if !is_over {
+            drop(last_words.await);
+        }
     }
 }
 
@@ -133,6 +144,10 @@ pub(crate) fn undelivered(error: &Error) -> Option<Proof> {
         Error::GoAway { .. } | Error::Io(_) | Error::Misuse(_) | Error::Reset { .. } => None,
     }
 }
+
+/// How long an instance may take to hear that its connection is closed. It must be told, for what
+/// just ends is to it a router that broke; one that is frozen or gone hears nothing.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 fn config(slots: u32) -> Config {
     Config {

@@ -289,6 +289,8 @@ async fn instance_that_falls_silent_is_given_up_although_its_connection_stands()
     let read = timeout(PATIENCE, instance.read_to_end(&mut rest)).await;
     assert!(read.is_ok(), "the router has not closed its end");
     assert!(rest.starts_with(b"PRI * HTTP/2.0"), "{rest:?}");
+    let goaway = [&[0, 0, 8, 7][..], &[0; 13]].concat();
+    assert!(rest.ends_with(&goaway), "it could not know whether the router has broken: {rest:?}");
 }
 
 const SLOTS: u16 = 4;

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use crate::app::{App, full};
 use crate::router::text;
 use crate::stage::{Stage, eventually, soon};
+use crate::whole_router::{Wire, ask, router};
 
 #[tokio::test]
 async fn at_its_leases_end_an_instance_takes_no_more_and_finishes_what_runs() {
@@ -48,6 +49,22 @@ async fn at_its_leases_end_an_instance_takes_no_more_and_finishes_what_runs() {
     assert_eq!(text(response.into_body()).await.unwrap(), "finished");
     link.until_closed().await;
     assert_eq!(stage.lambda.answer().await.reason(), "SelfDeadline");
+    app.until_alone().await;
+}
+
+#[tokio::test]
+async fn a_router_that_needs_no_more_of_an_instance_is_not_taken_for_one_that_broke() {
+    let app = App::serving(|_| async { Response::new(full("ok")) }).await;
+    let (running, address, mut payloads) = router(Wire::Ours).await;
+    let mut stage = Stage::with(&app).await;
+    let get = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let asked = tokio::spawn(ask(address, get.to_vec()));
+    let payload = soon("the router invokes", payloads.recv()).await.unwrap();
+    stage.lambda.invoke(payload, Duration::from_secs(60)).await;
+    assert!(asked.await.unwrap().ends_with(b"ok"));
+    running.drain(Duration::from_secs(20)).await;
+    let answer = stage.lambda.answer().await;
+    assert_eq!((answer.reason(), &answer.json["RequestCount"]), ("RouterGoAway", &1.into()));
     app.until_alone().await;
 }
 

@@ -168,10 +168,11 @@ impl<S: Io> Driver<S> {
             };
             let mut state = self.shared.lock();
             if state.is_done() {
-                let is_server = state.side == Side::Server;
+                // A client that has its answers may just go; one that has closed has given up.
+                let has_answers = state.side == Side::Client && state.ended.is_none();
                 drop(state);
                 drop(ready!(Pin::new(&mut self.io).poll_shutdown(cx)));
-                if is_server {
+                if !has_answers {
                     self.is_shut = true;
                     continue;
                 }

@@ -305,6 +305,23 @@ impl State {
         (self.leaves || self.is_told_to_leave) && self.out.is_empty() && self.being_written == 0
     }
 
+    /// Gives up all that is on it, says so, and is over but for these last words.
+    pub(super) fn close(&mut self) {
+        if self.ended.is_some() {
+            return;
+        }
+        for key in self.running() {
+            let id = self.streams[key].id;
+            if id != 0 {
+                self.put_reset(id, Reason::CANCEL);
+            }
+        }
+        if !std::mem::replace(&mut self.leaves, true) {
+            self.put_goaway(Reason::NO_ERROR);
+        }
+        self.end(&Error::closed());
+    }
+
     /// The connection is over, and so is all that was on it.
     pub(super) fn end(&mut self, error: &Error) {
         if self.ended.is_some() {

@@ -4,18 +4,20 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use io_tokio::http2::{Awaited, By, Error, Head, Opener, Reason, Sending};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, duplex};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::PATIENCE;
 use crate::bodies::{pattern, read};
 use crate::raw::{
     DATA, END_STREAM, Frame, GET, GOAWAY, HEADERS, INITIAL_WINDOW_SIZE, MAX_CONCURRENT_STREAMS,
-    PING, POST, PREFACE, RST_STREAM, data, fields, frame, goaway, head, reset, settings,
+    PING, POST, PREFACE, Peer, RST_STREAM, data, fields, frame, goaway, head, reset, settings,
     window_update,
 };
 use crate::stage::{CONFIG, PIPE_BYTES, Server, client, ended, server, server_told};
@@ -441,7 +443,7 @@ async fn an_end_amid_streams_is_an_error_for_all_who_wait() {
 #[tokio::test]
 async fn a_ping_is_answered_or_fails_with_its_connection() {
     let (near, far) = duplex(PIPE_BYTES);
-    let mut peer = crate::raw::Peer::new(near);
+    let mut peer = Peer::new(near);
     let (_opener, mut connection) = io_tokio::http2::client(far, CONFIG);
     let (mut pinger, mut again) = (connection.pinger(), connection.pinger());
     let end = tokio::spawn(async move { connection.run().await });
@@ -460,9 +462,48 @@ async fn a_ping_is_answered_or_fails_with_its_connection() {
 }
 
 #[tokio::test]
+async fn a_client_that_closes_gives_up_all_that_runs_and_says_so() {
+    let (near, far) = duplex(PIPE_BYTES);
+    let mut peer = Peer::new(near);
+    let (opener, mut connection) = io_tokio::http2::client(far, CONFIG);
+    let (close, mut closes) = oneshot::channel::<()>();
+    let mut end = tokio::spawn(async move {
+        tokio::select! {
+            biased;
+            _ = &mut closes => connection.close(),
+            end = connection.run() => return end,
+        }
+        connection.run().await
+    });
+    peer.preface().await;
+    peer.send(&settings(&[])).await;
+    let (first, _a) = ask(&opener);
+    let (second, _b) = ask(&opener);
+    peer.until_quiet().await;
+    peer.send(&head(1, 0, &OK)).await;
+    let mut body = soon(first.response()).await.unwrap().into_body();
+    close.send(()).unwrap();
+    assert!(matches!(soon(second.response()).await, Err(Error::Io(_))));
+    assert!(matches!(soon(body.data()).await, Some(Err(Error::Io(_)))));
+    assert!(opener.open(&Request::new(()), true).is_err());
+    let mut said = Vec::new();
+    while said.len() < 3 {
+        said.push(peer.next().await.unwrap());
+    }
+    assert_eq!(kinds(&said), [(RST_STREAM, 1), (RST_STREAM, 3), (GOAWAY, 0)]);
+    assert!(said.iter().all(|frame| frame.kind == GOAWAY || frame.reason() == Reason::CANCEL));
+    assert_eq!(said[2].reason(), Reason::NO_ERROR);
+    // What was on its way meets no closed socket, which could cost the peer what was said.
+    peer.send(&data(1, 0, &[7; 10_000]).repeat(10)).await;
+    assert!(timeout(Duration::ZERO, &mut end).await.is_err(), "it waits for the peer's end");
+    assert_eq!(peer.rest().await, []);
+    ended(end).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_connection_that_is_dropped_is_an_error_for_all_who_wait() {
     let (near, far) = duplex(PIPE_BYTES);
-    let mut peer = crate::raw::Peer::new(near);
+    let mut peer = Peer::new(near);
     let (opener, connection) = io_tokio::http2::client(far, CONFIG);
     let (awaited, mut sending) = opener.open(&Request::new(()), false).unwrap();
     let waiting = tokio::spawn(awaited.response());
