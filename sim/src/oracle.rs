@@ -22,6 +22,7 @@ use dispatch_model::{
 #[derive(Clone, Debug)]
 pub struct Oracle {
     limits: Limits,
+    instances_min: u32,
     instances_max: u32,
     now: Time,
     requests: BTreeMap<RequestId, Request>,
@@ -133,6 +134,7 @@ impl Oracle {
     pub fn new(limits: Limits, now: Time) -> Self {
         Self {
             limits,
+            instances_min: limits.instances_min,
             instances_max: limits.instances_max,
             now,
             requests: BTreeMap::new(),
@@ -184,7 +186,10 @@ impl Oracle {
             }
             Input::InstanceLost { instance } => self.detached(instance),
             Input::InvokeEnded { instance, outcome } => self.invoke_ended(instance, outcome),
-            Input::LimitsChanged { instances_max, .. } => self.instances_max = instances_max,
+            Input::LimitsChanged { instances_min, instances_max } => {
+                self.instances_max = instances_max;
+                self.instances_min = instances_min.min(instances_max);
+            }
             Input::PongReceived { instance } => {
                 if let Some(there) = self.instances.get_mut(&instance) {
                     there.pinged = None;
@@ -405,6 +410,12 @@ impl Oracle {
         if reason == GoAwayReason::Surplus {
             let queued = self.line.len();
             ensure!(self, queued == 0, "(9) {instance} is surplus while {queued} wait");
+            let min = self.instances_min as usize;
+            // A budget may not pay for as many, and who stops needs none.
+            if min > 0 && self.limits.budget.is_none() && !self.draining {
+                let left = self.instances.values().filter(|it| it.is_ready()).count();
+                ensure!(self, left >= min, "(9) {instance} is surplus: {left} of {min} serve");
+            }
         }
     }
 

@@ -174,8 +174,9 @@ impl Dispatcher {
             }
         };
         let counts = self.instances.counts();
-        // Instances that start cannot be called back; those that serve can leave.
-        let surplus = current.saturating_sub(keep).min(counts.ready - counts.aging);
+        // Who starts cannot be called back, and does not serve yet: nobody leaves for it. If it is
+        // one too many, that shows when it is there.
+        let surplus = (counts.ready - counts.aging).saturating_sub(keep);
         self.surplus = None;
         if surplus == 0 || self.requests.queued() > 0 {
             return;
