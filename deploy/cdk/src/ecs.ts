@@ -49,7 +49,7 @@ export interface EcsConstructProps {
   /**
    * A listener, usually for HTTPS, whose requests go to the router.
    *
-   * @default - none: attach `targetGroup` yourself
+   * @default - none: attach `targetGroup` yourself, or have a network load balancer alone
    */
   readonly httpsListener?: elbv2.IApplicationListener;
 
@@ -189,12 +189,6 @@ export class EcsConstruct extends Construct {
   public readonly service: ecs.FargateService;
   /** The group of the tasks. */
   public readonly securityGroup: ec2.SecurityGroup;
-  /** The router's target group. */
-  public readonly targetGroupRouter: elbv2.ApplicationTargetGroup;
-  /** The same; its older name. */
-  public readonly targetGroup: elbv2.ApplicationTargetGroup;
-  /** The demo app's target group, if there is a demo app. */
-  public readonly targetGroupDemoApp?: elbv2.ApplicationTargetGroup;
   /** The network load balancer, if one was asked for. */
   public readonly networkLoadBalancer?: elbv2.INetworkLoadBalancer;
   /** The role that the router acts as. */
@@ -207,11 +201,22 @@ export class EcsConstruct extends Construct {
   public readonly accessLog: boolean;
   /** What the router invokes. */
   public readonly lambdaFunction: lambda.IFunction;
+  /**
+   * The router's target group, if somebody has read it.
+   *
+   * @internal
+   */
+  public _routerTargets?: elbv2.ApplicationTargetGroup;
+  private demoAppTargets?: elbv2.ApplicationTargetGroup;
+  private readonly vpc: ec2.IVpc;
+  private readonly demoApp: boolean;
 
   constructor(scope: Construct, id: string, props: EcsConstructProps) {
     super(scope, id);
     this.lambdaFunction = props.lambdaFunction;
     this.accessLog = props.accessLog ?? false;
+    this.vpc = props.vpc;
+    this.demoApp = props.demoAppImage !== undefined;
     const drain = this.drain(props.drain);
 
     this.cluster =
@@ -332,7 +337,7 @@ export class EcsConstruct extends Construct {
       minHealthyPercent: 100,
       maxHealthyPercent: 200,
       circuitBreaker: { enable: true, rollback: true },
-      healthCheckGracePeriod: cdk.Duration.seconds(30),
+      healthCheckGracePeriod: cdk.Duration.seconds(this.whereBalanced(30)),
       enableExecuteCommand: props.enableExecuteCommand,
     });
     this.service
@@ -345,22 +350,6 @@ export class EcsConstruct extends Construct {
         scaleInCooldown: cdk.Duration.seconds(60),
         scaleOutCooldown: cdk.Duration.seconds(60),
       });
-
-    this.targetGroupRouter = this.targets('FargateTargetGroup', props.vpc, {
-      container: 'LambdaDispatchRouter',
-      port: Port.CLIENTS,
-      healthPort: Port.ADMIN,
-      healthPath: '/readyz',
-    });
-    this.targetGroup = this.targetGroupRouter;
-    if (props.demoAppImage) {
-      this.targetGroupDemoApp = this.targets('FargateDemoAppTargetGroup', props.vpc, {
-        container: 'DemoApp',
-        port: Port.DEMO_APP,
-        healthPort: Port.DEMO_APP,
-        healthPath: '/health',
-      });
-    }
 
     if (props.httpsListener) {
       props.httpsListener.addTargetGroups('Router', {
@@ -385,9 +374,55 @@ export class EcsConstruct extends Construct {
         existing: props.networkLoadBalancer,
         certificate: props.nlbCertificate,
         ports: props.nlbPorts,
-        demoApp: props.demoAppImage !== undefined,
+        demoApp: this.demoApp,
       });
     }
+  }
+
+  /**
+   * The router's target group, for a listener of yours.
+   *
+   * It is made, and given to the service, when it is first read: ECS refuses a service with a
+   * target group that no listener forwards to. So read it only to attach it.
+   */
+  public get targetGroupRouter(): elbv2.ApplicationTargetGroup {
+    this._routerTargets ??= this.targets('FargateTargetGroup', {
+      container: 'LambdaDispatchRouter',
+      port: Port.CLIENTS,
+      healthPort: Port.ADMIN,
+      healthPath: '/readyz',
+    });
+    return this._routerTargets;
+  }
+
+  /** The same; its older name. */
+  public get targetGroup(): elbv2.ApplicationTargetGroup {
+    return this.targetGroupRouter;
+  }
+
+  /** The demo app's target group, if there is a demo app; made when it is first read, too. */
+  public get targetGroupDemoApp(): elbv2.ApplicationTargetGroup | undefined {
+    if (!this.demoApp) return undefined;
+    this.demoAppTargets ??= this.targets('FargateDemoAppTargetGroup', {
+      container: 'DemoApp',
+      port: Port.DEMO_APP,
+      healthPort: Port.DEMO_APP,
+      healthPath: '/health',
+    });
+    return this.demoAppTargets;
+  }
+
+  /**
+   * A number that is there if the service has a load balancer, which is known in the end only: ECS
+   * refuses a grace period for the health checks of none.
+   */
+  private whereBalanced(number: number): number {
+    return cdk.Lazy.uncachedNumber({
+      produce: (context) => {
+        const service = this.service.node.defaultChild as ecs.CfnService;
+        return context.resolve(service.loadBalancers) ? number : undefined;
+      },
+    });
   }
 
   /** Seconds of drain, which ECS must outwait. */
@@ -437,9 +472,9 @@ export class EcsConstruct extends Construct {
     });
   }
 
-  private targets(id: string, vpc: ec2.IVpc, of: Target): elbv2.ApplicationTargetGroup {
+  private targets(id: string, of: Target): elbv2.ApplicationTargetGroup {
     const group = new elbv2.ApplicationTargetGroup(this, id, {
-      vpc,
+      vpc: this.vpc,
       port: of.port,
       protocol: elbv2.ApplicationProtocol.HTTP,
       targetType: elbv2.TargetType.IP,

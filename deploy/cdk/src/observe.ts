@@ -1,6 +1,7 @@
 import * as cdk from 'aws-cdk-lib';
 import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
 import * as actions from 'aws-cdk-lib/aws-cloudwatch-actions';
+import * as elbv2 from 'aws-cdk-lib/aws-elasticloadbalancingv2';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import * as logs from 'aws-cdk-lib/aws-logs';
 import * as sns from 'aws-cdk-lib/aws-sns';
@@ -149,13 +150,13 @@ export class ObserveConstruct extends Construct {
         leftYAxis: { min: 0, max: 100 },
       }),
     ];
-    if (this.isBehindLoadBalancer(router)) {
-      const group = router.targetGroupRouter.metrics;
+    const group = this.loadBalancerMetrics(router);
+    if (group) {
       const requests = group.requestCount({ ...minute, label: 'requests' });
-      const failed = group.httpCodeTarget(
-        cdk.aws_elasticloadbalancingv2.HttpCodeTarget.TARGET_5XX_COUNT,
-        { ...minute, label: '5xx' },
-      );
+      const failed = group.httpCodeTarget(elbv2.HttpCodeTarget.TARGET_5XX_COUNT, {
+        ...minute,
+        label: '5xx',
+      });
       const slow = group.targetResponseTime({ ...minute, statistic: 'p99', label: 'p99' });
       this.alarm(props, 'Errors', {
         metric: new cloudwatch.MathExpression({
@@ -254,12 +255,18 @@ export class ObserveConstruct extends Construct {
     this.alarms.push(alarm);
   }
 
-  /** A target group without a load balancer has no metrics. */
-  private isBehindLoadBalancer(router: EcsConstruct): boolean {
+  /**
+   * A target group without a load balancer has no metrics. Nor is one made to ask: with it the
+   * service could not be created.
+   */
+  private loadBalancerMetrics(
+    router: EcsConstruct,
+  ): elbv2.IApplicationTargetGroupMetrics | undefined {
+    const group = router._routerTargets;
     try {
-      return router.targetGroupRouter.firstLoadBalancerFullName.length > 0;
+      return group?.firstLoadBalancerFullName ? group.metrics : undefined;
     } catch {
-      return false;
+      return undefined;
     }
   }
 }

@@ -4,6 +4,7 @@ const cdk = require('aws-cdk-lib');
 const ecs = require('aws-cdk-lib/aws-ecs');
 const lambda = require('aws-cdk-lib/aws-lambda');
 const ec2 = require('aws-cdk-lib/aws-ec2');
+const elbv2 = require('aws-cdk-lib/aws-elasticloadbalancingv2');
 const { EcsConstruct } = require('..');
 const { stage, pair, listener, template, only, environment, ingress } = require('./stage');
 
@@ -69,6 +70,84 @@ test('a target group that is attached later has its probes let in as well', () =
       .sort(),
     [5001, 5004, 5005],
   );
+});
+
+/** The target groups that ECS has tasks in, each with whether a listener forwards to it. */
+function targets(of) {
+  const forwards = ['Listener', 'ListenerRule']
+    .map((it) => of.findResources(`AWS::ElasticLoadBalancingV2::${it}`))
+    .flatMap((it) => Object.entries(it));
+  const [service] = Object.values(of.findResources('AWS::ECS::Service'));
+  return (service.Properties.LoadBalancers ?? []).map(({ ContainerName, TargetGroupArn }) => {
+    const from = forwards.filter(([, it]) =>
+      JSON.stringify(it.Properties).includes(`{"Ref":"${TargetGroupArn.Ref}"}`),
+    );
+    // ECS is to be asked when there is a listener, not before.
+    return [ContainerName, from.some(([id]) => service.DependsOn?.includes(id))];
+  });
+}
+
+test('the service has no target group that no listener forwards to, which ECS refuses', () => {
+  const demoAppImage = image('demo');
+  const router = [['LambdaDispatchRouter', true]];
+  const both = [...router, ['DemoApp', true]];
+  const said = (it) => targets(template(pair(it).stack));
+  assert.deepEqual(said({}), []);
+  assert.deepEqual(said({ createNetworkLoadBalancer: true }), router);
+  assert.deepEqual(said({ createNetworkLoadBalancer: true, demoAppImage }), both);
+  assert.deepEqual(said(behind), router);
+  assert.deepEqual(said((...at) => ({ ...behind(...at), demoAppImage })), router);
+  assert.deepEqual(
+    said((...at) => ({ ...behind(...at), createNetworkLoadBalancer: true })),
+    [...router, ...router],
+  );
+});
+
+test('the service waits for whichever rule of a listener forwards to it', () => {
+  const rule = {
+    listenerPriority: 1,
+    listenerConditions: [elbv2.ListenerCondition.pathPatterns(['/shop/*'])],
+  };
+  const here = (stack, vpc) => {
+    const httpsListener = listener(stack, vpc);
+    httpsListener.addAction('Else', { action: elbv2.ListenerAction.fixedResponse(404) });
+    return { ...rule, httpsListener };
+  };
+  const elsewhere = (stack) => ({
+    ...rule,
+    httpsListener: elbv2.ApplicationListener.fromApplicationListenerAttributes(stack, 'Https', {
+      listenerArn: 'arn:aws:elasticloadbalancing:eu-west-1:123456789012:listener/app/a/1/2',
+      securityGroup: ec2.SecurityGroup.fromSecurityGroupId(stack, 'Group', 'sg-alb'),
+    }),
+  });
+  for (const it of [here, elsewhere]) {
+    assert.deepEqual(targets(template(pair(it).stack)), [['LambdaDispatchRouter', true]]);
+  }
+});
+
+test("a target group is the service's as soon as it is read, to be attached by hand", () => {
+  const { stack, vpc, service } = pair({ demoAppImage: image('demo') });
+  const https = listener(stack, vpc);
+  https.addTargetGroups('Mine', { targetGroups: [service.targetGroup] });
+  https.addTargetGroups('Demo', {
+    targetGroups: [service.targetGroupDemoApp],
+    priority: 1,
+    conditions: [elbv2.ListenerCondition.pathPatterns(['/demo/*'])],
+  });
+  assert.equal(service.targetGroup, service.targetGroupRouter);
+  assert.deepEqual(targets(template(stack)), [
+    ['LambdaDispatchRouter', true],
+    ['DemoApp', true],
+  ]);
+  assert.equal(pair().service.targetGroupDemoApp, undefined);
+});
+
+test('there is a grace period where there are health checks: ECS refuses it without', () => {
+  const grace = (it) =>
+    only(template(pair(it).stack), 'AWS::ECS::Service').HealthCheckGracePeriodSeconds;
+  assert.equal(grace({}), undefined);
+  assert.equal(grace(behind), 30);
+  assert.equal(grace({ createNetworkLoadBalancer: true }), 30);
 });
 
 test('the router reaches the APIs of AWS alone', () => {

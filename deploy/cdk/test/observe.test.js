@@ -79,6 +79,11 @@ test('without a load balancer there is nothing to ask it', () => {
   ]);
 });
 
+test('to look for a load balancer gives the service none', () => {
+  const { of } = alarms({ attached: false });
+  of.resourceCountIs('AWS::ElasticLoadBalancingV2::TargetGroup', 0);
+});
+
 test('with an access log the queue and cold starts are watched', () => {
   const it = alarms({ accessLog: true });
   assert.ok(names(it).includes('QueueTimeAlarm') && names(it).includes('ColdExposedAlarm'));
