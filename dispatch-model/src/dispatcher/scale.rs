@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::config::Scaling;
+use super::config::{Limits, Scaling};
 use super::output::{Decision, GoAwayReason, Output, RefuseReason, Why};
 use super::scaling::{Load, rule};
 use super::{Dispatcher, Shutdown, Timer};
@@ -89,7 +89,10 @@ impl Dispatcher {
             Scaling::Rule => self.by_rule(),
             Scaling::Simple | Scaling::Ewma => {
                 let (queued, running) = (self.requests.queued(), self.requests.running());
-                let desired = self.formula.desired(self.now, &self.config, queued, running);
+                // A reload moves the bounds; the formulas remember a count within them.
+                let (instances_min, instances_max) = (self.instances_min, self.instances_max);
+                let limits = Limits { instances_min, instances_max, ..*self.config };
+                let desired = self.formula.desired(self.now, &limits, queued, running);
                 (desired, Why::Formula(self.config.scaling))
             }
         };
