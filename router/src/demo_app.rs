@@ -2,7 +2,7 @@
 //! knows nothing of Lambda.
 
 use std::convert::Infallible;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -21,15 +21,26 @@ use tokio::time::Sleep;
 
 type AnyBody = BoxBody<Bytes, hyper::Error>;
 
-/// Serves on the port in `LAMBDA_DISPATCH_PORT` of loopback until the process ends.
+const HOST: &str = "LAMBDA_DISPATCH_DEMO_APP_HOST";
+
+/// Serves on the port in `LAMBDA_DISPATCH_PORT` until the process ends.
+///
+/// It listens on loopback, where the extension looks for it and nobody else can, or at the address
+/// in `LAMBDA_DISPATCH_DEMO_APP_HOST`: in a container of its own a load balancer has to reach it.
 ///
 /// # Errors
 ///
-/// There is no such port, or it is taken.
+/// There is no such port or address, or it is taken.
 pub async fn run() -> anyhow::Result<()> {
     let port = std::env::var("LAMBDA_DISPATCH_PORT").context("LAMBDA_DISPATCH_PORT is not set")?;
     let port = port.parse().context("LAMBDA_DISPATCH_PORT is not a port")?;
-    let listener = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
+    let host = match std::env::var(HOST) {
+        Ok(host) => host.parse().with_context(|| {
+            format!("{HOST} is `{host}`, must be an address of this machine, such as 0.0.0.0")
+        })?,
+        Err(_) => IpAddr::from(Ipv4Addr::LOCALHOST),
+    };
+    let listener = listen(SocketAddr::from((host, port)))?;
     loop {
         let Ok((stream, _)) = listener.accept().await else { continue };
         stream.set_nodelay(true)?;

@@ -77,7 +77,7 @@ fn every_setting_and_variable_in_the_documentation_exists() {
     let is_variable = |name: &str| {
         let of_router = SETTINGS.iter().any(|it| variable_of(it) == name);
         let rest = name.strip_prefix(PREFIX).unwrap_or_default();
-        let others = ["CONFIG", "LOG", ""];
+        let others = ["CONFIG", "DEMO_APP_HOST", "LOG", ""];
         of_router
             || original.contains(rest)
             || others.contains(&rest)

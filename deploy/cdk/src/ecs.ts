@@ -109,7 +109,7 @@ export interface EcsConstructProps {
 
   /**
    * A web app to run beside the router, without Lambda, to compare with; it has its own target
-   * group.
+   * group. It must listen on port 3001 (`PORT`) of every address, and answer `GET /health`.
    *
    * @default - none
    */
@@ -468,7 +468,12 @@ export class EcsConstruct extends Construct {
       essential: false,
       logging: ecs.LogDriver.awsLogs({ logGroup: this.logGroup, streamPrefix: 'demo-app' }),
       portMappings: [{ containerPort: Port.DEMO_APP }],
-      environment: { LAMBDA_DISPATCH_PORT: String(Port.DEMO_APP), PORT: String(Port.DEMO_APP) },
+      environment: {
+        PORT: String(Port.DEMO_APP),
+        LAMBDA_DISPATCH_PORT: String(Port.DEMO_APP),
+        // Our own demo app listens on loopback otherwise, as is right in a function.
+        LAMBDA_DISPATCH_DEMO_APP_HOST: '0.0.0.0',
+      },
     });
   }
 

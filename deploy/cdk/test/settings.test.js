@@ -1,13 +1,17 @@
 // The router itself reads what the constructs set. It is built by `cargo build`.
 const assert = require('node:assert/strict');
-const { execFileSync, spawnSync } = require('node:child_process');
+const { execFileSync, spawn, spawnSync } = require('node:child_process');
+const { once } = require('node:events');
 const { existsSync } = require('node:fs');
+const net = require('node:net');
 const path = require('node:path');
 const test = require('node:test');
+const { setTimeout } = require('node:timers/promises');
 const ec2 = require('aws-cdk-lib/aws-ec2');
+const ecs = require('aws-cdk-lib/aws-ecs');
 const lambda = require('aws-cdk-lib/aws-lambda');
 const { EcsConstruct } = require('..');
-const { stage, pair, listener, template, environment } = require('./stage');
+const { stage, pair, listener, template, only, environment } = require('./stage');
 
 const target = path.join(__dirname, '../../../target');
 const program = ['release', 'debug']
@@ -67,6 +71,25 @@ test("the program knows the container's health check", { skip }, () => {
   assert.match(ended.stderr, /127\.0\.0\.1:5005/);
 });
 
+test("the load balancer's probes reach our own demo app", { skip }, async () => {
+  const { stack, service } = pair({ demoAppImage: ecs.ContainerImage.fromRegistry('demo') });
+  assert.ok(service.targetGroupDemoApp);
+  const of = template(stack);
+  const { HealthCheckPath: at } = only(of, 'AWS::ElasticLoadBalancingV2::TargetGroup');
+  const port = await free();
+  const env = { ...environment(of, 1), LAMBDA_DISPATCH_PORT: String(port) };
+  // As the image's entry point is.
+  const app = spawn(program, ['__demo-app'], { env, stdio: 'inherit' });
+  try {
+    // An address of this machine that one who listens on loopback alone does not have.
+    const health = `http://127.0.0.2:${port}${at}`;
+    const { status } = await until(() => fetch(health).catch(() => undefined));
+    assert.equal(status, 200);
+  } finally {
+    app.kill();
+  }
+});
+
 test('the role is what the router says it needs', { skip }, () => {
   const { stack, vpc } = stage();
   new EcsConstruct(stack, 'Router', {
@@ -83,3 +106,23 @@ test('the role is what the router says it needs', { skip }, () => {
   for (const statement of needed.Statement) statement.Resource = statement.Resource[0];
   assert.deepEqual(given, needed);
 });
+
+/** A port that nobody listens at. */
+async function free() {
+  const server = net.createServer().listen(0);
+  await once(server, 'listening');
+  const { port } = server.address();
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+/** What `look` sees at last. */
+async function until(look) {
+  for (let tries = 0; tries < 500; tries++) {
+    const seen = await look();
+    if (seen) return seen;
+    await setTimeout(20);
+  }
+  throw new Error('not within 10 s');
+}

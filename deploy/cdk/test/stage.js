@@ -49,10 +49,10 @@ function only(of, type) {
   if (found.length !== 1) throw new Error(`${found.length} of ${type}`);
   return found[0][1].Properties;
 }
-/** The variables of the router's container. */
-function environment(of) {
-  const [router] = only(of, 'AWS::ECS::TaskDefinition').ContainerDefinitions;
-  return Object.fromEntries(router.Environment.map(({ Name, Value }) => [Name, Value]));
+/** The variables of the router's container, or of the task's other one. */
+function environment(of, container = 0) {
+  const { [container]: it } = only(of, 'AWS::ECS::TaskDefinition').ContainerDefinitions;
+  return Object.fromEntries(it.Environment.map(({ Name, Value }) => [Name, Value]));
 }
 /** Who may connect to the group with this description, as [who, port]. */
 function ingress(of, description) {
