@@ -259,7 +259,8 @@ impl Edge {
             }
         }
         entry.queued();
-        let held = upload.as_ref().map_or(0, Upload::held_bytes);
+        // Nothing is read of a body whose client waits for the word that it may come.
+        let held = upload.as_ref().filter(|_| !expects).map_or(0, Upload::held_bytes);
         let ticket = to.pool.arrive(bytes.saturating_add(held));
         // It is in line: its pool may leave the table now.
         drop(to);

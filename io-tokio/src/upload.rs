@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::task::JoinHandle;
@@ -47,44 +47,79 @@ impl Progress {
 pub(crate) struct Upload {
     body: Incoming,
     /// What was taken from the client so far, unless that was too much.
-    taken: Option<Vec<Frame<Bytes>>>,
+    taken: Option<Vec<Piece>>,
     taken_bytes: usize,
-    /// How many frames of `taken` have been given out again.
+    /// How many pieces of `taken` have been given out again.
     replayed: usize,
+    /// The client has sent all of it.
+    has_ended: bool,
     progress: Arc<Progress>,
+}
+
+/// A part of what was taken.
+#[derive(Debug)]
+enum Piece {
+    Data(Bytes),
+    /// Data that came in small pieces. Each of these would keep the buffer that it was read into,
+    /// and a body of single bytes a thousand times what it counts for.
+    Gathered(Vec<u8>),
+    Trailers(HeaderMap),
 }
 
 impl Upload {
     pub(crate) const fn new(body: Incoming, progress: Arc<Progress>) -> Self {
-        Self { body, taken: Some(Vec::new()), taken_bytes: 0, replayed: 0, progress }
+        Self {
+            body,
+            taken: Some(Vec::new()),
+            taken_bytes: 0,
+            replayed: 0,
+            has_ended: false,
+            progress,
+        }
     }
 
-    /// Waits for the first of the body, and keeps it for whoever is sent the body. Returns whether
-    /// there is anything at all.
+    /// Waits for the first of the body, and keeps it for whoever is sent the body, with what else is
+    /// there. Returns whether there is anything at all.
     pub(crate) async fn begin(&mut self) -> Result<bool, hyper::Error> {
-        let first = poll_fn(|cx| Pin::new(&mut *self).poll_frame(cx)).await.transpose()?;
+        while !self.has_ended && self.is_nothing_taken() {
+            poll_fn(|cx| self.poll_body(cx)).await.transpose()?;
+        }
+        while self.has_room() {
+            match poll_fn(|cx| Poll::Ready(self.poll_body(cx))).await {
+                Poll::Ready(Some(taken)) => drop(taken?),
+                Poll::Ready(None) | Poll::Pending => break,
+            }
+        }
         self.rewind();
-        Ok(first.is_some())
+        Ok(!self.is_nothing_taken())
     }
 
     /// Takes the body as it comes while nobody is sent it, as far as it can be kept, and returns why
     /// it broke. So it is heard of when a client leaves in the middle of its body: hyper looks for
     /// that only while somebody reads.
     pub(crate) async fn broken(&mut self) -> hyper::Error {
-        while self.taken.is_some() && self.taken_bytes < REPLAY_BYTES_MAX {
-            match poll_fn(|cx| self.poll_body(cx)).await {
-                Some(Ok(_)) => self.replayed = 0,
-                Some(Err(error)) => return error,
-                None => break,
+        while self.has_room() {
+            if let Some(Err(error)) = poll_fn(|cx| self.poll_body(cx)).await {
+                return error;
             }
+            self.replayed = 0;
         }
         std::future::pending().await
     }
 
+    fn is_nothing_taken(&self) -> bool {
+        self.taken.as_ref().is_some_and(Vec::is_empty)
+    }
+
+    /// Whether more of it can be kept, if there is more.
+    const fn has_room(&self) -> bool {
+        self.taken.is_some() && self.taken_bytes < REPLAY_BYTES_MAX && !self.has_ended
+    }
+
     /// The memory that it may come to hold while nobody is sent it.
     pub(crate) fn held_bytes(&self) -> u32 {
+        let room = if self.has_room() { REPLAY_BYTES_MAX - self.taken_bytes } else { 0 };
         let rest = self.body.size_hint().upper().and_then(|rest| usize::try_from(rest).ok());
-        let room = REPLAY_BYTES_MAX.saturating_sub(self.taken_bytes);
         let held = self.taken_bytes + rest.map_or(room, |rest| rest.min(room));
         u32::try_from(held).unwrap_or(u32::MAX)
     }
@@ -101,15 +136,12 @@ impl Upload {
             self.taken = None;
         }
         let Some(taken) = &mut self.taken else { return };
-        let copy = match (frame.data_ref(), frame.trailers_ref()) {
-            (Some(data), _) => {
-                self.taken_bytes += data.len();
-                Frame::data(data.clone())
-            }
-            (None, Some(trailers)) => Frame::trailers(trailers.clone()),
-            (None, None) => return,
-        };
-        taken.push(copy);
+        if let Some(data) = frame.data_ref() {
+            self.taken_bytes += data.len();
+            keep(taken, data);
+        } else if let Some(trailers) = frame.trailers_ref() {
+            taken.push(Piece::Trailers(trailers.clone()));
+        }
         self.replayed = taken.len();
     }
 
@@ -118,6 +150,9 @@ impl Upload {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        if self.has_ended {
+            return Poll::Ready(None);
+        }
         let polled = Pin::new(&mut self.body).poll_frame(cx);
         self.progress.starved.store(polled.is_pending(), Ordering::Relaxed);
         let frame = ready!(polled);
@@ -127,7 +162,21 @@ impl Upload {
             }
             self.remember(frame);
         }
+        // Where a length was told, there is no other word of the end.
+        self.has_ended = frame.is_none() || self.body.is_end_stream();
         Poll::Ready(frame)
+    }
+}
+
+/// Adds what came to what was taken. Most often there is one piece, which is not copied.
+fn keep(taken: &mut Vec<Piece>, data: &Bytes) {
+    match taken.last_mut() {
+        _ if data.is_empty() => {}
+        Some(Piece::Gathered(gathered)) if data.len() < SMALL_BYTES => {
+            gathered.extend_from_slice(data);
+        }
+        Some(_) if data.len() < SMALL_BYTES => taken.push(Piece::Gathered(data.to_vec())),
+        Some(_) | None => taken.push(Piece::Data(data.clone())),
     }
 }
 
@@ -139,10 +188,11 @@ impl Body for Upload {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        if let Some(frame) = self.taken.as_ref().and_then(|taken| taken.get(self.replayed)) {
-            let frame = match frame.data_ref() {
-                Some(data) => Frame::data(data.clone()),
-                None => Frame::trailers(frame.trailers_ref().cloned().unwrap_or_default()),
+        if let Some(piece) = self.taken.as_ref().and_then(|taken| taken.get(self.replayed)) {
+            let frame = match piece {
+                Piece::Data(data) => Frame::data(data.clone()),
+                Piece::Gathered(data) => Frame::data(Bytes::copy_from_slice(data)),
+                Piece::Trailers(trailers) => Frame::trailers(trailers.clone()),
             };
             self.replayed += 1;
             return Poll::Ready(Some(Ok(frame)));
@@ -152,7 +202,7 @@ impl Body for Upload {
 
     fn is_end_stream(&self) -> bool {
         let all_replayed = self.taken.as_ref().is_none_or(|taken| self.replayed == taken.len());
-        all_replayed && self.body.is_end_stream()
+        all_replayed && self.has_ended
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -288,3 +338,28 @@ impl Uploading {
 
 /// From so many bytes on no more of a request body is kept to be sent again.
 const REPLAY_BYTES_MAX: usize = 64 << 10;
+/// Pieces below this are copied together: a buffer that hyper reads into has 8 KiB.
+const SMALL_BYTES: usize = 4 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_pieces_take_no_more_memory_than_they_have_bytes() {
+        let mut taken = Vec::new();
+        for piece in [&b"first"[..], b"", b"a", b"b", &[b'c'; SMALL_BYTES], b"d", b"e"] {
+            keep(&mut taken, &Bytes::copy_from_slice(piece));
+        }
+        let sizes: Vec<_> = taken
+            .iter()
+            .map(|piece| match piece {
+                Piece::Data(data) => ("data", data.len()),
+                Piece::Gathered(data) => ("gathered", data.len()),
+                Piece::Trailers(_) => ("trailers", 0),
+            })
+            .collect();
+        let whole = ("data", SMALL_BYTES);
+        assert_eq!(sizes, [("data", 5), ("gathered", 2), whole, ("gathered", 2)]);
+    }
+}

@@ -2,6 +2,7 @@
 
 use crate::client::Client;
 use crate::raw_app::{Body, RawApp};
+use crate::semantics::over_http2;
 use crate::stage::{Stage, peak_mib, until};
 
 const MIB: usize = 1 << 20;
@@ -118,4 +119,31 @@ async fn body_that_came_while_it_waited_reaches_the_app_whole() {
     let (answer, ()) = tokio::join!(sending, giving);
     assert_eq!(answer.status, 200);
     assert!(app.seen("/big").unwrap().body == Body::Whole(body));
+}
+
+#[tokio::test]
+async fn body_that_is_all_there_counts_for_no_more_than_it_has() {
+    let settings = ["pool.linger=10m", "pool.instances_max=1", "pool.slots=1"];
+    let (stage, app) = RawApp::stage(&settings).await;
+    let mut first = Client::connect(stage.router.http).await;
+    first.send("GET /hang HTTP/1.1\r\nHost: test\r\n\r\n").await.unwrap();
+    until("the only slot is taken", async || app.seen("/hang").is_some()).await;
+    let mut chunked = Client::connect(stage.router.http).await;
+    let head = "POST /chunks HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n";
+    chunked.send(format!("{head}5\r\nhello\r\n0\r\n\r\n")).await.unwrap();
+    let request = http::Request::post("http://test/http2").body(()).unwrap();
+    let http2 = over_http2(stage.router.http, request, &["he", "llo"]);
+    let giving = async {
+        let waiting = async || stage.router.metric("dispatch_queue_requests").await;
+        until("both wait", async || waiting().await == 2.0).await;
+        let bytes = stage.router.metric("dispatch_queue_bytes").await;
+        assert!(bytes < 10_000.0, "{bytes}");
+        drop(first);
+    };
+    let ((head, _), ()) = tokio::join!(http2, giving);
+    assert_eq!(head.status.as_u16(), 200);
+    assert_eq!(chunked.answer("POST").await.unwrap().status, 200);
+    for path in ["/chunks", "/http2"] {
+        assert_eq!(app.seen(path).unwrap().body, Body::Whole(b"hello".to_vec()), "{path}");
+    }
 }
