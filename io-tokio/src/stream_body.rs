@@ -46,7 +46,7 @@ impl StreamBody {
 
     /// Whether no more data can come, though the end may be yet to come.
     pub(crate) fn is_complete(&self) -> bool {
-        self.is_bodiless || self.left == Some(0)
+        self.left == Some(0)
     }
 
     fn poll_trailers(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
@@ -78,7 +78,7 @@ impl Body for StreamBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.stream.is_end_stream()
+        self.is_bodiless || self.stream.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -22,6 +22,7 @@ use tonic::{Code, Request, Response, Status, Streaming};
 use tonic_prost::ProstCodec;
 
 use crate::client::Client;
+use crate::semantics::over_http2;
 use crate::stage::{PATIENCE, Stage, until};
 
 const H2C: &[(&str, &str)] = &[("LAMBDA_DISPATCH_APP_PROTOCOL", "h2c")];
@@ -316,6 +317,9 @@ async fn answer_that_has_come_whole_was_served_though_its_end_is_yet_to_come() {
     assert_eq!(client.get("/").await.unwrap().text(), "ok");
     client.send("HEAD / HTTP/1.1\r\nHost: test\r\n\r\n").await.unwrap();
     assert_eq!(client.answer("HEAD").await.unwrap().status, 200);
-    until("both are served", async || stage.router.ended(200, "served").await == 2).await;
+    let head = http::Request::head("http://test/").body(()).unwrap();
+    let (answer, body) = over_http2(stage.router.http, head, &[]).await;
+    assert_eq!((answer.status.as_u16(), body.len()), (200, 0));
+    until("all are served", async || stage.router.ended(200, "served").await == 3).await;
     assert_eq!(stage.router.metric("dispatch_cancelled_total").await, 0.0);
 }

@@ -1,5 +1,6 @@
 //! What HTTP means: trailers, methods and statuses that are special, and old clients.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use http::response::Parts;
@@ -228,15 +229,20 @@ async fn http_1_0_clients_get_no_chunks_and_keep_alive_only_when_they_ask() {
     }
 }
 
-/// An HTTP/2 client's request, and the head and the body of what it is answered.
-async fn over_http2(stage: &Stage, request: Request<()>, body: &'static str) -> (Parts, Vec<u8>) {
-    let stream = TcpStream::connect(stage.router.http).await.unwrap();
+/// An HTTP/2 client's request, and the head and the body of what it is answered. The end comes with
+/// the last of `pieces`.
+pub(crate) async fn over_http2(
+    router: SocketAddr,
+    request: Request<()>,
+    pieces: &[&'static str],
+) -> (Parts, Vec<u8>) {
+    let stream = TcpStream::connect(router).await.unwrap();
     let (requests, connection) = h2::client::handshake(stream).await.unwrap();
     tokio::spawn(connection);
     let (response, mut stream) =
-        requests.ready().await.unwrap().send_request(request, body.is_empty()).unwrap();
-    if !body.is_empty() {
-        stream.send_data(body.into(), true).unwrap();
+        requests.ready().await.unwrap().send_request(request, pieces.is_empty()).unwrap();
+    for (number, piece) in pieces.iter().enumerate() {
+        stream.send_data((*piece).into(), number + 1 == pieces.len()).unwrap();
     }
     let (head, mut body) = response.await.unwrap().into_parts();
     let mut bytes = Vec::new();
@@ -253,8 +259,8 @@ async fn refusal_of_a_head_request_is_a_head_alone() {
         let request = Request::builder().method(method).uri("http://test/").header("host", "other");
         request.body(()).unwrap()
     };
-    let (_, text) = over_http2(&stage, request("GET"), "").await;
-    let (head, body) = over_http2(&stage, request("HEAD"), "").await;
+    let (_, text) = over_http2(stage.router.http, request("GET"), &[]).await;
+    let (head, body) = over_http2(stage.router.http, request("HEAD"), &[]).await;
     assert_eq!((head.status.as_u16(), body.len()), (400, 0));
     assert_eq!(head.headers["content-length"], text.len().to_string().as_str());
 
@@ -290,8 +296,18 @@ async fn body_that_nobody_can_be_told_to_send_is_not_waited_for() {
     assert_eq!(app.seen("/named").unwrap().body, Body::Whole(b"hello".to_vec()));
 
     let request = Request::post("http://test/http2").header("expect", "100-continue");
-    let (head, _) = over_http2(&stage, request.body(()).unwrap(), "hello").await;
+    let (head, _) = over_http2(stage.router.http, request.body(()).unwrap(), &["hello"]).await;
     assert_eq!(head.status, 200);
     let seen = app.seen("/http2").unwrap();
     assert!(seen.body == Body::Whole(b"hello".to_vec()) && !contains(&seen.head, b"100-continue"));
+}
+
+#[tokio::test]
+async fn body_without_a_byte_is_none() {
+    let (stage, app) = RawApp::stage(SETTINGS).await;
+    let request = Request::get("http://test/nothing").body(()).unwrap();
+    let (head, _) = over_http2(stage.router.http, request, &["", ""]).await;
+    assert_eq!(head.status, 200);
+    let seen = app.seen("/nothing").unwrap();
+    assert!(!contains(&seen.head, b"transfer-encoding"), "{seen:?}");
 }
