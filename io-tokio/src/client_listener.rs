@@ -134,12 +134,9 @@ fn connection<S: Io>(
     let service = service_fn(move |request: Request<Incoming>| {
         let refusal = passage.refusal(activity.begun());
         let (edge, mut busy, stopped) = (Arc::clone(&edge), activity.begin(), stopped.clone());
-        if request.version() == Version::HTTP_10 {
-            busy.end_with_connection();
-        }
         let (origin, passage, interim) = (origin.clone(), passage.clone(), interim.clone());
         async move {
-            let is_http1 = request.version() < Version::HTTP_2;
+            let version = request.version();
             let mut response = match refusal {
                 Some(bad) => edge.refuse(request, peer, bad),
                 None => edge.serve(request, &origin, &interim).await,
@@ -149,8 +146,12 @@ fn connection<S: Io>(
                 passage.switch();
             }
             // A connection that is switched says so with the same header.
-            if is_http1 && !switches && stopped.borrow().is_some() {
+            if version < Version::HTTP_2 && !switches && stopped.borrow().is_some() {
                 response.headers_mut().insert(header::CONNECTION, CLOSE);
+            }
+            let has_length = response.headers().contains_key(header::CONTENT_LENGTH);
+            if version == Version::HTTP_10 && !has_length {
+                busy.end_with_connection();
             }
             response.body_mut().keep(busy);
             Ok::<_, Infallible>(response)

@@ -88,7 +88,8 @@ pub(crate) struct Busy {
 }
 
 impl Busy {
-    /// The end of its response is that of the connection: the client speaks HTTP/1.0.
+    /// The end of its response is that of the connection: the client speaks HTTP/1.0, and was not
+    /// told a length.
     pub(crate) const fn end_with_connection(&mut self) {
         self.ends_with_connection = true;
     }
