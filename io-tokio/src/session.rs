@@ -150,9 +150,10 @@ pub(crate) fn undelivered(error: &Error) -> Option<Proof> {
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 fn config(slots: u32) -> Config {
+    let link = slots.saturating_mul(RESPONSE_BYTES_MIN).max(LINK_BYTES_MIN);
     Config {
-        stream_window: share_of(LINK_BYTES_MAX, slots).min(RESPONSE_BYTES_MAX),
-        connection_window: LINK_BYTES_MAX,
+        stream_window: share_of(link, slots).min(RESPONSE_BYTES_MAX),
+        connection_window: link,
         // Large frames make large bodies cheap: an answer of 100 KiB is one, and written at once.
         frame_bytes: 128 << 10,
         head_bytes: 128 << 10,
@@ -161,10 +162,13 @@ fn config(slots: u32) -> Config {
     }
 }
 
-/// What an instance may send of one response before its client has read it.
+/// What an instance may send of one response before its client has read it, where it has few slots;
 const RESPONSE_BYTES_MAX: u32 = 1 << 20;
-/// The same for all of its responses, which is what an instance can make the router keep in memory.
-const LINK_BYTES_MAX: u32 = 16 << 20;
+/// and where it has many, which is 170 MB/s at the 1.5 ms to another zone and back.
+const RESPONSE_BYTES_MIN: u32 = 256 << 10;
+/// The same for all of its responses together, at least. It is what an instance can make the router
+/// keep in memory, and never less than all of them may send: one that nobody reads stops no other.
+const LINK_BYTES_MIN: u32 = 16 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -175,7 +179,7 @@ mod tests {
         for slots in 1..=255 {
             let Config { stream_window, connection_window, .. } = config(slots);
             assert!(stream_window * slots <= connection_window, "{slots} slots");
-            assert!(stream_window >= 64 << 10, "{slots} slots: a response needs more at a time");
+            assert!(stream_window >= RESPONSE_BYTES_MIN, "{slots} slots");
         }
         // Where there are few, a large response is not held up.
         assert_eq!(config(16).stream_window, 1 << 20);
