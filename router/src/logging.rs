@@ -56,7 +56,11 @@ where
         filter: log.filter.clone(),
         reason: error.to_string(),
     })?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(writer)
+        // It would tell of them on standard error, and panic where that is what fails.
+        .log_internal_errors(false);
     Ok(match log.format {
         Format::Json => Box::new(builder.json().flatten_event(true).with_ansi(false).finish()),
         Format::Text => Box::new(builder.with_ansi(colours).finish()),
