@@ -16,15 +16,15 @@ mod writer;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::{SyncSender, sync_channel};
 
 use io_tokio::observe::{Access, AccessLog};
 
 use crate::settings::{AccessTarget, Log};
 use crate::writer_thread::WriterThread;
 
-use writer::{Entry, Sink};
+use writer::{Entry, Shared, Sink};
 
 pub use fields::{FIELDS, Field};
 pub use template::{AccessFormat, Template, TemplateError};
@@ -34,7 +34,7 @@ pub use template::{AccessFormat, Template, TemplateError};
 pub struct AccessWriter {
     format: AccessFormat,
     entries: Option<SyncSender<Entry>>,
-    dropped: Arc<AtomicU64>,
+    shared: Arc<Shared>,
     thread: WriterThread,
 }
 
@@ -67,40 +67,39 @@ impl AccessWriter {
             AccessTarget::File(path) => Sink::file(path.clone()).map_err(|e| open(path, e))?,
         };
         let (entries, queue) = sync_channel(QUEUE_LEN_MAX);
-        let dropped = Arc::new(AtomicU64::new(0));
-        let counted = Arc::clone(&dropped);
-        let work = move || writer::write(&queue, sink, &counted);
+        let shared = Arc::<Shared>::default();
+        let known = Arc::clone(&shared);
+        let work = move || writer::write(&queue, sink, &known);
         let thread = WriterThread::start("access-log", work).map_err(AccessLogError::Thread)?;
         let format = log.access_format.clone();
-        Ok(Some(Self { format, entries: Some(entries), dropped, thread }))
+        Ok(Some(Self { format, entries: Some(entries), shared, thread }))
     }
 
     /// Opens the file anew, after it was moved away; what SIGHUP is for. Until it is open the old
     /// one is written to.
     pub fn reopen(&self) {
-        self.hand_over(Entry::Reopen);
+        if !self.hand_over(Entry::Reopen) {
+            self.shared.reopens.store(true, Relaxed);
+        }
     }
 
-    /// How many lines have been dropped because the queue was full.
+    /// How many lines have been dropped because the queue was full, or could not be written.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.dropped.load(Relaxed)
+        self.shared.dropped.load(Relaxed)
     }
 
-    fn hand_over(&self, entry: Entry) {
-        let Some(entries) = &self.entries else { return };
-        match entries.try_send(entry) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                self.dropped.fetch_add(1, Relaxed);
-            }
-        }
+    /// Whether there was room for it.
+    fn hand_over(&self, entry: Entry) -> bool {
+        self.entries.as_ref().is_none_or(|entries| entries.try_send(entry).is_ok())
     }
 }
 
 impl AccessLog for AccessWriter {
     fn record(&self, access: &Access) {
-        self.hand_over(Entry::Line(line::of(&self.format, access)));
+        if !self.hand_over(Entry::Line(line::of(&self.format, access))) {
+            self.shared.dropped.fetch_add(1, Relaxed);
+        }
     }
 }
 

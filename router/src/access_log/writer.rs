@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Stdout, Write};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Duration;
 
@@ -14,6 +14,15 @@ pub(super) enum Entry {
     Line(String),
     /// Open the file anew.
     Reopen,
+}
+
+/// What the thread and those who write to its log both know.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    /// Lines that nobody will read.
+    pub(super) dropped: AtomicU64,
+    /// The file is to be opened anew, which the queue was too full to say.
+    pub(super) reopens: AtomicBool,
 }
 
 /// Where lines go.
@@ -54,21 +63,32 @@ impl Sink {
 
 /// Writes until nobody can send any more. Lines are gathered for a moment, and while more are
 /// waiting: a thread that were woken for each of them would cost more than the lines.
-pub(super) fn write(queue: &Receiver<Entry>, mut sink: Sink, dropped: &AtomicU64) {
+pub(super) fn write(queue: &Receiver<Entry>, mut sink: Sink, shared: &Shared) {
     let mut faults = Faults::default();
     while let Ok(first) = queue.recv() {
         std::thread::sleep(GATHERED_FOR);
         let mut next = Ok(first);
         while let Ok(entry) = next {
-            let done = match entry {
-                Entry::Line(line) => sink.writer().write_all(line.as_bytes()),
-                Entry::Reopen => sink.reopen(),
-            };
-            faults.note(done);
+            if shared.reopens.swap(false, Relaxed) {
+                faults.note(sink.reopen());
+            }
+            match entry {
+                Entry::Line(line) => {
+                    let written = sink.writer().write_all(line.as_bytes());
+                    if written.is_err() {
+                        shared.dropped.fetch_add(1, Relaxed);
+                    }
+                    faults.note(written);
+                }
+                Entry::Reopen => faults.note(sink.reopen()),
+            }
             next = queue.try_recv();
         }
-        faults.note(sink.writer().flush());
-        faults.tell(dropped.load(Relaxed));
+        let flushed = sink.writer().flush();
+        // Until then a line may be no further than our own buffer.
+        faults.broken &= flushed.is_err();
+        faults.note(flushed);
+        faults.tell(shared.dropped.load(Relaxed));
         if matches!(next, Err(TryRecvError::Disconnected)) {
             return;
         }
@@ -84,20 +104,20 @@ struct Faults {
 
 impl Faults {
     fn note(&mut self, done: io::Result<()>) {
-        match done {
-            Ok(()) => self.broken = false,
-            Err(error) if !self.broken => {
-                self.broken = true;
-                tracing::error!(%error, "the access log cannot be written");
-            }
-            Err(_) => {}
+        if let Err(error) = done
+            && !std::mem::replace(&mut self.broken, true)
+        {
+            tracing::error!(%error, "the access log cannot be written");
         }
     }
 
     fn tell(&mut self, dropped: u64) {
         if dropped > self.dropped {
             let lines = dropped - self.dropped;
-            tracing::warn!(lines, "access log lines were dropped, for they came too fast");
+            tracing::warn!(
+                lines,
+                "access log lines were dropped: they came too fast, or could not be written"
+            );
             self.dropped = dropped;
         }
     }
