@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use http::Method;
 use tokio::time::timeout;
 
-use crate::cli::{Configured, HealthArgs};
+use crate::cli::HealthArgs;
 use crate::fetch::fetch;
 use crate::serve;
 
@@ -25,7 +25,7 @@ pub(crate) async fn run(args: HealthArgs) -> anyhow::Result<ExitCode> {
     if !status.is_success() {
         bail!("{url}: {status}, {}", said.trim());
     }
-    crate::print(&format!("{}\n", said.trim()));
+    crate::print(&format!("{}\n", said.trim()))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -33,12 +33,7 @@ fn url(args: &HealthArgs) -> anyhow::Result<String> {
     if let Some(url) = &args.url {
         return Ok(url.clone());
     }
-    let settings = serve::load(&args.configured).or_else(|error| {
-        // Whoever started the router by flags told it which function, and need not tell us.
-        let function = Some("any".to_owned());
-        serve::load(&Configured { function, ..args.configured.clone() }).map_err(|_| error)
-    })?;
-    let Some(address) = settings.listen.admin else {
+    let Some(address) = serve::admin(&args.configured)? else {
         bail!("listen.admin is off: there is nobody to ask; set it, or ask elsewhere by --url");
     };
     let path = if args.live { "livez" } else { "readyz" };

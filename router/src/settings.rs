@@ -312,6 +312,22 @@ pub struct Aws {
     pub region: Option<String>,
 }
 
+/// What is in `file`, if there is one.
+fn layers(file: Option<&Path>) -> Layers {
+    let mut layers = Layers::default();
+    if let Some(path) = file {
+        let file = path.display().to_string();
+        match std::fs::read_to_string(path) {
+            Ok(text) => layers.add_file(&file, &text),
+            Err(error) => {
+                let unreadable = SettingsError::FileUnreadable { file, reason: error.to_string() };
+                layers.errors.push(unreadable);
+            }
+        }
+    }
+    layers
+}
+
 /// Whether a change of a setting is taken over while the router runs.
 fn is_taken_over(name: &str) -> bool {
     let sections = ["pool.", "routing.", "total.", "aws.", "timeouts.drain"];
@@ -342,17 +358,25 @@ impl Settings {
         environment: impl Iterator<Item = (String, String)>,
         overrides: &[(&str, &str)],
     ) -> Result<Self, SettingsErrors> {
-        let mut layers = Layers::default();
-        if let Some(path) = file {
-            let file = path.display().to_string();
-            match std::fs::read_to_string(path) {
-                Ok(text) => layers.add_file(&file, &text),
-                Err(error) => layers
-                    .errors
-                    .push(SettingsError::FileUnreadable { file, reason: error.to_string() }),
-            }
-        }
-        Self::over(layers, environment, overrides)
+        Self::over(layers(file), environment, overrides)
+    }
+
+    /// `listen.admin` alone. A router goes on with the settings that it has when its file is spoilt,
+    /// and so must whoever asks how it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load), but only what keeps from knowing the address: it is none, or the file
+    /// cannot be read.
+    pub fn admin(
+        file: Option<&Path>,
+        environment: impl Iterator<Item = (String, String)>,
+        overrides: &[(&str, &str)],
+    ) -> Result<Option<SocketAddr>, SettingsErrors> {
+        let mut layers = layers(file);
+        layers.add_environment(environment);
+        layers.add_flags(overrides);
+        Reader::new(layers).admin()
     }
 
     /// As [`load`](Self::load), for a `file` whose `text` was read already.

@@ -8,8 +8,8 @@ use std::time::Duration;
 use dispatch_model::{Limits, Matching, Scaling};
 use io_tokio::running::Share;
 use lambda_dispatch::settings::{
-    Emf, EmfTarget, Format, IGNORED, Log, Origin, PoolPlan, Recorder, SETTINGS, Settings,
-    SettingsErrors, explain, variable_of, warnings,
+    AccessTarget, Emf, EmfTarget, Format, IGNORED, Log, Origin, PoolPlan, Recorder, SETTINGS,
+    Settings, SettingsErrors, explain, variable_of, warnings,
 };
 
 use lambda_dispatch::traces::{Sampler, Traces};
@@ -310,6 +310,7 @@ fn traces_are_set_as_opentelemetry_has_it() {
 fn a_file_that_is_not_toml_or_not_there_is_named() {
     let text = from_file("[pool]\nslots = = 3\n").unwrap_err().to_string();
     assert!(text.contains(".toml:2:9: "), "{text}");
+    assert_eq!(text.lines().count(), 1, "who knows what else it says: {text}");
     let missing = PathBuf::from("/nonexistent/router.toml");
     let error = Settings::load(Some(&missing), std::iter::empty(), &[FUNCTION]).unwrap_err();
     assert!(error.to_string().contains("/nonexistent/router.toml"), "{error}");
@@ -456,5 +457,32 @@ fn check_says_what_follows_and_what_is_risky() {
         "listen.admin is 0.0.0.0:5005",
     ] {
         assert!(text.contains(expected), "{expected}\nis not in\n{text}");
+    }
+}
+
+#[test]
+fn the_access_log_is_off_however_that_is_written() {
+    for off in ["off", "OFF", "Off"] {
+        let settings = load(None, &[], &[FUNCTION, ("log.access", off)]).unwrap();
+        assert_eq!(settings.log.access, AccessTarget::Off, "{off}");
+    }
+}
+
+#[test]
+fn where_to_ask_how_a_router_is_does_not_depend_on_what_else_its_file_says() {
+    let admin = |text: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("router.toml");
+        std::fs::write(&file, text).unwrap();
+        Settings::admin(Some(&file), std::iter::empty(), &[])
+    };
+    let there = Some("127.0.0.1:7".parse().unwrap());
+    assert_eq!(
+        admin("slotz = 3\n[pool]\nslots = 0\n[listen]\nadmin = \"127.0.0.1:7\"\n"),
+        Ok(there)
+    );
+    assert_eq!(admin("[listen]\nadmin = \"off\"\n"), Ok(None));
+    for wrong in ["[listen]\nadmin = \"there\"\n", "[listen]\nadmin = \"127.0.0.1:7\"\n[log"] {
+        assert!(admin(wrong).is_err(), "{wrong}");
     }
 }

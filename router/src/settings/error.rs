@@ -95,6 +95,13 @@ pub enum SettingsError {
     },
 }
 
+impl SettingsError {
+    /// Whether nothing is known of what else is in the file.
+    pub(super) const fn is_of_whole_file(&self) -> bool {
+        matches!(self, Self::FileSyntax { .. } | Self::FileUnreadable { .. })
+    }
+}
+
 /// What a pool may be called: it is shown in logs, metrics and names of files.
 const PORTABLE: &str = "1 to 64 letters, digits, `-` or `_`, and not `default`, which is [pool]";
 

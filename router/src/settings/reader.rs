@@ -92,13 +92,23 @@ impl Reader {
         } else {
             // What several pools inherit is wrong once.
             let mut told = Vec::new();
+            // Whoever could not be read may have said it.
+            let is_all_read = !errors.iter().any(SettingsError::is_of_whole_file);
             for error in errors {
-                if !told.contains(&error) {
+                let is_known = is_all_read || !matches!(error, SettingsError::Missing { .. });
+                if is_known && !told.contains(&error) {
                     told.push(error);
                 }
             }
             Err(SettingsErrors(told))
         }
+    }
+
+    pub(super) fn admin(mut self) -> Result<Option<SocketAddr>, SettingsErrors> {
+        self.layers.errors.retain(SettingsError::is_of_whole_file);
+        let admin = self.address("listen.admin");
+        let errors = self.layers.errors;
+        if errors.is_empty() { Ok(admin) } else { Err(SettingsErrors(errors)) }
     }
 
     fn listen(&mut self) -> Listen {
@@ -205,9 +215,11 @@ impl Reader {
             format: self.format("log.format"),
             filter,
             access: match self.text("log.access").as_deref() {
-                None | Some("off") => AccessTarget::Off,
                 Some("-") => AccessTarget::Stdout,
-                Some(file) => AccessTarget::File(PathBuf::from(file)),
+                Some(file) if !file.eq_ignore_ascii_case("off") => {
+                    AccessTarget::File(PathBuf::from(file))
+                }
+                Some(_) | None => AccessTarget::Off,
             },
             access_format: self.access_format(),
         }
