@@ -42,8 +42,7 @@ pub(crate) fn check(args: &CheckArgs) -> anyhow::Result<()> {
         (true, _) => format!("{:#}\n", as_json(&settings)),
         (false, true) => format!("{:#}\n", iam_policy(&settings)),
         (false, false) => explain(&settings),
-    });
-    Ok(())
+    })
 }
 
 /// Serves until SIGTERM or Ctrl-C and then until the last request is done; a second signal ends it
@@ -73,10 +72,27 @@ pub(crate) fn run(configured: &Configured) -> anyhow::Result<()> {
 }
 
 pub(crate) fn load(configured: &Configured) -> anyhow::Result<Settings> {
+    let overrides = overrides(configured);
+    Ok(Settings::load(configured.config.as_deref(), environment(), &overrides)?)
+}
+
+/// Where a router with these settings has its admin port, whatever else is wrong with them.
+pub(crate) fn admin(configured: &Configured) -> anyhow::Result<Option<SocketAddr>> {
+    let overrides = overrides(configured);
+    Ok(Settings::admin(configured.config.as_deref(), environment(), &overrides)?)
+}
+
+fn overrides(configured: &Configured) -> Vec<(&str, &str)> {
     let function = configured.function.iter().map(|name| ("pool.function", name.as_str()));
     let set = configured.set.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-    let overrides: Vec<_> = set.chain(function).collect();
-    Ok(Settings::load(configured.config.as_deref(), std::env::vars(), &overrides)?)
+    set.chain(function).collect()
+}
+
+/// The variables whose names are text; what is no text in a value is read as U+FFFD.
+pub(crate) fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| {
+        Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
+    })
 }
 
 async fn serve(mut settings: Settings, configured: &Configured) -> anyhow::Result<()> {
@@ -180,6 +196,7 @@ impl Started {
             facing.show(certificate);
         }
         self.running.change(change);
+        self.maker.set_prices(&new);
         tracing::info!(pools = new.pools.len(), "the settings were taken over");
         Ok(new)
     }
@@ -226,6 +243,7 @@ async fn start(
     for plan in &settings.pools {
         pools.push(maker.parts(plan, settings.pools.len()).await?);
     }
+    maker.set_prices(settings);
     let running = Running::start(Parts {
         clients,
         instances,

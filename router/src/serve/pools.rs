@@ -42,7 +42,6 @@ impl Maker {
     ) -> anyhow::Result<PoolParts<PoolObserver>> {
         let invoker = self.invoker(&plan.aws).await?;
         let counts = self.metrics.pool(&plan.name);
-        counts.set_price(plan.price);
         let recording = self.recorders.pool(&plan.name, pools)?;
         Ok(PoolParts {
             config: plan.config,
@@ -58,6 +57,13 @@ impl Maker {
             access: self.access(counts.clone()),
             observer: (counts.watch(), recording),
         })
+    }
+
+    /// Has costs counted by the prices of `settings` from now on.
+    pub(super) fn set_prices(&self, settings: &Settings) {
+        for plan in &settings.pools {
+            self.metrics.pool(&plan.name).set_price(plan.price);
+        }
     }
 
     /// The router's logs beside somebody's `counts`.
@@ -90,7 +96,6 @@ impl Maker {
             match old.pool(name) {
                 Some(before) if before.differs_only_in_bounds(plan) => {
                     let config = &plan.config;
-                    self.metrics.pool(name).set_price(plan.price);
                     kept.push((name.to_owned(), config.instances_min, config.instances_max));
                     continue;
                 }
