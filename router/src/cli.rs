@@ -237,8 +237,8 @@ struct DemoArgs {
     requests: u32,
     #[command(flatten)]
     pool: PoolArgs,
-    /// How long the app takes for each
-    #[arg(long, default_value = "50ms", value_name = "TIME", value_parser = within_lambda)]
+    /// How long the app takes for each, at most 30s
+    #[arg(long, default_value = "50ms", value_name = "TIME", value_parser = within_demo)]
     service: Duration,
     /// Added to the time that a new environment takes to start
     #[arg(long, default_value = "3s", value_name = "TIME", value_parser = within_lambda)]
@@ -302,7 +302,7 @@ fn perform(asked: Command) -> anyhow::Result<ExitCode> {
         Command::Completions(args) => {
             let mut script = Vec::new();
             clap_complete::generate(args.shell, &mut command(), NAME, &mut script);
-            crate::print(&String::from_utf8_lossy(&script));
+            crate::print(&String::from_utf8_lossy(&script))?;
         }
         Command::Config(ConfigCommand::Init(args)) => config_init::run(&args)?,
         Command::Demo(args) => run(demo::run(args.into()))?,
@@ -414,6 +414,14 @@ fn within_lambda(text: &str) -> Result<Duration, String> {
     Ok(span)
 }
 
+fn within_demo(text: &str) -> Result<Duration, String> {
+    let span = parse_span(text)?;
+    if span > DEMO_MOST {
+        return Err(format!("{text} is more than 30s; the demo's function has a minute in all"));
+    }
+    Ok(span)
+}
+
 fn function_timeout(text: &str) -> Result<Duration, String> {
     let span = within_lambda(text)?;
     if span < Duration::from_secs(1) {
@@ -437,6 +445,8 @@ const NAME: &str = "lambda-dispatch";
 
 /// The longest time-out of a function.
 const LAMBDA_MOST: Duration = Duration::from_secs(15 * 60);
+/// Half of the time-out that the demo gives its function.
+const DEMO_MOST: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests {

@@ -22,8 +22,7 @@ pub(crate) fn run(args: &InitArgs) -> anyhow::Result<()> {
     }
     let text = as_file(args.function.as_deref());
     if args.file == Path::new("-") {
-        crate::print(&text);
-        return Ok(());
+        return crate::print(&text);
     }
     let file = args.file.display();
     let mut options = OpenOptions::new();
@@ -43,6 +42,5 @@ pub(crate) fn run(args: &InitArgs) -> anyhow::Result<()> {
     open.write_all(text.as_bytes()).with_context(|| format!("cannot write {file}"))?;
     crate::print(&format!(
         "{file} has every setting with its default. Next: lambda-dispatch config check --config {file}\n"
-    ));
-    Ok(())
+    ))
 }

@@ -4,7 +4,7 @@
 //! each request bound to an environment when it arrives, and once through the router. Everything is
 //! real but the account: processes, sockets, the AWS client. Nothing is computed beforehand.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -94,7 +94,10 @@ pub async fn run(demo: Demo) -> anyhow::Result<()> {
     } else {
         table(&demo, &lambda, &router)
     };
-    std::io::stdout().write_all(text.as_bytes()).context("cannot write the result")
+    crate::print(&text)?;
+    let failed = lambda.failed + router.failed;
+    ensure!(failed == 0, "{failed} requests failed; the log says why");
+    Ok(())
 }
 
 /// One request, one invoke, one environment.
@@ -225,7 +228,8 @@ fn outcome(demo: &Demo, waits: &Waits, bills: &[Bill]) -> Outcome {
     }
     let ms = |micros: u64| (micros + 500) / 1_000;
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-    let paid = served.iter().filter(|wait| **wait >= demo.cold_start).count();
+    let paid = |wait: &&Duration| !demo.cold_start.is_zero() && **wait >= demo.cold_start;
+    let paid = served.iter().filter(paid).count();
     let mut used = reports::Bill::new(demo.memory_mb);
     bills.iter().for_each(|bill| used.add_ms(bill.billed_ms()));
     let prices = reports::Prices::builtin("us-east-1").expect("they are tested");

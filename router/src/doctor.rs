@@ -84,7 +84,7 @@ pub(crate) async fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
         format!("{:#}\n", page::as_json(&examined))
     } else {
         page::as_text(&examined, crate::shows_colours(&std::io::stdout()))
-    });
+    })?;
     let breaks = examined.count(Severity::Breaks) > 0;
     Ok(if breaks { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -48,11 +48,19 @@ pub mod settings;
 pub mod traces;
 mod writer_thread;
 
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
+
+use anyhow::Context;
 
 /// Prints to standard output. If nobody reads it any more, that is no reason to fail.
-fn print(text: &str) {
-    std::io::stdout().write_all(text.as_bytes()).ok();
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut to = std::io::stdout();
+    match to.write_all(text.as_bytes()).and_then(|()| to.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(error).context("cannot write to standard output")
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 /// Whether what is written to `stream` may have colours: somebody sees it, and has not said no

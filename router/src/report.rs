@@ -135,8 +135,7 @@ fn make(args: &ReportArgs, progress: &Progress) -> anyhow::Result<()> {
         let traffic = plan.open(&folder)?;
         let scene = Scene { plan: &plan, traffic: &traffic, prices: &prices, progress };
         let solved = reports::solve(&scene, slo)?;
-        crate::print(&if *json { json::solved(&solved) } else { summary::solved(&solved) });
-        return Ok(());
+        return crate::print(&if *json { json::solved(&solved) } else { summary::solved(&solved) });
     }
     let (mut plan, folder) = args.input.plan()?;
     let prices = args.input.prices(&plan)?;
@@ -151,16 +150,15 @@ fn make(args: &ReportArgs, progress: &Progress) -> anyhow::Result<()> {
     let scene = Scene { plan: &plan, traffic: &traffic, prices: &prices, progress };
     let report = scene.report(&command(), env!("CARGO_PKG_VERSION"))?;
     let Some(out) = &args.out else {
-        crate::print(&if args.json { json::write(&report) } else { summary::write(&report) });
-        return Ok(());
+        let text = if args.json { json::write(&report) } else { summary::write(&report) };
+        return crate::print(&text);
     };
     fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
     if let Some(name) = &args.per_request {
         per_request(&scene, name, out)?;
     }
     write(out, &report, args)?;
-    crate::print(&summary::write(&report));
-    Ok(())
+    crate::print(&summary::write(&report))
 }
 
 fn write(out: &Path, report: &Report, args: &ReportArgs) -> anyhow::Result<()> {
@@ -240,6 +238,7 @@ fn command() -> String {
         let plain = word.chars().all(|c| c.is_ascii_alphanumeric() || "-_./:=,".contains(c));
         if plain && !word.is_empty() { word } else { format!("'{}'", word.replace('\'', r"'\''")) }
     };
-    let words: Vec<_> = std::env::args().skip(1).map(quoted).collect();
+    let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
+    let words: Vec<_> = words.map(quoted).collect();
     format!("lambda-dispatch {}", words.join(" "))
 }

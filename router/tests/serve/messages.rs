@@ -1,11 +1,14 @@
 //! What the router says when it cannot start: one line a fault, what to do, and no waiting.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::process::Stdio;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::process::Command;
 
-use crate::stage::{free_addresses, serve};
+use crate::stage::{BINARY, free_addresses, readiness, serve, until};
 
 /// What `serve` says where it cannot start, which it must find at once. It has all that it needs
 /// but what `change` takes away.
@@ -94,4 +97,47 @@ async fn mistyped_setting_is_one_line_with_its_place_and_what_was_meant() {
     })
     .await;
     assert!(said.contains("/no/such/file.toml"), "{said}");
+}
+
+#[tokio::test]
+async fn log_that_cannot_be_written_does_not_end_the_router() {
+    let [http, control, admin] = free_addresses();
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut command = serve();
+    command.args(["--function", "web"]).stderr(full);
+    for (name, address) in [("http", http), ("control", control), ("admin", admin)] {
+        command.args(["--set", &format!("listen.{name}={address}")]);
+    }
+    let mut router = command.spawn().unwrap();
+    until("it is ready, or has ended", async || {
+        readiness(admin).await == Some(200) || router.try_wait().unwrap().is_some()
+    })
+    .await;
+    assert_eq!(router.try_wait().unwrap(), None);
+}
+
+#[tokio::test]
+async fn what_cannot_be_printed_is_an_error_unless_nobody_reads_it() {
+    let completions = |to: Stdio| {
+        let mut command = Command::new(BINARY);
+        command.args(["completions", "bash"]).stdout(to).stderr(Stdio::null()).status()
+    };
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    assert_eq!(completions(full.into()).await.unwrap().code(), Some(1));
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    assert_eq!(completions(writer.into()).await.unwrap().code(), Some(0));
+}
+
+#[tokio::test]
+async fn variables_that_are_no_text_are_no_reason_to_fail() {
+    let strange = OsStr::from_bytes(b"Z\xfcrich");
+    let mut command = Command::new(BINARY);
+    command.args(["config", "check", "--function", "web"]).env_clear();
+    command.env("CITY", strange).env(strange, "1").env("AWS_REGION", "us-east-1");
+    let output = command.output().await.unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let output = command.env("LAMBDA_DISPATCH_WORKERS", strange).output().await.unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(1) && said.contains("workers is"), "{said}");
 }
