@@ -236,6 +236,10 @@ impl<S: Source> Source for Share<S> {
         self.source.ended(now);
     }
 
+    fn lasts(&self) -> Time {
+        self.source.lasts()
+    }
+
     fn init(&mut self) -> Option<Duration> {
         self.source.init()
     }

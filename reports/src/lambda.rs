@@ -143,14 +143,18 @@ impl<'a> World<'a> {
         self.report();
     }
 
-    /// Lets the next thing happen; false when every request is over.
+    /// Lets the next thing happen; false when the traffic and every request are over.
     fn step(&mut self) -> bool {
         let arrival = self.source.next_at().map(|at| self.inside(at));
+        let next = [self.events.next_at(), self.model.poll_timeout()].into_iter().flatten().min();
         if self.requests.live == 0 && arrival.is_none() {
-            return false;
+            let lasts = self.inside(self.source.lasts());
+            if next.is_none_or(|at| at >= lasts) {
+                self.now = self.now.max(lasts);
+                return false;
+            }
         }
-        let next = [self.events.next_at(), self.model.poll_timeout()];
-        match (next.into_iter().flatten().min(), arrival) {
+        match (next, arrival) {
             (Some(at), None) => self.advance(at),
             (Some(at), Some(arrival)) if at <= arrival => self.advance(at),
             (_, Some(arrival)) => {

@@ -43,7 +43,7 @@ pub(crate) struct Pool {
 /// What that came to.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Served {
-    /// Until the last request was over.
+    /// Until the traffic and the last request were over.
     pub(crate) span: Duration,
     /// Time of what is paid for, in sum.
     pub(crate) paid: Duration,
@@ -143,17 +143,20 @@ impl<'a> World<'a> {
         world
     }
 
-    /// Lets the next thing happen; false when every request is over.
+    /// Lets the next thing happen; false when the traffic and every request are over.
     fn step(&mut self) -> bool {
         let arrival = self.source.next_at();
-        if self.requests.live == 0 && arrival.is_none() {
-            return false;
-        }
         let late = self.late_at();
         let next = [self.events.next_at(), late, arrival];
-        let Some(at) = next.into_iter().flatten().min() else {
-            unreachable!("a request that lives waits for something")
-        };
+        let first = next.into_iter().flatten().min();
+        if self.requests.live == 0 && arrival.is_none() {
+            let lasts = self.source.lasts();
+            if first.is_none_or(|at| at >= lasts) {
+                self.now = self.now.max(lasts);
+                return false;
+            }
+        }
+        let Some(at) = first else { unreachable!("a request that lives waits for something") };
         self.now = at;
         if next[0] == Some(at) {
             match self.events.pop() {

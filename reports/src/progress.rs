@@ -133,6 +133,10 @@ impl<S: Source> Source for Outside<'_, S> {
         self.traffic.ended(now);
     }
 
+    fn lasts(&self) -> Time {
+        if self.progress.is_stopped() { Time::ZERO } else { self.traffic.lasts() }
+    }
+
     fn init(&mut self) -> Option<Duration> {
         let all = self.cold_start.draw(&mut self.chance).mul_f64(self.cold_factor);
         Some(all.saturating_sub(self.placing))

@@ -232,8 +232,9 @@ impl<'a> Scene<'a> {
         }
         let costs = mean_costs(&bills);
         let month: Dollars = costs.iter().map(|cost| cost.month).sum();
+        // Over the span that the bill is of, which is longer where requests end late.
         let a_month = u128::from(first.tally.requests) * MONTH.as_nanos()
-            / self.traffic.span().as_nanos().max(1);
+            / first.usage.span.as_nanos().max(1);
         let per_million = u128::from(month.picodollars()) * 1_000_000 / a_month.max(1);
         let per_million = u64::try_from(per_million).unwrap_or(u64::MAX);
         Ok(Measured {

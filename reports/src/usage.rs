@@ -18,7 +18,7 @@ pub const MONTH: Duration = Duration::from_secs(730 * 3_600);
 /// What a run used.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Usage {
-    /// From the start of the traffic until its last request was over.
+    /// From the start of the traffic until it and its last request were over.
     pub span: Duration,
     /// Invocations of Lambda on demand. Initialisations without one are in their time.
     pub on_demand: Bill,

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use reports::report::Kind;
-use reports::{Plan, Prices, Progress, Report, Scene, Slo, solve};
+use reports::report::{Kind, Measured};
+use reports::{Arch, MONTH, Plan, Prices, Progress, Report, Scene, Slo, solve};
 
 fn report(text: &str) -> Report {
     try_report(text).expect("it can be run")
@@ -106,6 +106,76 @@ for = "10s""#,
     let [only] = &ours.gantt[..] else { panic!("{:?}", ours.gantt) };
     assert_eq!((only.ready - only.start).as_nanos(), 1_000_000_000);
     assert_eq!(only.served, 35);
+}
+
+/// Five ways to serve, of which some are paid for by the hour and some by the request.
+fn five_ways(traffic: &str) -> Report {
+    report(&format!(
+        r#"
+title = "Five ways"
+seeds = 1
+sweep = false
+[traffic]
+{traffic}
+[service]
+time = "100ms"
+[balancer]
+used = false
+[[alternative]]
+kind = "lambda"
+[[alternative]]
+kind = "dispatch"
+[[alternative]]
+kind = "dispatch"
+name = "one kept"
+instances_min = 1
+[[alternative]]
+kind = "provisioned"
+environments = 2
+[[alternative]]
+kind = "containers"
+count = 2
+"#
+    ))
+}
+
+#[test]
+fn month_is_as_many_times_the_traffic_as_fit_though_its_requests_are_soon_over() {
+    let prices = Prices::builtin("us-east-1").expect("it is there");
+    let silence = "steps = [{ for = '20s', rate = 1 }, { for = '3580s', rate = 0 }]";
+    for traffic in [
+        "kind = 'burst'\nrequests = 20\nfor = '1h'".to_owned(),
+        format!("kind = 'steps'\n{silence}"),
+    ] {
+        let report = five_ways(&traffic);
+        let [lambda, ours, kept, provisioned, containers] = &report.alternatives[..] else {
+            panic!("five were asked for: {traffic}")
+        };
+        // Of 730 hours, each has an hour's twenty requests, and what takes longest at the end of an
+        // hour does not count for much.
+        let about = |is: f64, expected: f64| (is / expected - 1.0).abs() < 0.001;
+        assert!(about(lambda.invokes_month, 20.0 * 730.0), "{traffic}: {}", lambda.invokes_month);
+        for it in &report.alternatives {
+            let requests = it.month.picodollars() as f64 / it.per_million.picodollars() as f64;
+            assert!(about(requests * 1e6, 20.0 * 730.0), "{traffic}: {}: {requests}", it.name);
+        }
+        // Few seconds of a GB, and one all the time.
+        let gb_seconds = ours.gb_seconds_month / 730.0;
+        assert!((1.0..60.0).contains(&gb_seconds), "{traffic}: {gb_seconds}");
+        let gb_seconds = kept.gb_seconds_month / 730.0;
+        assert!((3_590.0..3_690.0).contains(&gb_seconds), "{traffic}: {gb_seconds}");
+        // Two of each are there for all of the month.
+        let line = |of: &Measured, what: &str| {
+            let line = of.costs.iter().find(|cost| cost.what == what);
+            line.map_or(0.0, |line| line.month.picodollars() as f64)
+        };
+        let held = prices.provisioned_held(2 * 1_024 * MONTH.as_millis(), Arch::Arm);
+        let is = line(provisioned, "provisioned concurrency");
+        assert!(about(is, held.picodollars() as f64), "{traffic}: {:?}", provisioned.costs);
+        let two = prices.fargate(Arch::Arm, 1_024, 2_048, MONTH * 2);
+        let is = line(containers, "containers");
+        assert!(about(is, two.picodollars() as f64), "{traffic}: {:?}", containers.costs);
+    }
 }
 
 #[test]

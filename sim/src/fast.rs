@@ -188,7 +188,7 @@ impl<'a> World<'a> {
             record: checks.record.then(|| Writer::new(&origin)),
             report: Report::default(),
         };
-        world.move_horizon(world.healed);
+        world.move_horizon(world.healed.max(world.source.lasts()));
         // What is wrong from the start is so before anything is ordered.
         for (number, _) in plan.fault.iter().enumerate().filter(|(_, fault)| fault.at.is_zero()) {
             world.fault(number);
@@ -212,12 +212,17 @@ impl<'a> World<'a> {
             (Some(one), Some(other)) => Some(one.min(other)),
             (one, other) => one.or(other),
         };
-        let Some(at) = first(first(event, lambda), first(due, arrival)) else {
+        let next = first(first(event, lambda), first(due, arrival));
+        if arrival.is_none() && self.is_idle() && !self.closing {
+            let lasts = self.source.lasts();
+            if next.is_none_or(|at| at >= lasts) {
+                self.now = self.now.max(lasts);
+                return self.stop();
+            }
+        }
+        let Some(at) = next else {
             return self.stop();
         };
-        if arrival.is_none() && self.is_idle() && !self.closing {
-            return self.stop();
-        }
         if self.is_over() {
             return false;
         }

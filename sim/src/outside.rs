@@ -22,6 +22,12 @@ pub trait Source {
         let _ = now;
     }
 
+    /// Until when the world goes on at least, though nobody comes any more: who is kept is kept
+    /// until then. Default: it ends with its last request.
+    fn lasts(&self) -> Time {
+        Time::ZERO
+    }
+
     /// How long the app of an environment that starts now takes to get ready; none: as the plan
     /// says.
     fn init(&mut self) -> Option<Duration> {

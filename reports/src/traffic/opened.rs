@@ -153,7 +153,8 @@ impl Opened {
                 Sender::Sending(all.peekable())
             }
         };
-        Stream { sender, service: Arc::clone(&self.service), chance: chance(SERVICE) }
+        let (end, service) = (Time::from_nanos(end), Arc::clone(&self.service));
+        Stream { sender, end, service, chance: chance(SERVICE) }
     }
 }
 
@@ -162,6 +163,8 @@ type Sents = Box<dyn Iterator<Item = Sent> + Send>;
 /// Arrivals of one seed, one after the other.
 pub struct Stream {
     sender: Sender,
+    /// When requests would come no more.
+    end: Time,
     service: Arc<Service>,
     chance: Prng,
 }
@@ -196,6 +199,10 @@ impl Source for Stream {
         if let Sender::Waiting(clients) = &mut self.sender {
             clients.ended(now.as_nanos());
         }
+    }
+
+    fn lasts(&self) -> Time {
+        self.end
     }
 }
 
