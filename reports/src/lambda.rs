@@ -12,6 +12,7 @@ use std::time::Duration;
 use dispatch_model::{Gauges, Prng, Time};
 use emulator::model::{Answer, Config, EnvironmentId, Input, InvokeId, Model, Output, Stage};
 use sim::outside::{End, Source, Watch};
+use sim::traffic::{Arrival, stretched, vcpus};
 
 use crate::events::Events;
 use crate::money::Bill;
@@ -274,7 +275,8 @@ impl<'a> World<'a> {
         request.bound &= own || waited >= cold_start;
         request.started = Some(self.now);
         request.instance = number(environment);
-        let done = self.now + request.arrival.service;
+        let Arrival { service, cpu, .. } = request.arrival;
+        let done = self.now + stretched(service, cpu, 0, vcpus(self.plan.service.memory_mb));
         // A deadline at the same moment comes first.
         if done < deadline {
             self.events.push(done, Event::Done(name));

@@ -179,6 +179,22 @@ fn month_is_as_many_times_the_traffic_as_fit_though_its_requests_are_soon_over()
 }
 
 #[test]
+fn request_takes_as_long_wherever_it_is_alone_with_as_much_of_a_processor() {
+    let plan = WAVES
+        .replace("[service]\ntime = \"50ms\"", "[service]\ntime = \"100ms\"\ncpu = 0.9")
+        .replace("slots = 10", "slots = 1")
+        + "[[alternative]]\nkind = \"lambda\"\n[function]\nmemory_mb = 1024\n";
+    let report = report(&plan);
+    let [ours, lambda] = &report.alternatives[..] else { panic!("two were asked for") };
+    // 90 ms of a processor take 1,769 / 1,024 times as long, and 10 ms pass without.
+    let takes = 0.010 + 0.090 * 1_769.0 / 1_024.0;
+    for it in [ours, lambda] {
+        let served = it.total.p50.mean - it.wait.p50.mean;
+        assert!((served / takes - 1.0).abs() < 0.002, "{}: {:?}", it.name, it.total);
+    }
+}
+
+#[test]
 fn bill_is_the_sum_of_the_instances_lives() {
     let report = report(&SMALL.replace("seeds = 2", "seeds = 1"));
     let ours = &report.alternatives[0];

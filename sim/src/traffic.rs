@@ -166,6 +166,12 @@ pub fn stretched(service: Duration, cpu: Duration, others: u32, vcpus: f64) -> D
     Duration::from_nanos(service).saturating_add(Duration::from_secs_f64(more / 1e9))
 }
 
+/// Processors of an environment of so much memory: Lambda gives them in proportion.
+#[must_use]
+pub fn vcpus(memory_mb: u32) -> f64 {
+    f64::from(memory_mb) / MB_PER_VCPU
+}
+
 /// A number from the exponential distribution with this mean, by von Neumann's method (1951), which
 /// only compares: no logarithm, whose last bit differs between platforms.
 pub(crate) fn exponential(prng: &mut Prng, mean: u64) -> u64 {
@@ -189,6 +195,7 @@ pub(crate) fn exponential(prng: &mut Prng, mean: u64) -> u64 {
     }
 }
 
+const MB_PER_VCPU: f64 = 1_769.0;
 /// Keeps the arrivals' chance apart from the models'.
 const ARRIVALS: u64 = 0x6172_7269_7661_6c73;
 

@@ -3,7 +3,6 @@
 
 use dispatch_model::time::nanos;
 use sim::Traffic;
-use sim::traffic::Arrival;
 
 use super::*;
 use crate::naive::{Tally, request};

@@ -8,7 +8,7 @@ use dispatch_model::{InstanceId, InvokeOutcome, RequestId, Time};
 use emulator::model::{self, Answer, EnvironmentId, ExtensionId, InvokeId};
 
 use crate::fault::FaultKind;
-use crate::traffic::stretched;
+use crate::traffic::{stretched, vcpus};
 
 use super::World;
 use super::events::Event;
@@ -454,7 +454,7 @@ impl World<'_> {
         let Some(there) = self.environment(id) else { return };
         let (draining, gone) = (there.draining, there.app == App::Gone);
         let others = u32::try_from(there.running.len()).expect("as many as slots");
-        let vcpus = f64::from(self.plan.lambda.memory_mb) / MB_PER_VCPU;
+        let vcpus = vcpus(self.plan.lambda.memory_mb);
         if draining || refuses {
             if refuses {
                 self.fired(FaultKind::Refuse);
@@ -681,5 +681,3 @@ pub(crate) const fn outcome(answer: Answer) -> InvokeOutcome {
 
 /// How long the router's offer to attach is good for.
 const OFFER_LASTS_S: u64 = 60;
-/// Lambda gives processors in proportion to memory.
-const MB_PER_VCPU: f64 = 1_769.0;
