@@ -100,7 +100,7 @@ pub const CLOUDWATCH_METRICS: &[CloudWatchMetric] = &[
         it.invokes_ended.of("throttled")
     }),
     count("InvokesFailed", "invokes that ended in another way than by returning", |it| {
-        it.invokes_ended.sum() - it.invokes_ended.of("returned") - it.invokes_ended.of("throttled")
+        it.invokes_ended.sum_but(&["returned", "throttled"])
     }),
     amount(
         "InstanceSeconds",

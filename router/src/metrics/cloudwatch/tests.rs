@@ -1,3 +1,5 @@
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::AtomicBool;
 use std::time::UNIX_EPOCH;
 
 use dispatch_model::{Gauges, GoAwayReason, InstanceId, Output, RequestId, Time};
@@ -204,6 +206,28 @@ fn a_period_tells_of_itself_and_not_of_those_before() {
     let again = metrics.pool("web");
     again.record(&access(200, "served"));
     assert_eq!(checked(&period.end(&metrics, "a", UNIX_EPOCH)[0])["Requests"], 1.0);
+}
+
+#[test]
+fn no_invoke_fails_while_others_return() {
+    let metric = CLOUDWATCH_METRICS.iter().find(|metric| metric.name == "InvokesFailed").unwrap();
+    let Of::Count(failed) = metric.of else { panic!("{metric:?} is a count") };
+    let pool = Metrics::new().pool("web");
+    pool.invokes_ended.add_many("crashed", 3);
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Relaxed) {
+                pool.invokes_ended.add("returned");
+                pool.invokes_ended.add("throttled");
+            }
+        });
+        // Caught, so that the other thread is told in any case.
+        let all_the_time =
+            std::panic::catch_unwind(AssertUnwindSafe(|| (0..100_000).all(|_| failed(&pool) == 3)));
+        over.store(true, Relaxed);
+        assert!(matches!(all_the_time, Ok(true)), "{all_the_time:?}");
+    });
 }
 
 #[test]
