@@ -432,6 +432,7 @@ fn check_says_what_follows_and_what_is_risky() {
         &[("LAMBDA_DISPATCH_AllowInsecureControlChannel", "true")],
         &[
             FUNCTION,
+            ("pool.budget_per_hour", "5"),
             ("pool.instances_min", "2"),
             ("listen.admin", "0.0.0.0:5005"),
             ("recorder.dump", "/var/dump"),
@@ -448,6 +449,8 @@ fn check_says_what_follows_and_what_is_risky() {
         "10,000 requests wait, in 64 MiB at most and for 2m at most",
         "all instances together cost at most $6.00 per hour",
         "2 idle instances are always kept, which costs $87.60 a month",
+        "when $5.00 are spent within an hour, at most 83 instances are kept, for which $5.00 per \
+         hour are enough, until some of it is saved again",
         "SIGTERM: /readyz fails at once, connections are accepted for 10s more, requests finish within 110s",
         "SIGUSR1: what the model was told and did last, about 279,620 requests, is written to \
          /var/dump",

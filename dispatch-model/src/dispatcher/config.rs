@@ -98,6 +98,16 @@ pub struct Budget {
     pub picodollars_per_instance_second: u64,
 }
 
+impl Budget {
+    /// Instances that the rate pays for, whatever is left of the credit.
+    #[must_use]
+    pub fn instances(self) -> u32 {
+        let pico_per_second = self.microdollars_per_hour.saturating_mul(1_000_000) / 3_600;
+        u32::try_from(pico_per_second / self.picodollars_per_instance_second.max(1))
+            .unwrap_or(u32::MAX)
+    }
+}
+
 /// Which instance gets the next request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]

@@ -218,7 +218,7 @@ impl Guard {
         } else if left >= price.saturating_mul(RESUME_S).min(credit.most) {
             *spent = false;
         }
-        if *spent { u32::try_from(credit.per_second / price).unwrap_or(u32::MAX) } else { u32::MAX }
+        if *spent { budget.instances() } else { u32::MAX }
     }
 
     fn pause(&mut self, now: Time, span: Duration) {

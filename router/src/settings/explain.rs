@@ -315,9 +315,11 @@ fn pool_consequences(plan: &PoolPlan) -> Vec<String> {
         ));
     }
     if let Some(budget) = pool.budget {
+        let spent = dollars(budget.microdollars_per_hour.saturating_mul(1_000_000));
         all.push(format!(
-            "when {} are spent within an hour no instance is started until the hour has room again",
-            dollars(budget.microdollars_per_hour.saturating_mul(1_000_000))
+            "when {spent} are spent within an hour, at most {} instances are kept, for which \
+             {spent} per hour are enough, until some of it is saved again",
+            grouped(budget.instances().into())
         ));
     }
     all
