@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, yield_now};
 
 use crate::edge::Patience;
 use crate::http2::{self, Awaited, Head, Receiving};
@@ -84,10 +84,14 @@ impl Upload {
         while !self.has_ended && self.is_nothing_taken() {
             poll_fn(|cx| self.poll_body(cx)).await.transpose()?;
         }
+        let mut has_yielded = self.body.size_hint().upper().is_some();
         while self.has_room() {
             match poll_fn(|cx| Poll::Ready(self.poll_body(cx))).await {
                 Poll::Ready(Some(taken)) => drop(taken?),
-                Poll::Ready(None) | Poll::Pending => break,
+                Poll::Ready(None) => break,
+                // hyper gives out one chunk at a time, and the end is behind the last.
+                Poll::Pending if !std::mem::replace(&mut has_yielded, true) => yield_now().await,
+                Poll::Pending => break,
             }
         }
         self.rewind();
