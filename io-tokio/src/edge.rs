@@ -293,7 +293,7 @@ impl Edge {
             let is_trusted = aliases.is_some() && self.settings.trusted_proxies.contains(peer);
             let split = routes.find(target.host(), target.path(), headers, is_trusted)?;
             if let Some(aliases) = aliases.filter(|aliases| headers.contains_key(&aliases.name)) {
-                *headers = without(std::mem::take(headers), &aliases.name);
+                *headers = without(headers, &aliases.name);
             }
             let chance = Prng::new(u64::from(self.settings.boot) << 32 ^ count).next_u64();
             split.choose(chance).map(Arc::clone).ok_or(NoRoute::Path)

@@ -33,8 +33,9 @@ pub const EVENTS_PER_TURN: usize = 16;
 
 /// A byte stream in both directions.
 pub trait Io: AsyncRead + AsyncWrite + Unpin + Send + 'static {
-    /// Its end is to look like an error to the peer, and not like the end of what was sent. What the
-    /// peer has not received yet is then lost. For plain TCP; the end of TLS is told apart anyway.
+    /// Its end is to look like an error to the peer, and not like the end of what was sent. What
+    /// the peer has not received yet is then lost. For plain TCP; the end of TLS is told apart
+    /// anyway.
     fn end_as_cut(&self)
     where
         Self: Sized,

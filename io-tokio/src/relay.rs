@@ -191,8 +191,8 @@ impl Relayed {
 }
 
 /// Dropped before its end: the client has gone, unless there was nothing left but the word that it
-/// is the end, for which hyper does not wait. Dropping the ticket tells the model, dropping the body
-/// resets the stream, and so the app hears of it.
+/// is the end, for which hyper does not wait. Dropping the ticket tells the model, dropping the
+/// body resets the stream, and so the app hears of it.
 impl Drop for Relayed {
     fn drop(&mut self) {
         if self.body.is_complete() {

@@ -78,8 +78,8 @@ impl Upload {
         }
     }
 
-    /// Waits for the first of the body, and keeps it for whoever is sent the body, with what else is
-    /// there. Returns whether there is anything at all.
+    /// Waits for the first of the body, and keeps it for whoever is sent the body, with what else
+    /// is there. Returns whether there is anything at all.
     pub(crate) async fn begin(&mut self) -> Result<bool, hyper::Error> {
         while !self.has_ended && self.is_nothing_taken() {
             poll_fn(|cx| self.poll_body(cx)).await.transpose()?;
@@ -98,9 +98,9 @@ impl Upload {
         Ok(!self.is_nothing_taken())
     }
 
-    /// Takes the body as it comes while nobody is sent it, as far as it can be kept, and returns why
-    /// it broke. So it is heard of when a client leaves in the middle of its body: hyper looks for
-    /// that only while somebody reads.
+    /// Takes the body as it comes while nobody is sent it, as far as it can be kept, and returns
+    /// why it broke. So it is heard of when a client leaves in the middle of its body: hyper looks
+    /// for that only while somebody reads.
     pub(crate) async fn broken(&mut self) -> hyper::Error {
         while self.has_room() {
             if let Some(Err(error)) = poll_fn(|cx| self.poll_body(cx)).await {

@@ -174,8 +174,8 @@ struct Started {
 }
 
 impl Started {
-    /// Reads the settings again, and the certificate, and becomes what they say. If anything is wrong
-    /// with them, nothing changes.
+    /// Reads the settings again, and the certificate, and becomes what they say. If anything is
+    /// wrong with them, nothing changes.
     async fn reload(
         &mut self,
         settings: &Settings,

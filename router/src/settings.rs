@@ -361,13 +361,13 @@ impl Settings {
         Self::over(layers(file), environment, overrides)
     }
 
-    /// `listen.admin` alone. A router goes on with the settings that it has when its file is spoilt,
-    /// and so must whoever asks how it is.
+    /// `listen.admin` alone. A router goes on with the settings that it has when its file is
+    /// spoilt, and so must whoever asks how it is.
     ///
     /// # Errors
     ///
-    /// As [`load`](Self::load), but only what keeps from knowing the address: it is none, or the file
-    /// cannot be read.
+    /// As [`load`](Self::load), but only what keeps from knowing the address: it is none, or the
+    /// file cannot be read.
     pub fn admin(
         file: Option<&Path>,
         environment: impl Iterator<Item = (String, String)>,

@@ -1,10 +1,10 @@
 use std::path::PathBuf;
-use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
 
 pub(crate) use super::line::tests::access;
 use super::*;
+use crate::logging::tests::Page;
 
 fn log(access: AccessTarget) -> Log {
     Log { access, access_format: AccessFormat::Json, ..Log::default() }
@@ -101,10 +101,9 @@ fn a_file_that_cannot_be_opened_is_an_error_at_the_start() {
 
 #[test]
 fn lines_that_cannot_be_written_are_told_once_and_counted() {
-    let said = Arc::<Mutex<Vec<u8>>>::default();
-    let page = Arc::clone(&said);
-    let subscriber =
-        crate::logging::subscriber(&Log::default(), false, move || Page(Arc::clone(&page)));
+    let said = Page::default();
+    let page = said.clone();
+    let subscriber = crate::logging::subscriber(&Log::default(), false, move || page.clone());
     let (entries, queue) = sync_channel(QUEUE_LEN_MAX);
     let shared = Shared::default();
     let line = "x".repeat(99) + "\n";
@@ -115,7 +114,7 @@ fn lines_that_cannot_be_written_are_told_once_and_counted() {
     drop(entries);
     let sink = Sink::file("/dev/full".into()).unwrap();
     tracing::subscriber::with_default(subscriber.unwrap(), || writer::write(&queue, sink, &shared));
-    let said = String::from_utf8(said.lock().unwrap().clone()).unwrap();
+    let said = said.text();
     assert_eq!(said.matches("the access log cannot be written").count(), 1, "{said}");
     assert!(shared.dropped.load(Relaxed) >= 300, "{shared:?}");
 }
@@ -137,18 +136,4 @@ fn a_full_queue_loses_no_rotation() {
     drop(log);
     writer::write(&queue, sink, &known);
     assert_eq!((lines(&path), lines(&old)), (1, 0));
-}
-
-/// What is logged.
-struct Page(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Page {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
