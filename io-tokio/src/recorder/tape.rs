@@ -90,8 +90,10 @@ impl Tape {
         self.opened = now;
         let (payload, steps) = self.open.take();
         let block = Block { payload: payload.into(), steps };
-        let checkpoint =
-            || Arc::new(Origin::Checkpoint { at: now, model: Box::new(model.clone()) });
+        // As of its last step: nothing has happened to the model since, and that is what the next
+        // one is counted from.
+        let at = self.open.at();
+        let checkpoint = || Arc::new(Origin::Checkpoint { at, model: Box::new(model.clone()) });
         if let Some(file) = &mut self.file {
             self.dropped += file.block(block.clone(), checkpoint);
         }

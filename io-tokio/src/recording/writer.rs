@@ -96,6 +96,11 @@ impl Encoder {
         self.bytes.len()
     }
 
+    /// When the last step was, from which the next is counted.
+    pub(crate) const fn at(&self) -> Time {
+        self.at
+    }
+
     /// The payload so far, and how many steps that is.
     pub(crate) fn copy(&self) -> (Vec<u8>, u64) {
         (self.bytes.clone(), self.count)

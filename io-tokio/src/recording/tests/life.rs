@@ -68,7 +68,8 @@ impl<O: Observer> Life<O> {
                     self.tell(input);
                 }
             }
-            self.observer.turn(now, &self.model);
+            // The driver looks around some time after the last thing that happened.
+            self.observer.turn(now + Duration::from_micros(50), &self.model);
         }
     }
 
