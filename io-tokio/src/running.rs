@@ -260,12 +260,14 @@ impl Running {
             self.pools.extend([start_pool(parts, &self.clock, &self.invited)]);
         }
         let routes = destinations(&change.routes, &self.pools);
-        let departure = self.edge.table().replace(&routes);
+        let (departure, open) = self.edge.table().replace(&routes);
         let departure = std::mem::replace(&mut self.departure, departure);
         // Forgets those that have left by now.
         while self.leaving.try_join_next().is_some() {}
         self.leaving.spawn(async move {
             departure.wait().await;
+            // A later change must not send away whom a request of this old table is for.
+            drop(open);
             let mut last = JoinSet::new();
             for (name, live) in before {
                 last.spawn(async move {

@@ -2,8 +2,8 @@
 //! which a reload replaces as a whole.
 //!
 //! A request keeps its [`Destination`] until it is in line. So a pool that is in no table any more
-//! has seen its last request once the last destination of the old table is gone, which the
-//! `Departure` of that table tells.
+//! has seen its last request once the last destination of the old table is gone, and of those
+//! before it, which the `Departure` of that table tells.
 
 use std::convert::Infallible;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -46,6 +46,10 @@ pub(crate) struct Held {
 #[derive(Debug)]
 pub(crate) struct Departure(mpsc::Receiver<Infallible>);
 
+/// Somebody may still go by a table, or by one before it.
+#[derive(Debug)]
+pub(crate) struct Open(#[expect(dead_code, reason = "held")] mpsc::Sender<Infallible>);
+
 impl Departure {
     pub(crate) async fn wait(mut self) {
         // Nothing is ever sent: it ends with the last sender.
@@ -63,15 +67,16 @@ impl std::ops::Deref for Held {
 
 impl Table {
     pub(crate) fn new(routes: &Routes<Split<Destination>>) -> (Self, Departure) {
-        let (live, departure) = live(routes);
+        let (live, departure, _) = live(routes);
         (Self(RwLock::new(live)), departure)
     }
 
-    /// Puts `routes` in force. The departure is theirs, and comes when they are replaced.
-    pub(crate) fn replace(&self, routes: &Routes<Split<Destination>>) -> Departure {
-        let (live, departure) = live(routes);
+    /// Puts `routes` in force. The departure is theirs: it comes when they are replaced, and no
+    /// sooner than `Open` is dropped.
+    pub(crate) fn replace(&self, routes: &Routes<Split<Destination>>) -> (Departure, Open) {
+        let (live, departure, open) = live(routes);
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = live;
-        departure
+        (departure, open)
     }
 
     /// Looks something up in the routes in force. The lock is held for that alone, and only a
@@ -81,10 +86,10 @@ impl Table {
     }
 }
 
-fn live(routes: &Routes<Split<Destination>>) -> (Live, Departure) {
+fn live(routes: &Routes<Split<Destination>>) -> (Live, Departure, Open) {
     let (open, departed) = mpsc::channel(1);
     let hold = |to: &Destination| Arc::new(Held { destination: to.clone(), _open: open.clone() });
-    (routes.map(|split| split.map(hold)), Departure(departed))
+    (routes.map(|split| split.map(hold)), Departure(departed), Open(open))
 }
 
 impl std::fmt::Debug for Destination {

@@ -67,6 +67,24 @@ async fn request_that_is_on_its_way_to_a_removed_pool_is_served_by_it() {
 }
 
 #[tokio::test]
+async fn request_of_a_table_before_the_last_is_served_by_its_pool_as_well() {
+    let mut router = router().await;
+    router.functions.open.send_replace(true);
+    let head = "POST /gated HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 1\r\n\r\n";
+    let mut client = router.client(head).await;
+    assert_eq!(router.get("a", "/kept").await.0, 200);
+    router.change(&["gated", "kept"], &[], &OLD);
+    router.change(&["kept"], &[("new", Limits::default())], &NEW);
+    // Time enough for a pool that thinks nobody is on the way to it.
+    assert_eq!(router.get("a", "/gated").await.0, 404);
+    assert!(router.get("a", "/new").await.1.starts_with("new "));
+    client.write_all(b"x").await.unwrap();
+    let (status, body) = answer(client).await;
+    assert!(status == 200 && body.starts_with("gated "), "{status} {body}");
+    until_drivers(&router, 2).await;
+}
+
+#[tokio::test]
 async fn pool_that_replaces_another_takes_new_requests_while_the_old_one_finishes() {
     let mut router = router().await;
     let running = router.client(&get("a", "/gated", "")).await;
