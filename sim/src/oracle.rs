@@ -303,7 +303,12 @@ impl Oracle {
             there.invoke_ended = true;
             // It may be running and still come, once.
             there.may_come = outcome == InvokeOutcome::Unknown && !there.was_attached;
-            there.leaving |= there.attached && outcome != InvokeOutcome::Unknown;
+            // Whoever says that nothing runs is wrong about one that is there.
+            let has_run = matches!(
+                outcome,
+                InvokeOutcome::Returned | InvokeOutcome::Crashed | InvokeOutcome::TimedOut
+            );
+            there.leaving |= there.attached && has_run;
         }
         self.forget_if_over(instance);
     }

@@ -228,6 +228,13 @@ impl Dispatcher {
                 self.set_lease_timer(instance, self.now + LONGEST_INVOKE);
             }
             (InvokeOutcome::Unknown, State::Starting | State::Ready | State::Draining) => {}
+            // Somebody between says that nothing runs, and here it is.
+            (
+                InvokeOutcome::Unavailable
+                | InvokeOutcome::Throttled { .. }
+                | InvokeOutcome::Forbidden,
+                State::Ready | State::Draining,
+            ) => {}
             // Its last answers may still be on the wire: AWS's word can be quicker than they are.
             (_, State::Ready | State::Draining) => {
                 self.start_draining(instance);
