@@ -216,6 +216,8 @@ fn is_reserved(name: &HeaderName) -> bool {
     name.starts_with("lambda-dispatch-")
         || name.starts_with("x-lambda-dispatch-")
         || matches!(name, "x-lambda-id" | "x-pool-id" | "x-channel-id" | "x-lambda-name")
+        // What Lambda Web Adapter says to apps, some of which believe it.
+        || matches!(name, "x-amzn-request-context" | "x-amzn-lambda-context")
 }
 
 /// Names by which a proxy says where a request came from. Who is not trusted must not use them.
@@ -234,6 +236,7 @@ fn is_look_alike(name: &HeaderName) -> bool {
     is_claim(&meant)
         || meant.starts_with("x-lambda-")
         || meant.starts_with("lambda-dispatch-")
+        || meant.starts_with("x-amzn-")
         || matches!(
             meant.as_str(),
             "connection" | "content-length" | "expect" | "host" | "transfer-encoding" | "upgrade"
@@ -348,6 +351,8 @@ mod tests {
             ("x_forwarded_for", "1.2.3.4"),
             ("content_length", "5"),
             ("lambda_dispatch_request_id", "forged"),
+            ("x-amzn-request-context", "{}"),
+            ("x_amzn_lambda_context", "{}"),
             ("transfer_encoding", "chunked"),
             ("forwarded", "for=1.2.3.4"),
             ("x-forwarded-port", "1"),
