@@ -135,7 +135,8 @@ pub enum RunError {
     /// The app did not get ready, or went away.
     #[error(
         "the app on port {port} did not get ready in time or is gone; \
-         LAMBDA_DISPATCH_PORT must be the port it listens on"
+         LAMBDA_DISPATCH_PORT must be the port it listens on, and with asynchronous init \
+         LAMBDA_DISPATCH_ASYNC_INIT_TIMEOUT no less than the seconds it needs"
     )]
     App {
         /// Where it should have listened.

@@ -226,14 +226,16 @@ impl<F: Fn(&str) -> Option<String>> Source<F> {
         // How Lambda made this environment.
         let kind = self.get("AWS_LAMBDA_INITIALIZATION_TYPE", "text", parsed::<String>)?;
         let is = |name| kind.as_deref() == Some(name);
+        let ours = self.get("LAMBDA_DISPATCH_ASYNC_INIT", BOOLEAN, boolean)?;
+        let adapters = self.get("AWS_LWA_ASYNC_INIT", BOOLEAN, boolean)?;
+        // The adapter waits for as long as the function may run.
+        let patience =
+            if ours.is_none() && adapters.is_some() { ANY_INVOKE } else { default.app_patience };
         Ok(Config {
-            async_init: self
-                .get("LAMBDA_DISPATCH_ASYNC_INIT", BOOLEAN, boolean)?
-                .or(self.get("AWS_LWA_ASYNC_INIT", BOOLEAN, boolean)?)
-                .unwrap_or(default.async_init),
+            async_init: ours.or(adapters).unwrap_or(default.async_init),
             app_patience: self
                 .get("LAMBDA_DISPATCH_ASYNC_INIT_TIMEOUT", SECONDS, number)?
-                .map_or(default.app_patience, Duration::from_secs),
+                .map_or(patience, Duration::from_secs),
             lead: millis("LAMBDA_DISPATCH_DEADLINE_LEAD_MS")?.unwrap_or(default.lead),
             hold_max: millis("LAMBDA_DISPATCH_WAIT_UNTIL_MAX_MS")?.unwrap_or(default.hold_max),
             invoke_fallback: default.invoke_fallback,
@@ -392,6 +394,8 @@ const BOOLEAN: &str = "true or false";
 const MILLIS: &str = "a number of milliseconds, at most 86400000";
 const PORT: &str = "a port, 1 to 65535";
 const SECONDS: &str = "a number of seconds";
+/// Longer than any invoke lasts.
+const ANY_INVOKE: Duration = Duration::from_secs(86_400);
 
 #[cfg(test)]
 mod tests {
@@ -418,6 +422,15 @@ mod tests {
             settings.readiness,
             Readiness::Http { path: "/health".to_owned(), statuses: vec![100..=499] }
         );
+    }
+
+    #[test]
+    fn an_app_that_came_from_the_web_adapter_may_take_as_long_as_its_invoke() {
+        let patience = |variables| read(variables).unwrap().lifecycle.app_patience.as_secs();
+        assert_eq!(patience(&[("LAMBDA_DISPATCH_ASYNC_INIT", "true")]), 10);
+        assert_eq!(patience(&[("AWS_LWA_ASYNC_INIT", "true")]), 86_400);
+        let timeout = ("LAMBDA_DISPATCH_ASYNC_INIT_TIMEOUT", "30");
+        assert_eq!(patience(&[("AWS_LWA_ASYNC_INIT", "true"), timeout]), 30);
     }
 
     #[test]

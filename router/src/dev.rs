@@ -273,7 +273,8 @@ fn observer(
             tracing::warn!("{event}");
             let slow = if *cause == InitFailure::TimedOut {
                 "; if it needs longer than the 10 s that Lambda gives, set \
-                 LAMBDA_DISPATCH_ASYNC_INIT=true"
+                 LAMBDA_DISPATCH_ASYNC_INIT=true, and LAMBDA_DISPATCH_ASYNC_INIT_TIMEOUT to the \
+                 seconds that it needs"
             } else {
                 ""
             };
