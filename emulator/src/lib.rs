@@ -26,8 +26,8 @@
 //! - Signals reach a program's process group: what leaves the group is neither frozen nor killed.
 //! - An asynchronous invoke (`Event`) runs once: it is not queued when throttled, nor retried.
 //! - There is one function, at version `$LATEST`. Responses are buffered, streaming ones included.
-//! - Environments are not SnapStart's: `restore/next` is refused, as on AWS for on-demand
-//!   functions.
+//! - Environments are not SnapStart's unless [`model::Config::restore`] says so: `restore/next` is
+//!   refused, as on AWS for on-demand functions.
 //!
 //! # Example
 //!

@@ -113,10 +113,15 @@ impl Environment {
         self.runtime_waits && self.extensions.iter().all(|extension| extension.waits)
     }
 
+    /// The runtime has something to do. What an extension waits for goes on through a snapshot.
+    pub(super) const fn runtime_asks_again(&mut self) {
+        self.runtime_waits = false;
+    }
+
     /// An invoke goes out: whoever sees it is busy until it asks again. An extension that does not
     /// see invokes goes on waiting.
     pub(super) fn ask_again(&mut self) {
-        self.runtime_waits = false;
+        self.runtime_asks_again();
         for extension in &mut self.extensions {
             extension.waits &= !extension.sees_invokes;
         }

@@ -77,7 +77,7 @@ impl Model {
             return self.restore_failed(id, Answer::TimedOut { after });
         }
         there.frozen = false;
-        there.ask_again();
+        there.runtime_asks_again();
         self.set_timer(id, Some(self.now + RESTORE_MAX));
         self.order(Output::Thaw { environment: id });
         self.order(Output::Restore { environment: id });

@@ -393,6 +393,18 @@ fn snapshot_is_copied_ahead_of_need_and_restored_when_there_is_need() {
 }
 
 #[test]
+fn extension_that_sees_invokes_goes_on_waiting_through_a_snapshot() {
+    let mut lambda = service(Config { restore: Some(Duration::from_millis(200)), ..config() });
+    drop(lambda.orders());
+    drop(lambda.at(10, registered(1, 1, true)));
+    drop(lambda.at(20, extension_next(1, 1)));
+    drop(lambda.at(3_000, Input::RestoreNext { environment: EnvironmentId::new(1) }));
+    drop(lambda.at(100_000, invoke(1)));
+    assert_eq!(lambda.until(100_200), ["thaw env-1", "restore env-1"]);
+    assert_eq!(lambda.at(100_300, next(1)), ["deliver v1 to env-1 until 160.3s"]);
+}
+
+#[test]
 fn copy_that_is_needed_before_it_is_made_is_restored_at_once() {
     let mut lambda = service(Config { restore: Some(Duration::from_millis(200)), ..config() });
     drop(lambda.at(0, invoke(1)));
