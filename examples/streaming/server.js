@@ -72,6 +72,8 @@ sockets.on('connection', (socket) => {
   socket.on('message', (data, isBinary) => socket.send(data, { binary: isBinary }));
 });
 
+// Node ends an upload after five minutes; the router has bounds of its own.
+server.requestTimeout = 0;
 server.listen(process.env.PORT ?? 3001, '127.0.0.1');
 
 // The environment goes away: clients come back to another by themselves.
