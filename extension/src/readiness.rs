@@ -54,9 +54,7 @@ async fn over_http1<I: io_tokio::net::Io>(
     method: Method,
     path: &str,
 ) -> Result<StatusCode, hyper::Error> {
-    let mut builder = http1::Builder::new();
-    builder.max_headers(HEADERS_MAX);
-    let (mut sender, connection) = builder.handshake(TokioIo::new(io)).await?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(io)).await?;
     let mut request = Request::new(Empty::<Bytes>::new());
     *request.method_mut() = method;
     if let Ok(uri) = path.parse() {
@@ -97,10 +95,6 @@ async fn over_h2c<I: io_tokio::net::Io>(
 
 /// Where the app listens.
 pub(crate) const APP_HOST: &str = "127.0.0.1";
-/// How many header lines an answer of the app may have. A router takes 128 KiB, which are as many
-/// of 96 bytes with the 32 that HTTP/2 adds to each. hyper takes 100 unless it is told, and then
-/// makes its tables of them on the heap: 516 instructions for a head, but 4,300 above 2,048 lines.
-pub(crate) const HEADERS_MAX: usize = 1024;
 const INTERVAL: Duration = Duration::from_millis(10);
 /// An app that takes a connection and then does not answer is asked again.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(2);

