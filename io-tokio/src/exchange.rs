@@ -174,9 +174,7 @@ impl Exchange {
 
     /// Has the request served, by as many instances as the model says.
     async fn run(&mut self, request: &Request<()>) -> Result<Response<Receiving>, Failure> {
-        let Self { ticket, upload, expects, .. } = self;
-        let waiting = upload.as_mut().filter(|_| !*expects);
-        let mut verdict = unless_broken(ticket.verdict(), waiting).await?;
+        let mut verdict = self.verdict().await?;
         let mut ground = None;
         loop {
             let session = match verdict {
@@ -198,11 +196,22 @@ impl Exchange {
                 Err(Attempt::Ended(ending, proof)) => {
                     ground = Some(proof);
                     self.entry.taken_back();
-                    let Self { ticket, upload, expects, .. } = self;
-                    let waiting = upload.as_mut().filter(|_| !*expects);
-                    unless_broken(ticket.failed(ending), waiting).await?
+                    self.ticket.failed(ending);
+                    self.verdict().await?
                 }
             };
+        }
+    }
+
+    /// The model's word, unless the client's body breaks before it comes.
+    async fn verdict(&mut self) -> Result<Verdict, Failure> {
+        let Some(upload) = self.upload.as_mut().filter(|_| !self.expects) else {
+            return Ok(self.ticket.verdict().await);
+        };
+        tokio::select! {
+            biased;
+            verdict = self.ticket.verdict() => Ok(verdict),
+            error = upload.broken() => Err(Failure::of_body(&error)),
         }
     }
 
@@ -330,19 +339,6 @@ impl Exchange {
         let silent = matches!(failure, Failure::ClientSilent | Failure::OutOfTime);
         let unread = self.upload.as_ref().is_some_and(|upload| !upload.is_end_stream());
         failure.answered(&mut self.entry, (unread || silent) && request.version < Version::HTTP_2)
-    }
-}
-
-/// The model's word, unless the client's body breaks before it comes.
-async fn unless_broken(
-    verdict: impl Future<Output = Verdict>,
-    upload: Option<&mut Upload>,
-) -> Result<Verdict, Failure> {
-    let Some(upload) = upload else { return Ok(verdict.await) };
-    tokio::select! {
-        biased;
-        verdict = verdict => Ok(verdict),
-        error = upload.broken() => Err(Failure::of_body(&error)),
     }
 }
 

@@ -203,14 +203,14 @@ impl Ticket {
         verdict
     }
 
-    /// The request failed on the instance it was sent to; waits for what shall become of it.
-    pub async fn failed(&mut self, ending: Ending) -> Verdict {
+    /// The request failed on the instance it was sent to. What shall become of it is the next
+    /// [`verdict`](Self::verdict).
+    pub fn failed(&mut self, ending: Ending) {
         let (verdict, awaited) = oneshot::channel();
         self.awaited = awaited;
         let request = self.request;
         let input = Input::RequestEnded { request, ending };
         self.pool.send(Message::Asked { request, input, verdict });
-        self.verdict().await
     }
 
     /// The request has had its response.

@@ -149,8 +149,15 @@ pub(crate) fn undelivered(error: &Error) -> Option<Proof> {
 /// just ends is to it a router that broke; one that is frozen or gone hears nothing.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
+/// How many bytes all responses of an instance with `slots` may have waiting: never less than all
+/// of them may send, so that one that nobody reads stops no other. It is what an instance can make
+/// the router keep in memory.
+pub(crate) fn link_window(slots: u32) -> u32 {
+    slots.saturating_mul(RESPONSE_BYTES_MIN).max(LINK_BYTES_MIN)
+}
+
 fn config(slots: u32) -> Config {
-    let link = slots.saturating_mul(RESPONSE_BYTES_MIN).max(LINK_BYTES_MIN);
+    let link = link_window(slots);
     Config {
         stream_window: share_of(link, slots).min(RESPONSE_BYTES_MAX),
         connection_window: link,
@@ -165,9 +172,8 @@ fn config(slots: u32) -> Config {
 /// What an instance may send of one response before its client has read it, where it has few slots;
 const RESPONSE_BYTES_MAX: u32 = 1 << 20;
 /// and where it has many, which is 170 MB/s at the 1.5 ms to another zone and back.
-const RESPONSE_BYTES_MIN: u32 = 256 << 10;
-/// The same for all of its responses together, at least. It is what an instance can make the router
-/// keep in memory, and never less than all of them may send: one that nobody reads stops no other.
+pub(crate) const RESPONSE_BYTES_MIN: u32 = 256 << 10;
+/// The same for all of its responses together, at least.
 const LINK_BYTES_MIN: u32 = 16 << 20;
 
 #[cfg(test)]

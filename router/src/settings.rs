@@ -328,6 +328,17 @@ fn layers(file: Option<&Path>) -> Layers {
     layers
 }
 
+/// Reads what is in `layers`, and above it in the environment and the flags.
+fn over(
+    mut layers: Layers,
+    environment: impl Iterator<Item = (String, String)>,
+    overrides: &[(&str, &str)],
+) -> Reader {
+    layers.add_environment(environment);
+    layers.add_flags(overrides);
+    Reader::new(layers)
+}
+
 /// Whether a change of a setting is taken over while the router runs.
 fn is_taken_over(name: &str) -> bool {
     let sections = ["pool.", "routing.", "total.", "aws.", "timeouts.drain"];
@@ -358,7 +369,7 @@ impl Settings {
         environment: impl Iterator<Item = (String, String)>,
         overrides: &[(&str, &str)],
     ) -> Result<Self, SettingsErrors> {
-        Self::over(layers(file), environment, overrides)
+        over(layers(file), environment, overrides).settings()
     }
 
     /// `listen.admin` alone. A router goes on with the settings that it has when its file is
@@ -373,10 +384,7 @@ impl Settings {
         environment: impl Iterator<Item = (String, String)>,
         overrides: &[(&str, &str)],
     ) -> Result<Option<SocketAddr>, SettingsErrors> {
-        let mut layers = layers(file);
-        layers.add_environment(environment);
-        layers.add_flags(overrides);
-        Reader::new(layers).admin()
+        over(layers(file), environment, overrides).admin()
     }
 
     /// As [`load`](Self::load), for a `file` whose `text` was read already.
@@ -392,17 +400,7 @@ impl Settings {
     ) -> Result<Self, SettingsErrors> {
         let mut layers = Layers::default();
         layers.add_file(file, text);
-        Self::over(layers, environment, overrides)
-    }
-
-    fn over(
-        mut layers: Layers,
-        environment: impl Iterator<Item = (String, String)>,
-        overrides: &[(&str, &str)],
-    ) -> Result<Self, SettingsErrors> {
-        layers.add_environment(environment);
-        layers.add_flags(overrides);
-        Reader::new(layers).settings()
+        over(layers, environment, overrides).settings()
     }
 
     /// The pool of that name, if there is one.

@@ -99,10 +99,16 @@ pub struct Budget {
 }
 
 impl Budget {
+    /// The same per hour in millionths of a millionth of a dollar.
+    #[must_use]
+    pub const fn picodollars_per_hour(self) -> u64 {
+        self.microdollars_per_hour.saturating_mul(1_000_000)
+    }
+
     /// Instances that the rate pays for, whatever is left of the credit.
     #[must_use]
     pub fn instances(self) -> u32 {
-        let pico_per_second = self.microdollars_per_hour.saturating_mul(1_000_000) / 3_600;
+        let pico_per_second = self.picodollars_per_hour() / 3_600;
         u32::try_from(pico_per_second / self.picodollars_per_instance_second.max(1))
             .unwrap_or(u32::MAX)
     }

@@ -53,7 +53,7 @@ struct Purse {
 impl Guard {
     pub(crate) fn new(config: &Config, now: Time) -> Self {
         let budget = config.budget.map(|budget| {
-            let pico_per_hour = budget.microdollars_per_hour.saturating_mul(1_000_000);
+            let pico_per_hour = budget.picodollars_per_hour();
             let credit = Bucket::full(pico_per_hour, pico_per_hour / 3_600, now);
             Purse { budget, credit, spent: false }
         });

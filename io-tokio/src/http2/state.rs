@@ -316,9 +316,7 @@ impl State {
                 self.put_reset(id, Reason::CANCEL);
             }
         }
-        if !std::mem::replace(&mut self.leaves, true) {
-            self.put_goaway(Reason::NO_ERROR);
-        }
+        self.leave();
         self.end(&Error::closed());
     }
 

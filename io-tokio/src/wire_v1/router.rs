@@ -19,7 +19,7 @@ use crate::invited::Invited;
 use crate::net::Io;
 use crate::networks::Networks;
 use crate::pool::Pool;
-use crate::session::Session;
+use crate::session::{RESPONSE_BYTES_MIN, Session, link_window};
 use crate::strangers::Place;
 
 /// Accepts instances on the original's wire. Cheap to clone.
@@ -198,7 +198,7 @@ impl Visit {
 
     /// An instance came on it.
     fn admit(&self, slots: u32) {
-        let window = connection_window(slots);
+        let window = link_window(slots);
         if self.window.fetch_max(window, Ordering::Relaxed) < window {
             self.attached.notify_one();
         }
@@ -263,17 +263,9 @@ const NAME_BYTES_MAX: usize = 64;
 /// No invoke lasts longer than 15 min.
 const LEASE: Duration = Duration::from_secs(900);
 
-/// What all channels of an instance may send before it is read: they never fill it, so that one
-/// whose client does not read stops no other.
-fn connection_window(slots: u32) -> u32 {
-    (slots * STREAM_WINDOW).max(16 << 20)
-}
-
-/// What an instance may send of one response before its client has read it. It is the same whatever
-/// its slots, for a connection has said it before anybody knows whose it is.
-const STREAM_WINDOW: u32 = 256 << 10;
 const CONFIG: Config = Config {
-    stream_window: STREAM_WINDOW,
+    // The same whatever its slots, for a connection has said it before anybody knows whose it is.
+    stream_window: RESPONSE_BYTES_MIN,
     connection_window: 64 << 10,
     frame_bytes: 64 << 10,
     head_bytes: 16 << 10,

@@ -3,6 +3,7 @@
 use dispatch_model::Limits;
 use io_tokio::edge::EdgeSettings;
 use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
 use crate::stage::{Route, Router, answer, get, soon};
 
@@ -49,20 +50,30 @@ async fn removed_pool_finishes_what_it_has_and_then_is_gone() {
     assert_eq!(kept.invokes, 1, "the pool that was kept has kept its instance");
 }
 
+/// A client whose request has a route, and waits for its body before it gets in line.
+async fn on_its_way(router: &Router) -> TcpStream {
+    let head = "POST /gated HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 1\r\n\r\n";
+    let client = router.client(head).await;
+    // Whoever comes later is served later.
+    assert_eq!(router.get("a", "/kept").await.0, 200);
+    client
+}
+
+/// Its body comes, and its pool serves it.
+async fn arrives(mut client: TcpStream) {
+    client.write_all(b"x").await.unwrap();
+    let (status, body) = answer(client).await;
+    assert!(status == 200 && body.starts_with("gated "), "{status} {body}");
+}
+
 #[tokio::test]
 async fn request_that_is_on_its_way_to_a_removed_pool_is_served_by_it() {
     let mut router = router().await;
     router.functions.open.send_replace(true);
-    // It has a route, and waits for its body before it gets in line.
-    let head = "POST /gated HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 1\r\n\r\n";
-    let mut client = router.client(head).await;
-    // Whoever comes later is served later.
-    assert_eq!(router.get("a", "/kept").await.0, 200);
+    let client = on_its_way(&router).await;
     router.change(&["kept"], &[("new", Limits::default())], &NEW);
     assert_eq!(router.get("a", "/gated").await.0, 404);
-    client.write_all(b"x").await.unwrap();
-    let (status, body) = answer(client).await;
-    assert!(status == 200 && body.starts_with("gated "), "{status} {body}");
+    arrives(client).await;
     until_drivers(&router, 2).await;
 }
 
@@ -70,17 +81,13 @@ async fn request_that_is_on_its_way_to_a_removed_pool_is_served_by_it() {
 async fn request_of_a_table_before_the_last_is_served_by_its_pool_as_well() {
     let mut router = router().await;
     router.functions.open.send_replace(true);
-    let head = "POST /gated HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 1\r\n\r\n";
-    let mut client = router.client(head).await;
-    assert_eq!(router.get("a", "/kept").await.0, 200);
+    let client = on_its_way(&router).await;
     router.change(&["gated", "kept"], &[], &OLD);
     router.change(&["kept"], &[("new", Limits::default())], &NEW);
     // Time enough for a pool that thinks nobody is on the way to it.
     assert_eq!(router.get("a", "/gated").await.0, 404);
     assert!(router.get("a", "/new").await.1.starts_with("new "));
-    client.write_all(b"x").await.unwrap();
-    let (status, body) = answer(client).await;
-    assert!(status == 200 && body.starts_with("gated "), "{status} {body}");
+    arrives(client).await;
     until_drivers(&router, 2).await;
 }
 
@@ -111,7 +118,7 @@ async fn no_request_is_lost_however_often_the_router_changes() {
             tokio::spawn(async move {
                 let mut count = 0;
                 while !*stopped.borrow() {
-                    let mut client = tokio::net::TcpStream::connect(address).await.unwrap();
+                    let mut client = TcpStream::connect(address).await.unwrap();
                     client.write_all(get("a", "/gated", "").as_bytes()).await.unwrap();
                     let (status, body) = answer(client).await;
                     assert!(status == 200 && body.starts_with("gated "), "{status} {body}");

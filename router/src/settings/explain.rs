@@ -315,7 +315,7 @@ fn pool_consequences(plan: &PoolPlan) -> Vec<String> {
         ));
     }
     if let Some(budget) = pool.budget {
-        let spent = dollars(budget.microdollars_per_hour.saturating_mul(1_000_000));
+        let spent = dollars(budget.picodollars_per_hour());
         all.push(format!(
             "when {spent} are spent within an hour, at most {} instances are kept, for which \
              {spent} per hour are enough, until some of it is saved again",

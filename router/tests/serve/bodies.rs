@@ -1,5 +1,7 @@
 //! Bodies of any size in little memory, and chunks as soon as there are any.
 
+use tokio::net::TcpStream;
+
 use crate::client::Client;
 use crate::raw_app::{Body, RawApp};
 use crate::semantics::over_http2;
@@ -75,21 +77,34 @@ async fn first_event_arrives_before_the_second_is_made() {
         .await;
 }
 
-#[tokio::test]
-async fn client_that_leaves_in_the_middle_of_its_body_leaves_the_queue() {
+/// A stage whose only slot is taken, and who has it until it is dropped.
+async fn busy() -> (Stage, RawApp, Client<TcpStream>) {
     let settings = ["pool.linger=10m", "pool.instances_max=1", "pool.slots=1"];
     let (stage, app) = RawApp::stage(&settings).await;
     let mut first = Client::connect(stage.router.http).await;
     first.send("GET /hang HTTP/1.1\r\nHost: test\r\n\r\n").await.unwrap();
     until("the only slot is taken", async || app.seen("/hang").is_some()).await;
+    (stage, app, first)
+}
+
+/// Waits until so many requests wait.
+async fn until_waiting(stage: &Stage, count: f64) {
+    until("they wait, or have left", async || {
+        stage.router.metric("dispatch_queue_requests").await == count
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn client_that_leaves_in_the_middle_of_its_body_leaves_the_queue() {
+    let (stage, app, first) = busy().await;
     for (begun, count) in [(10, 1.0), (30_000, 2.0)] {
         let mut client = Client::connect(stage.router.http).await;
         let head = "POST /gone HTTP/1.1\r\nHost: test\r\nContent-Length: 1000000\r\n\r\n";
         client.send(format!("{head}{}", "x".repeat(begun))).await.unwrap();
-        let waiting = async || stage.router.metric("dispatch_queue_requests").await;
-        until("it waits", async || waiting().await == 1.0).await;
+        until_waiting(&stage, 1.0).await;
         drop(client);
-        until("it has left", async || waiting().await == 0.0).await;
+        until_waiting(&stage, 0.0).await;
         assert_eq!(stage.router.metric("dispatch_cancelled_total").await, count);
     }
     drop(first);
@@ -99,11 +114,7 @@ async fn client_that_leaves_in_the_middle_of_its_body_leaves_the_queue() {
 
 #[tokio::test]
 async fn body_that_came_while_it_waited_reaches_the_app_whole() {
-    let settings = ["pool.linger=10m", "pool.instances_max=1", "pool.slots=1"];
-    let (stage, app) = RawApp::stage(&settings).await;
-    let mut first = Client::connect(stage.router.http).await;
-    first.send("GET /hang HTTP/1.1\r\nHost: test\r\n\r\n").await.unwrap();
-    until("the only slot is taken", async || app.seen("/hang").is_some()).await;
+    let (stage, app, first) = busy().await;
     let body: Vec<u8> = (0..1_000_000_u32).flat_map(u32::to_le_bytes).take(3_000_000).collect();
     let sending = async {
         let mut client = Client::connect(stage.router.http).await;
@@ -112,8 +123,7 @@ async fn body_that_came_while_it_waited_reaches_the_app_whole() {
         client.answer("POST").await.unwrap()
     };
     let giving = async {
-        until("it waits", async || stage.router.metric("dispatch_queue_requests").await == 1.0)
-            .await;
+        until_waiting(&stage, 1.0).await;
         drop(first);
     };
     let (answer, ()) = tokio::join!(sending, giving);
@@ -123,19 +133,14 @@ async fn body_that_came_while_it_waited_reaches_the_app_whole() {
 
 #[tokio::test]
 async fn body_that_is_all_there_counts_for_no_more_than_it_has() {
-    let settings = ["pool.linger=10m", "pool.instances_max=1", "pool.slots=1"];
-    let (stage, app) = RawApp::stage(&settings).await;
-    let mut first = Client::connect(stage.router.http).await;
-    first.send("GET /hang HTTP/1.1\r\nHost: test\r\n\r\n").await.unwrap();
-    until("the only slot is taken", async || app.seen("/hang").is_some()).await;
+    let (stage, app, first) = busy().await;
     let mut chunked = Client::connect(stage.router.http).await;
     let head = "POST /chunks HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n";
     chunked.send(format!("{head}5\r\nhello\r\n0\r\n\r\n")).await.unwrap();
     let request = http::Request::post("http://test/http2").body(()).unwrap();
     let http2 = over_http2(stage.router.http, request, &["he", "llo"]);
     let giving = async {
-        let waiting = async || stage.router.metric("dispatch_queue_requests").await;
-        until("both wait", async || waiting().await == 2.0).await;
+        until_waiting(&stage, 2.0).await;
         let bytes = stage.router.metric("dispatch_queue_bytes").await;
         assert!(bytes < 10_000.0, "{bytes}");
         drop(first);
