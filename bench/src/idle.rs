@@ -28,10 +28,12 @@ use crate::contender::alone;
 use crate::http1::{Body, HEADERS_MAX};
 use crate::processes::{Side, command, free_addresses, ours, pid, spawn, until_it_answers};
 use crate::results::Fact;
+use crate::rounds::Rounds;
 use crate::targets::{IDLE_RSS, PER_SLOT};
 
 /// Measures the router with no instance and with a thousand, their links encrypted.
-pub(crate) async fn measure(folder: &Path) -> anyhow::Result<Vec<Fact>> {
+pub(crate) async fn measure(rounds: &mut Rounds, folder: &Path) -> anyhow::Result<()> {
+    let folder = &folder.join("idle");
     std::fs::create_dir_all(folder)?;
     let mut lambda = command(Side::Ends, &std::env::current_exe()?)?;
     let mut lambda = lambda.arg("lambda").stdout(Stdio::piped()).spawn()?;
@@ -42,10 +44,11 @@ pub(crate) async fn measure(folder: &Path) -> anyhow::Result<Vec<Fact>> {
 
     let (none, _) = resident(folder, &endpoint, 0).await?;
     let (all, slots) = resident(folder, &endpoint, INSTANCES).await?;
-    Ok(vec![
+    rounds.results.facts.extend([
         Fact { name: PER_SLOT, value: (all - none) * 1024.0 / slots, unit: "KiB" },
         Fact { name: IDLE_RSS, value: all, unit: "MiB" },
-    ])
+    ]);
+    Ok(())
 }
 
 /// MiB that a router has resident with so many instances, and the slots that it has then.

@@ -143,13 +143,16 @@ struct Client {
 }
 
 impl Client {
+    /// One request at least, however late it comes to its turn.
     async fn until(mut self, end: Time) -> Tally {
         let mut tally = Tally::new();
-        while self.clock.now() < end {
+        loop {
             let start = self.clock.now();
             self.exchange(start, &mut tally).await;
+            if self.clock.now() >= end {
+                return tally;
+            }
         }
-        tally
     }
 
     async fn when_due(
@@ -386,6 +389,19 @@ mod tests {
         // the slowest hundredth of all waited for nine tenths of it or longer.
         let p99 = Duration::from_secs_f64(measured.p99_us.unwrap() / 1e6);
         assert!(p99 >= STALL * 9 / 10, "{measured:?}");
+    }
+
+    #[tokio::test]
+    async fn each_client_of_a_crowd_sends_a_request_however_short_the_load_is() {
+        let crowd = async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            tokio::task::spawn_local(stalling(listener));
+            let path = "/".to_owned();
+            run(Load { address, path, body: 0, connections: 200, seconds: 1e-9, rate: None }).await
+        };
+        let measured = LocalSet::new().run_until(crowd).await.unwrap();
+        assert_eq!((measured.requests, measured.errors), (200, 0));
     }
 
     const STALL: Duration = Duration::from_millis(500);

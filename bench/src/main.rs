@@ -138,7 +138,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
                 only.as_ref().is_none_or(|only| name.contains(only))
                     && skip.as_ref().is_none_or(|skip| !name.contains(skip))
             };
-            measure(&mut rounds, depth, wanted, files.path()).await?;
+            let failed = measure(&mut rounds, depth, wanted, files.path()).await;
             let mut results = rounds.finish().await;
             if let Some(folder) = criterion {
                 results.facts.extend(decisions(&folder)?);
@@ -149,7 +149,9 @@ async fn run(command: Command) -> anyhow::Result<()> {
                 std::fs::write(&path, page)
                     .with_context(|| format!("cannot write {}", path.display()))?;
             }
-            finish(&results, &text)
+            finish(&results, &text)?;
+            anyhow::ensure!(failed == 0, "{failed} of the measurements failed; see above");
+            Ok(())
         }
         Command::Train => {
             let files = tempfile::tempdir()?;
@@ -170,31 +172,44 @@ async fn run(command: Command) -> anyhow::Result<()> {
     }
 }
 
+/// Measures all that is wanted, and says how many of that failed: an hour's other figures are not
+/// to be lost for one.
 async fn measure(
     rounds: &mut Rounds,
     depth: Depth,
     wanted: impl Fn(&str) -> bool,
     folder: &Path,
-) -> anyhow::Result<()> {
+) -> usize {
+    let mut failed = 0;
+    let mut note = |rounds: &mut Rounds, what, done: anyhow::Result<()>| {
+        if let Err(error) = done {
+            rounds.skip(what, &error);
+            failed += 1;
+        }
+    };
     for load in depth.loads() {
         if wanted(load.name) {
-            rounds.load(load).await?;
+            let done = rounds.load(load).await;
+            note(rounds, load.name, done);
         }
     }
     if wanted("parked") {
-        long::parked(rounds, folder).await?;
+        let done = long::parked(rounds, folder).await;
+        note(rounds, "parked", done);
     }
     if wanted("idle") {
-        let facts: Vec<Fact> = idle::measure(&folder.join("idle")).await?;
-        rounds.results.facts.extend(facts);
+        let done = idle::measure(rounds, folder).await;
+        note(rounds, "idle", done);
     }
     if depth == Depth::Full && wanted("burst") {
-        long::burst(rounds, folder).await?;
+        let done = long::burst(rounds, folder).await;
+        note(rounds, "burst", done);
     }
     if depth == Depth::Full && wanted("soak") {
-        long::soak(rounds, folder).await?;
+        let done = long::soak(rounds, folder).await;
+        note(rounds, "soak", done);
     }
-    Ok(())
+    failed
 }
 
 /// What criterion found out about the model.

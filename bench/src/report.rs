@@ -66,7 +66,7 @@ fn head(text: &mut String, results: &Results) {
     let errors: u64 = results.samples.iter().map(|sample| sample.measured.errors).sum();
     line(text, &format!("- requests that failed: {errors}"));
     for skipped in &results.skipped {
-        line(text, &format!("- not measured: {}: {}", skipped.contender, skipped.why));
+        line(text, &format!("- not measured: {}: {}", skipped.what, skipped.why));
     }
 }
 
@@ -124,7 +124,7 @@ fn table(text: &mut String, results: &Results, load: &Load) {
             shown(spread(cpu), 1),
             ratio(Nginx),
             ratio(NginxTwice),
-            parts(results, load, last),
+            parts(results, load, last, cpu),
             switches(last),
             last.parts
                 .iter()
@@ -136,11 +136,11 @@ fn table(text: &mut String, results: &Results, load: &Load) {
     }
 }
 
-/// The CPU of each part, the median of its rounds, in µs per request.
-fn parts(results: &Results, load: &Load, last: &Sample) -> String {
+/// The CPU of each part, the median of its rounds, in what `cpu` is in.
+fn parts(results: &Results, load: &Load, last: &Sample, cpu: Metric) -> String {
     let part = |place: usize| {
         let samples = results.of(load.name, last.contender);
-        let values = samples.filter_map(|it| it.part_cpu_us(it.parts.get(place)?));
+        let values = samples.filter_map(|it| cpu(&it.of_part(it.parts.get(place)?)));
         let name = last.parts[place].name;
         let us = Spread::of(values.collect()).map_or(0.0, |it| it.median);
         format!("{name} {us:.1}")
@@ -186,3 +186,38 @@ fn line(text: &mut String, line: &str) {
 
 /// More than this part of the machine for others is noise.
 const NOISE: f64 = 0.05;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::accounting::Usage;
+    use crate::load::Measured;
+    use crate::machine::Machine;
+    use crate::results::PartSample;
+
+    #[test]
+    fn what_each_part_costs_is_in_the_unit_of_what_all_cost() {
+        let load = LOADS.iter().find(|load| load.by.has_bodies()).unwrap();
+        let part = |name, ms| PartSample {
+            name,
+            usage: Usage { cpu_ns: ms * 1_000_000, ..Usage::default() },
+            rss_kib: 0,
+        };
+        let measured =
+            Measured { requests: 10, bytes: 100 << 20, seconds: 1.0, ..Measured::default() };
+        let sample = Sample {
+            load: load.name,
+            contender: NginxTwice,
+            round: 0,
+            measured,
+            parts: vec![part("A", 30), part("B", 70)],
+            others: 0.0,
+        };
+        let (samples, facts, skipped) = (vec![sample], Vec::new(), Vec::new());
+        let results = Results { machine: Machine::this(), samples, facts, skipped };
+        let mut text = String::new();
+        table(&mut text, &results, load);
+        assert!(text.contains("| 1000.0 |"), "{text}");
+        assert!(text.contains("| A 300.0, B 700.0 |"), "{text}");
+    }
+}

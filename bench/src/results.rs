@@ -17,7 +17,7 @@ pub(crate) struct Results {
     pub(crate) samples: Vec<Sample>,
     /// Single figures, by name.
     pub(crate) facts: Vec<Fact>,
-    /// Who did not take part, and why.
+    /// What is missing, and why.
     pub(crate) skipped: Vec<Skipped>,
 }
 
@@ -49,10 +49,10 @@ pub(crate) struct Fact {
     pub(crate) unit: &'static str,
 }
 
-/// Somebody who did not take part.
+/// A contender that did not take part, or a measurement that failed.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Skipped {
-    pub(crate) contender: Contender,
+    pub(crate) what: &'static str,
     pub(crate) why: String,
 }
 
@@ -78,11 +78,6 @@ impl Sample {
         self.each(all).filter(|_| !self.parts.is_empty())
     }
 
-    /// Of one of these.
-    pub(crate) fn part_cpu_us(&self, part: &PartSample) -> Option<f64> {
-        self.each(part.usage.cpu_ns)
-    }
-
     fn each(&self, nanos: u64) -> Option<f64> {
         (self.measured.requests > 0).then(|| nanos as f64 / 1e3 / self.measured.requests as f64)
     }
@@ -91,6 +86,11 @@ impl Sample {
     pub(crate) fn cpu_us_per_mib(&self) -> Option<f64> {
         let us = self.cpu_us()? * self.measured.requests as f64;
         (self.measured.bytes > 0).then(|| us / self.mib())
+    }
+
+    /// The sample as if one of its programs were all that there is.
+    pub(crate) fn of_part(&self, part: &PartSample) -> Self {
+        Self { parts: vec![part.clone()], ..self.clone() }
     }
 
     pub(crate) const fn p50(&self) -> Option<f64> {

@@ -88,7 +88,7 @@ impl Rounds {
             }
         }
         for &contender in contenders {
-            let known = self.results.skipped.iter().any(|it| it.contender == contender);
+            let known = self.results.skipped.iter().any(|it| it.what == contender.name());
             if known || self.running.contains_key(&contender) {
                 continue;
             }
@@ -100,13 +100,16 @@ impl Rounds {
                     self.results.facts.extend(fact);
                     self.running.insert(contender, running);
                 }
-                Err(error) => {
-                    let why = format!("{error:#}");
-                    crate::say(&format!("{contender} is skipped: {why}"));
-                    self.results.skipped.push(Skipped { contender, why });
-                }
+                Err(error) => self.skip(contender.name(), &error),
             }
         }
+    }
+
+    /// Goes on without this one, and says so in the results.
+    pub(crate) fn skip(&mut self, what: &'static str, error: &anyhow::Error) {
+        let why = format!("{error:#}").replace('\n', " ");
+        crate::say(&format!("{what} is not measured: {why}"));
+        self.results.skipped.push(Skipped { what, why });
     }
 
     async fn sample(

@@ -155,7 +155,7 @@ fn original(results: &Results) -> Option<Spread> {
     let ratios = results.of(load, OursV1).filter_map(|sample| {
         let part = sample.parts.iter().find(|part| part.name == INSTANCES)?;
         let theirs = results.of(load, NginxTwice).find(|other| other.round == sample.round)?;
-        Some(sample.part_cpu_us(part)? / theirs.cpu_us()? / ORIGINAL_TO_TWO_NGINX)
+        Some(sample.of_part(part).cpu_us()? / theirs.cpu_us()? / ORIGINAL_TO_TWO_NGINX)
     });
     Spread::of(ratios.collect())
 }
