@@ -63,9 +63,15 @@ fn are_optimised() -> bool {
         .is_ok_and(|me| me.parent().is_some_and(|at| at.ends_with("optimised/bin")))
 }
 
-/// CPUs that may be used.
+/// How many CPUs may be used.
 pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// Which ones. In a container they need not begin with 0.
+pub(crate) fn allowed_cores() -> anyhow::Result<Vec<usize>> {
+    let set = rustix::thread::sched_getaffinity(None)?;
+    Ok((0..rustix::thread::CpuSet::MAX_CPU).filter(|&core| set.is_set(core)).collect())
 }
 
 /// The first line that a program says.

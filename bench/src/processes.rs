@@ -29,17 +29,22 @@ pub(crate) enum Side {
 pub(crate) fn wrapper(side: Side) -> anyhow::Result<Vec<OsString>> {
     let me = std::env::current_exe().context("the path of this program is not known")?;
     let mut words = vec![me.into_os_string(), "exec".into()];
-    let cores = machine::cores();
-    if cores >= CORES_FOR_HALVES {
-        let half = cores / 2;
-        let which = match side {
-            Side::Ends => format!("{half}-{}", cores - 1),
-            Side::Hops => format!("0-{}", half - 1),
-            Side::Both => format!("0-{}", cores - 1),
-        };
-        words.extend(["taskset".into(), "-c".into(), which.into()]);
+    let cores = machine::allowed_cores()?;
+    if let Some(which) = share(side, &cores) {
+        let which: Vec<_> = which.iter().map(usize::to_string).collect();
+        words.extend(["taskset".into(), "-c".into(), which.join(",").into()]);
     }
     Ok(words)
+}
+
+/// Those of `cores` that a side has, if there are enough of them for sides.
+fn share(side: Side, cores: &[usize]) -> Option<&[usize]> {
+    let (hops, ends) = cores.split_at(cores.len() / 2);
+    (cores.len() >= CORES_FOR_HALVES).then_some(match side {
+        Side::Ends => ends,
+        Side::Hops => hops,
+        Side::Both => cores,
+    })
 }
 
 /// `program`, to be run on `side`.
@@ -129,3 +134,17 @@ const ATTEMPTS: u32 = 600;
 const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(50);
 /// A cold start included.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_side_has_half_of_the_cores_that_there_are_whatever_their_numbers() {
+        let cores = [4, 5, 6, 8, 9];
+        assert_eq!(share(Side::Hops, &cores), Some([4, 5].as_slice()));
+        assert_eq!(share(Side::Ends, &cores), Some([6, 8, 9].as_slice()));
+        assert_eq!(share(Side::Both, &cores), Some(cores.as_slice()));
+        assert_eq!(share(Side::Hops, &cores[..3]), None);
+    }
+}
