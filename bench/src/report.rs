@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn what_each_part_costs_is_in_the_unit_of_what_all_cost() {
         let load = LOADS.iter().find(|load| load.by.has_bodies()).unwrap();
-        let part = |name, ms| PartSample {
+        let part = |name, ms: u64| PartSample {
             name,
             usage: Usage { cpu_ns: ms * 1_000_000, ..Usage::default() },
             rss_kib: 0,
