@@ -325,7 +325,7 @@ export class EcsConstruct extends Construct {
     this.service = new ecs.FargateService(this, 'EcsService', {
       cluster: this.cluster,
       taskDefinition,
-      desiredCount: props.minCapacity ?? 1,
+      // No desired count: with one, each update of the stack would undo the scaling.
       assignPublicIp: false,
       vpcSubnets: props.vpcSubnets ?? { subnetType: ec2.SubnetType.PRIVATE_WITH_EGRESS },
       securityGroups: [this.securityGroup],

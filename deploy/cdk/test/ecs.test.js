@@ -30,6 +30,13 @@ test('the defaults are those of the original', () => {
   assert.equal(environment(of).LAMBDA_DISPATCH_POOL_SLOTS, '10');
 });
 
+test('an update of the stack leaves the number of tasks to the scaling', () => {
+  for (const router of [{}, { minCapacity: 2 }]) {
+    const service = only(template(pair(router).stack), 'AWS::ECS::Service');
+    assert.ok(!('DesiredCount' in service));
+  }
+});
+
 test('no demo app is deployed unless asked for', () => {
   assert.deepEqual(
     containers(template(pair(behind).stack)).map((it) => it.Name),

@@ -28,7 +28,8 @@ test('the names and props of its README', () => {
     minCapacity: 2,
   });
   assert.ok(service.service && service.securityGroup && service.targetGroup);
-  assert.deepEqual(only(template(stack), 'AWS::ECS::Service').DesiredCount, 2);
+  const scaling = only(template(stack), 'AWS::ApplicationAutoScaling::ScalableTarget');
+  assert.deepEqual([scaling.MinCapacity, scaling.MaxCapacity], [2, 20]);
 });
 
 test('the names and props of its code', () => {
