@@ -330,9 +330,11 @@ export class EcsConstruct extends Construct {
       vpcSubnets: props.vpcSubnets ?? { subnetType: ec2.SubnetType.PRIVATE_WITH_EGRESS },
       securityGroups: [this.securityGroup],
       platformVersion: ecs.FargatePlatformVersion.VERSION1_4,
-      capacityProviderStrategies: [
-        { capacityProvider: props.useFargateSpot ? 'FARGATE_SPOT' : 'FARGATE', weight: 1 },
-      ],
+      // A cluster of the user's may have no capacity providers, which only Spot needs.
+      capacityProviderStrategies:
+        props.cluster && !props.useFargateSpot
+          ? undefined
+          : [{ capacityProvider: props.useFargateSpot ? 'FARGATE_SPOT' : 'FARGATE', weight: 1 }],
       // A new task first, then the old one's drain; back to what worked if the new one does not.
       minHealthyPercent: 100,
       maxHealthyPercent: 200,

@@ -261,6 +261,21 @@ test('spare capacity is had on both processors', () => {
   }
 });
 
+test('a cluster needs capacity providers for spare capacity alone', () => {
+  const service = (useFargateSpot) => {
+    const of = pair((stack, vpc) => ({
+      useFargateSpot,
+      cluster: new ecs.Cluster(stack, 'Mine', { vpc }),
+    }));
+    return only(template(of.stack), 'AWS::ECS::Service');
+  };
+  const { LaunchType, CapacityProviderStrategy } = service(false);
+  assert.deepEqual([LaunchType, CapacityProviderStrategy], ['FARGATE', undefined]);
+  assert.deepEqual(service(true).CapacityProviderStrategy, [
+    { CapacityProvider: 'FARGATE_SPOT', Weight: 1 },
+  ]);
+});
+
 test('a container that does not live is replaced, as the router itself says', () => {
   const check = (it) => containers(template(pair(it).stack))[0].HealthCheck;
   assert.deepEqual(check(), {
