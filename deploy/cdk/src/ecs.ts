@@ -143,7 +143,8 @@ export interface EcsConstructProps {
   readonly instancesMax?: number;
 
   /**
-   * From SIGTERM to the end of the last request; at most 115 s, as ECS kills after 120 s.
+   * From SIGTERM to the end of the last request; at most 115 s, as ECS kills after 120 s. For its
+   * first 10 s, or all of it if it is shorter, connections are still accepted.
    *
    * @default Duration.seconds(110)
    */
@@ -277,6 +278,8 @@ export class EcsConstruct extends Construct {
         LAMBDA_DISPATCH_POOL_SLOTS: String(props.slots ?? 10),
         LAMBDA_DISPATCH_POOL_INSTANCES_MAX: String(props.instancesMax ?? 100),
         LAMBDA_DISPATCH_TIMEOUTS_DRAIN: `${drain}s`,
+        // It is part of the drain, so the router refuses a longer one.
+        LAMBDA_DISPATCH_TIMEOUTS_DRAIN_DELAY: `${Math.min(10, drain)}s`,
         LAMBDA_DISPATCH_LOG_FORMAT: 'json',
         // For the load balancer's probes; nobody else is let in.
         LAMBDA_DISPATCH_LISTEN_ADMIN: `0.0.0.0:${Port.ADMIN}`,

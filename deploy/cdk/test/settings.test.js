@@ -7,6 +7,7 @@ const net = require('node:net');
 const path = require('node:path');
 const test = require('node:test');
 const { setTimeout } = require('node:timers/promises');
+const cdk = require('aws-cdk-lib');
 const ec2 = require('aws-cdk-lib/aws-ec2');
 const ecs = require('aws-cdk-lib/aws-ecs');
 const lambda = require('aws-cdk-lib/aws-lambda');
@@ -41,10 +42,19 @@ test('the router understands every variable, and takes none from a default', { s
     'pool.slots': '20',
     'pool.instances_max': '100',
     'timeouts.drain': '110s',
+    'timeouts.drain_delay': '10s',
     'log.format': 'json',
     'log.access': '-',
     'log.access_format': 'json',
   });
+});
+
+test('the router starts with a short drain', { skip }, () => {
+  for (const seconds of [0, 5, 10]) {
+    const { values } = check({ drain: cdk.Duration.seconds(seconds) });
+    const said = ['timeouts.drain', 'timeouts.drain_delay'].map((it) => values[it].value);
+    assert.deepEqual(said, [`${seconds}s`, `${seconds}s`]);
+  }
 });
 
 test("the router hears the originals' extensions when they are allowed", { skip }, () => {
