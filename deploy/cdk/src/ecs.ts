@@ -121,10 +121,24 @@ export interface EcsConstructProps {
   /** How long logs are kept. @default RetentionDays.ONE_WEEK */
   readonly logRetention?: logs.RetentionDays;
 
-  /** Make a network load balancer that is not reachable from outside. @default false */
+  /**
+   * Make a network load balancer that is not reachable from outside.
+   *
+   * To the router its clients have its own private addresses, and none is seen to use TLS, even if
+   * the load balancer ends that: the app gets its address in `X-Forwarded-For`, and
+   * `X-Forwarded-Proto: http`. What clients say in these headers is dropped if there is no
+   * application load balancer beside it, and else believed.
+   *
+   * @default false
+   */
   readonly createNetworkLoadBalancer?: boolean;
 
-  /** A network load balancer to listen on. It must have a security group. @default - none */
+  /**
+   * A network load balancer to listen on. It must have a security group. What is said of clients of
+   * `createNetworkLoadBalancer` holds for its clients too.
+   *
+   * @default - none
+   */
   readonly networkLoadBalancer?: elbv2.INetworkLoadBalancer;
 
   /** The certificate of the network load balancer's listeners. @default - TCP, without TLS */
@@ -219,6 +233,9 @@ export class EcsConstruct extends Construct {
     this.vpc = props.vpc;
     this.demoApp = props.demoAppImage !== undefined;
     const drain = this.drain(props.drain);
+    const hasNetworkLoadBalancer =
+      props.createNetworkLoadBalancer || props.networkLoadBalancer !== undefined;
+    const listensAlone = hasNetworkLoadBalancer && !props.httpsListener;
 
     this.cluster =
       props.cluster ??
@@ -290,6 +307,11 @@ export class EcsConstruct extends Construct {
         ...(props.accessLog && {
           LAMBDA_DISPATCH_LOG_ACCESS: '-',
           LAMBDA_DISPATCH_LOG_ACCESS_FORMAT: 'json',
+        }),
+        ...(listensAlone && {
+          LAMBDA_DISPATCH_LISTEN_TRUSTED_PROXIES: this.believed(),
+          // Of each of its nodes, which stands for many clients: as many as of all together.
+          LAMBDA_DISPATCH_LIMITS_CONNECTIONS_PER_CLIENT: '10000',
         }),
         ...props.environment,
       },
@@ -372,7 +394,7 @@ export class EcsConstruct extends Construct {
         );
       }
     }
-    if (props.createNetworkLoadBalancer || props.networkLoadBalancer) {
+    if (hasNetworkLoadBalancer) {
       this.networkLoadBalancer = addNetworkListeners(this, {
         vpc: props.vpc,
         service: this.service,
@@ -428,6 +450,15 @@ export class EcsConstruct extends Construct {
         return context.resolve(service.loadBalancers) ? number : undefined;
       },
     });
+  }
+
+  /**
+   * Whose `X-Forwarded-*` the router believes behind a network load balancer, which passes on what
+   * clients claim, from a private address. Whether an application load balancer is there too is
+   * known in the end only.
+   */
+  private believed(): string {
+    return cdk.Lazy.string({ produce: () => (this._routerTargets ? 'private' : 'none') });
   }
 
   /** Seconds of drain, which ECS must outwait. */

@@ -325,6 +325,37 @@ test('a network load balancer is private, and lets in whom its group lets in', (
   );
 });
 
+/** Whose `X-Forwarded-*` the router believes, and how many connections one address may have. */
+function trust(of) {
+  const it = environment(of);
+  return [
+    it.LAMBDA_DISPATCH_LISTEN_TRUSTED_PROXIES,
+    it.LAMBDA_DISPATCH_LIMITS_CONNECTIONS_PER_CLIENT,
+  ];
+}
+
+test('behind a network load balancer alone clients are not believed', () => {
+  const alone = { createNetworkLoadBalancer: true };
+  assert.deepEqual(trust(template(pair(alone).stack)), ['none', '10000']);
+  const existing = (stack, vpc) => ({
+    networkLoadBalancer: new elbv2.NetworkLoadBalancer(stack, 'Nlb', {
+      vpc,
+      securityGroups: [new ec2.SecurityGroup(stack, 'NlbGroup', { vpc })],
+    }),
+  });
+  assert.deepEqual(trust(template(pair(existing).stack)), ['none', '10000']);
+  const environment = { LAMBDA_DISPATCH_LISTEN_TRUSTED_PROXIES: '10.0.0.0/8' };
+  assert.equal(trust(template(pair({ ...alone, environment }).stack))[0], '10.0.0.0/8');
+});
+
+test('an application load balancer is believed, attached by whomever', () => {
+  const both = (...at) => ({ ...behind(...at), createNetworkLoadBalancer: true });
+  assert.deepEqual(trust(template(pair(both).stack)), [undefined, undefined]);
+  const { stack, vpc, service } = pair({ createNetworkLoadBalancer: true });
+  listener(stack, vpc).addTargetGroups('Mine', { targetGroups: [service.targetGroup] });
+  assert.equal(trust(template(stack))[0], 'private');
+});
+
 test('a network load balancer with a certificate ends TLS, for the demo app as well', () => {
   const of = template(
     pair((stack) => ({

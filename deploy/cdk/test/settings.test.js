@@ -63,6 +63,13 @@ test("the router hears the originals' extensions when they are allowed", { skip 
   assert.equal(values['listen.allow_plaintext_control'].value, 'true');
 });
 
+test('the router knows that a network load balancer passes on what clients claim', { skip }, () => {
+  const { values } = check({ createNetworkLoadBalancer: true });
+  const { 'listen.trusted_proxies': believed, 'limits.connections_per_client': share } = values;
+  assert.equal(believed.value, 'none');
+  assert.equal(share.value, values['limits.connections'].value);
+});
+
 test("the ports are the router's own", { skip }, () => {
   const { values } = check({});
   assert.match(values['listen.http'].value, /:5001$/);
