@@ -47,7 +47,9 @@ export interface EcsConstructProps {
   readonly cluster?: ecs.ICluster;
 
   /**
-   * A listener, usually for HTTPS, whose requests go to the router.
+   * A listener, usually for HTTPS, whose requests go to the router. With it `timeouts.queue` and
+   * `timeouts.first_byte` are 55 s: a load balancer's idle time-out is 60 s. Raise that one and, by
+   * `environment`, these and `timeouts.keep_alive` (75 s), which must be longer than it.
    *
    * @default - none: attach `targetGroup` yourself, or have a network load balancer alone
    */
@@ -307,6 +309,12 @@ export class EcsConstruct extends Construct {
         ...(props.accessLog && {
           LAMBDA_DISPATCH_LOG_ACCESS: '-',
           LAMBDA_DISPATCH_LOG_ACCESS_FORMAT: 'json',
+        }),
+        // An application load balancer gives up after 60 s of silence unless told otherwise, and
+        // its 504 has no reason.
+        ...(props.httpsListener && {
+          LAMBDA_DISPATCH_TIMEOUTS_QUEUE: '55s',
+          LAMBDA_DISPATCH_TIMEOUTS_FIRST_BYTE: '55s',
         }),
         ...(listensAlone && {
           LAMBDA_DISPATCH_LISTEN_TRUSTED_PROXIES: this.believed(),

@@ -295,6 +295,17 @@ test('the file system of a task is read-only, unless somebody is to work in it',
   assert.equal(only(of, 'AWS::ECS::Service').EnableExecuteCommand, true);
 });
 
+test('the router gives up before an application load balancer does', () => {
+  const limits = (it) => {
+    const of = environment(template(pair(it).stack));
+    return [of.LAMBDA_DISPATCH_TIMEOUTS_QUEUE, of.LAMBDA_DISPATCH_TIMEOUTS_FIRST_BYTE];
+  };
+  assert.deepEqual(limits(behind), ['55s', '55s']);
+  assert.deepEqual(limits({ createNetworkLoadBalancer: true }), [undefined, undefined]);
+  const mine = { LAMBDA_DISPATCH_TIMEOUTS_QUEUE: '2m' };
+  assert.deepEqual(limits((...at) => ({ ...behind(...at), environment: mine })), ['2m', '55s']);
+});
+
 test('what is set by hand wins', () => {
   const of = template(pair({ environment: { LAMBDA_DISPATCH_LOG_FORMAT: 'text' } }).stack);
   assert.equal(environment(of).LAMBDA_DISPATCH_LOG_FORMAT, 'text');

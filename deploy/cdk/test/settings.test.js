@@ -41,6 +41,8 @@ test('the router understands every variable, and takes none from a default', { s
     'pool.function': FUNCTION,
     'pool.slots': '20',
     'pool.instances_max': '100',
+    'timeouts.queue': '55s',
+    'timeouts.first_byte': '55s',
     'timeouts.drain': '110s',
     'timeouts.drain_delay': '10s',
     'log.format': 'json',
