@@ -24,11 +24,17 @@ export interface ObserveConstructProps {
    */
   readonly invokesPerMinute?: number;
 
-  /** Requests in a hundred that fail, over five minutes. @default 1 */
+  /**
+   * Requests in a hundred that fail, over five minutes. What an application load balancer answers
+   * 5xx by itself is among them, for all that it balances; without one this needs `accessLog`.
+   *
+   * @default 1
+   */
   readonly errorPercent?: number;
 
   /**
-   * The time in which 99 of 100 requests must be answered, over five minutes.
+   * The time in which 99 of 100 requests must be answered, over five minutes; with an application
+   * load balancer, which measures it.
    *
    * @default Duration.seconds(5)
    */
@@ -150,36 +156,61 @@ export class ObserveConstruct extends Construct {
         leftYAxis: { min: 0, max: 100 },
       }),
     ];
-    const group = this.loadBalancerMetrics(router);
-    if (group) {
+    const period = cdk.Duration.minutes(5);
+    const errors = (expression: string, usingMetrics: { [name: string]: cloudwatch.IMetric }) =>
+      this.alarm(props, 'Errors', {
+        metric: new cloudwatch.MathExpression({
+          expression,
+          label: '% failed',
+          period,
+          usingMetrics,
+        }),
+        threshold: props.errorPercent ?? 1,
+        evaluationPeriods: 2,
+        alarmDescription:
+          "Requests fail. The access log gives each one's reason, but for those that the load " +
+          'balancer fails itself: has it a healthy task?',
+      });
+    const targets = this.attachedTargets(router);
+    if (targets) {
+      const group = targets.metrics;
       const requests = group.requestCount({ ...minute, label: 'requests' });
       const failed = group.httpCodeTarget(elbv2.HttpCodeTarget.TARGET_5XX_COUNT, {
         ...minute,
         label: '5xx',
       });
-      const slow = group.targetResponseTime({ ...minute, statistic: 'p99', label: 'p99' });
-      this.alarm(props, 'Errors', {
-        metric: new cloudwatch.MathExpression({
-          expression: 'IF(requests > 0, 100 * failed / requests, 0)',
-          label: '% failed',
-          period: cdk.Duration.minutes(5),
-          usingMetrics: {
-            requests: requests.with({ period: cdk.Duration.minutes(5) }),
-            failed: failed.with({ period: cdk.Duration.minutes(5) }),
-          },
-        }),
-        threshold: props.errorPercent ?? 1,
-        evaluationPeriods: 2,
-        alarmDescription: "Requests fail. The access log gives each one's reason.",
+      // 502, 503 and 504 without a task's doing, which no target group counts.
+      const unanswered = new cloudwatch.Metric({
+        namespace: 'AWS/ApplicationELB',
+        metricName: 'HTTPCode_ELB_5XX_Count',
+        dimensionsMap: { LoadBalancer: targets.firstLoadBalancerFullName },
+        ...minute,
+        statistic: 'Sum',
+        label: '5xx of the load balancer',
       });
+      const slow = group.targetResponseTime({ ...minute, statistic: 'p99', label: 'p99' });
+      errors(
+        // Of what did not happen there is no data. Those for whom there was no task are not among
+        // the requests.
+        '100 * (FILL(failed, 0) + FILL(unanswered, 0)) / ' +
+          'MAX([FILL(requests, 0), FILL(unanswered, 0)])',
+        {
+          requests: requests.with({ period }),
+          failed: failed.with({ period }),
+          unanswered: unanswered.with({ period }),
+        },
+      );
       this.alarm(props, 'ResponseTime', {
-        metric: slow.with({ period: cdk.Duration.minutes(5) }),
+        metric: slow.with({ period }),
         threshold: (props.responseTime ?? cdk.Duration.seconds(5)).toSeconds(),
         evaluationPeriods: 2,
         alarmDescription: 'Requests are slow, or wait: compare queue and app in the access log.',
       });
       widgets.push(
-        new cloudwatch.GraphWidget({ title: 'Requests a minute', left: [requests, failed] }),
+        new cloudwatch.GraphWidget({
+          title: 'Requests a minute',
+          left: [requests, failed, unanswered],
+        }),
         new cloudwatch.GraphWidget({
           title: 'Time to answer, in seconds',
           left: ['p50', 'p90', 'p99'].map((statistic) =>
@@ -189,7 +220,6 @@ export class ObserveConstruct extends Construct {
       );
     }
     if (router.accessLog) {
-      const period = cdk.Duration.minutes(5);
       const of = (
         name: string,
         pattern: logs.IFilterPattern,
@@ -232,6 +262,20 @@ export class ObserveConstruct extends Construct {
           'Requests waited for a cold start. See pool.instances_min and pool.slots.',
       });
       widgets.push(new cloudwatch.GraphWidget({ title: 'Queue', left: [queue], right: [cold] }));
+      if (!targets) {
+        const failed = of(
+          'Failed',
+          // A status is in other lines too, a time in the queue in a request's alone.
+          logs.FilterPattern.all(
+            logs.FilterPattern.numberValue('$.status', '>=', 500),
+            logs.FilterPattern.numberValue('$.queue_ms', '>=', 0),
+          ),
+          '1',
+          cloudwatch.Unit.COUNT,
+        ).metric({ statistic: 'Sum', label: '5xx', period });
+        const requests = queue.with({ statistic: 'SampleCount', label: 'requests' });
+        errors('100 * FILL(failed, 0) / requests', { requests, failed });
+      }
     }
     if (props.dashboard ?? true) {
       this.dashboard = new cloudwatch.Dashboard(this, 'Dashboard', { widgets: [widgets] });
@@ -256,15 +300,13 @@ export class ObserveConstruct extends Construct {
   }
 
   /**
-   * A target group without a load balancer has no metrics. Nor is one made to ask: with it the
-   * service could not be created.
+   * The router's target group. Without a load balancer it has no metrics; nor is one made to ask:
+   * with it the service could not be created.
    */
-  private loadBalancerMetrics(
-    router: EcsConstruct,
-  ): elbv2.IApplicationTargetGroupMetrics | undefined {
+  private attachedTargets(router: EcsConstruct): elbv2.ApplicationTargetGroup | undefined {
     const group = router._routerTargets;
     try {
-      return group?.firstLoadBalancerFullName ? group.metrics : undefined;
+      return group?.firstLoadBalancerFullName ? group : undefined;
     } catch {
       return undefined;
     }

@@ -42,31 +42,77 @@ test('what Lambda, ECS and the load balancer measure is watched', () => {
 
 test('each alarm is on what it says', () => {
   const { made } = alarms({ accessLog: true, invokesPerMinute: 100 });
-  const on = ([name, it]) => {
-    const { Metric, Stat } = it.Metrics?.find((m) => m.MetricStat).MetricStat ?? {
-      Metric: it,
-      Stat: it.Statistic ?? it.ExtendedStatistic,
-    };
-    return [
-      name,
-      [Metric.Namespace.replace(/\/Stack.*/, ''), Metric.MetricName, Stat, it.Threshold],
-    ];
-  };
   assert.deepEqual(Object.fromEntries(made.map(on)), {
-    InvokeRate: ['AWS/Lambda', 'Invocations', 'Sum', 100],
-    Throttles: ['AWS/Lambda', 'Throttles', 'Sum', 1],
-    FailedInvokes: ['AWS/Lambda', 'Errors', 'Sum', 1],
-    RouterCpu: ['AWS/ECS', 'CPUUtilization', 'Average', 85],
-    Errors: ['AWS/ApplicationELB', 'RequestCount', 'Sum', 1],
-    ResponseTime: ['AWS/ApplicationELB', 'TargetResponseTime', 'p99', 5],
-    QueueTimeAlarm: ['LambdaDispatch', 'QueueTime', 'p99', 1000],
-    ColdExposedAlarm: ['LambdaDispatch', 'ColdExposed', 'Sum', 10],
+    InvokeRate: [100, 'AWS/Lambda Invocations Sum of FunctionName'],
+    Throttles: [1, 'AWS/Lambda Throttles Sum of FunctionName'],
+    FailedInvokes: [1, 'AWS/Lambda Errors Sum of FunctionName'],
+    RouterCpu: [85, 'AWS/ECS CPUUtilization Average of ClusterName, ServiceName'],
+    Errors: [
+      1,
+      'AWS/ApplicationELB RequestCount Sum of LoadBalancer, TargetGroup',
+      'AWS/ApplicationELB HTTPCode_Target_5XX_Count Sum of LoadBalancer, TargetGroup',
+      'AWS/ApplicationELB HTTPCode_ELB_5XX_Count Sum of LoadBalancer',
+    ],
+    ResponseTime: [5, 'AWS/ApplicationELB TargetResponseTime p99 of LoadBalancer, TargetGroup'],
+    QueueTimeAlarm: [1000, 'LambdaDispatch QueueTime p99 of '],
+    ColdExposedAlarm: [10, 'LambdaDispatch ColdExposed Sum of '],
   });
+});
+
+/** What an alarm is on: its threshold, and every metric with what that is a metric of. */
+function on([name, it]) {
+  const metrics = it.Metrics?.map((m) => m.MetricStat).filter(Boolean) ?? [
+    { Metric: it, Stat: it.Statistic ?? it.ExtendedStatistic },
+  ];
+  const said = metrics.map(({ Metric, Stat }) => {
+    const namespace = Metric.Namespace.replace(/\/Stack.*/, '');
+    const dimensions = (Metric.Dimensions ?? []).map((d) => d.Name).sort();
+    return `${namespace} ${Metric.MetricName} ${Stat} of ${dimensions.join(', ')}`;
+  });
+  return [name, [it.Threshold, ...said]];
+}
+
+/** What the alarm `Errors` makes of what was seen, as CloudWatch would reckon it. */
+function errors(of) {
+  const { Metrics: metrics } = Object.fromEntries(alarms(of).made).Errors;
+  const { Expression: expression } = metrics.find((it) => it.Expression);
+  const names = metrics.filter((it) => it.MetricStat).map((it) => it.Id);
+  const reckon = new Function('FILL', 'MAX', ...names, `return ${expression}`);
+  const fill = (it, otherwise) => it ?? otherwise;
+  const max = (all) => Math.max(...all);
+  return (seen) => reckon(fill, max, ...names.map((it) => seen[it]));
+}
+
+test('what the load balancer fails itself is an error too, above all if there is no task', () => {
+  const percent = errors({});
+  assert.equal(percent({ requests: 1000 }), 0);
+  assert.equal(percent({ requests: 1000, failed: 20 }), 2);
+  assert.equal(percent({ requests: 1000, unanswered: 20 }), 2);
+  assert.equal(percent({ requests: 1000, failed: 10, unanswered: 20 }), 3);
+  assert.equal(percent({ unanswered: 5 }), 100);
+  // No data: not breaching.
+  assert.ok(Number.isNaN(percent({})));
+});
+
+test('without an application load balancer the access log tells of errors', () => {
+  const it = alarms({ attached: false, accessLog: true });
+  const { Errors } = Object.fromEntries(it.made.map(on));
+  assert.deepEqual(Errors, [
+    1,
+    'LambdaDispatch QueueTime SampleCount of ',
+    'LambdaDispatch Failed Sum of ',
+  ]);
+  it.of.hasResourceProperties('AWS::Logs::MetricFilter', {
+    FilterPattern: '{ ($.status >= 500) && ($.queue_ms >= 0) }',
+    MetricTransformations: [{ MetricName: 'Failed', MetricValue: '1' }],
+  });
+  const percent = errors({ attached: false, accessLog: true });
+  assert.deepEqual([percent({ requests: 200 }), percent({ requests: 200, failed: 4 })], [0, 2]);
 });
 
 test('the access log has what is made a metric of', () => {
   const line = readFileSync(path.join(__dirname, '../../../router/src/access_log/line.rs'), 'utf8');
-  for (const field of ['queue_ms: f64,', 'cold_exposed: bool,'])
+  for (const field of ['queue_ms: f64,', 'cold_exposed: bool,', 'status: u16,'])
     assert.ok(line.includes(field), field);
 });
 
