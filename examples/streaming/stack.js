@@ -30,7 +30,7 @@ const loadBalancer = new elbv2.ApplicationLoadBalancer(stack, 'LoadBalancer', {
   vpc,
   internetFacing: true,
   dropInvalidHeaderFields: true,
-  // Streams that are silent for a while stay: longer than the router's own limit.
+  // Streams that are silent for a while stay: longer than the router's own limit (STREAM_IDLE).
   idleTimeout: cdk.Duration.minutes(6),
 });
 const httpsListener = loadBalancer.addListener('Https', {
@@ -49,5 +49,9 @@ new EcsConstruct(stack, 'Router', {
   vpc,
   lambdaFunction: fn.target,
   httpsListener,
-  environment: { LAMBDA_DISPATCH_TIMEOUTS_STREAM_IDLE: '5m' },
+  environment: {
+    LAMBDA_DISPATCH_TIMEOUTS_STREAM_IDLE: '5m',
+    // Longer than the load balancer's idle time-out: it uses no connection that the router closes.
+    LAMBDA_DISPATCH_TIMEOUTS_KEEP_ALIVE: '7m',
+  },
 });
