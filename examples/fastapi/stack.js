@@ -48,3 +48,4 @@ new EcsConstruct(stack, 'Router', {
   lambdaFunction: fn.target,
   httpsListener,
 });
+new cdk.CfnOutput(stack, 'Address', { value: loadBalancer.loadBalancerDnsName });

@@ -50,3 +50,4 @@ new EcsConstruct(stack, 'Router', {
   // The cold start takes seconds: keep two instances, so that no request ever waits for one.
   environment: { LAMBDA_DISPATCH_POOL_INSTANCES_MIN: '2' },
 });
+new cdk.CfnOutput(stack, 'Address', { value: loadBalancer.loadBalancerDnsName });

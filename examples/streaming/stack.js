@@ -55,3 +55,4 @@ new EcsConstruct(stack, 'Router', {
     LAMBDA_DISPATCH_TIMEOUTS_KEEP_ALIVE: '7m',
   },
 });
+new cdk.CfnOutput(stack, 'Address', { value: loadBalancer.loadBalancerDnsName });

@@ -48,6 +48,8 @@ const router = new EcsConstruct(stack, 'Router', {
   environment: { LAMBDA_DISPATCH_TIMEOUTS_QUEUE: '30s', LAMBDA_DISPATCH_POOL_INSTANCES_MIN: '2' },
 });
 
+new cdk.CfnOutput(stack, 'Address', { value: loadBalancer.loadBalancerDnsName });
+
 new ObserveConstruct(stack, 'Observe', {
   router,
   topic: new sns.Topic(stack, 'Pager', { enforceSSL: true }),
