@@ -232,8 +232,8 @@ impl<S: Source> Source for Share<S> {
         Some(arrival)
     }
 
-    fn ended(&mut self, now: Time) {
-        self.source.ended(now);
+    fn ended(&mut self, now: Time, arrived: Time) {
+        self.source.ended(now, arrived);
     }
 
     fn lasts(&self) -> Time {

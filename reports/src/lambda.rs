@@ -365,7 +365,7 @@ impl<'a> World<'a> {
         }
         let ended = request.ended(end, request.bound, zero);
         self.watch.ended(now, ended);
-        self.source.ended(now);
+        self.source.ended(now, ended.arrived);
     }
 
     fn killed(&mut self, environment: EnvironmentId) {

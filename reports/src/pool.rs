@@ -278,7 +278,7 @@ impl<'a> World<'a> {
         let cold = self.pool.tracking.is_some() && waited >= self.pool.start;
         let ended = request.ended(end, cold, Time::ZERO);
         self.watch.ended(self.now, ended);
-        self.source.ended(self.now);
+        self.source.ended(self.now, ended.arrived);
     }
 
     fn start(&mut self) {

@@ -129,8 +129,8 @@ impl<S: Source> Source for Outside<'_, S> {
         Some(arrival)
     }
 
-    fn ended(&mut self, now: Time) {
-        self.traffic.ended(now);
+    fn ended(&mut self, now: Time, arrived: Time) {
+        self.traffic.ended(now, arrived);
     }
 
     fn lasts(&self) -> Time {

@@ -10,6 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use dispatch_model::Prng;
+use sim::span;
 
 use crate::alternative::{Alternative, Containers};
 use crate::dispatch::RunError;
@@ -23,7 +24,7 @@ use crate::report::{
 use crate::slo::Slo;
 use crate::tally::Tally;
 use crate::theory::Queue;
-use crate::traffic::{Opened, TrafficError};
+use crate::traffic::{Opened, ROUND_TRIP, TrafficError};
 use crate::usage::{self, MONTH, Usage};
 use crate::variations::{Change, changes, swept, tried};
 use crate::verdict;
@@ -342,6 +343,13 @@ impl<'a> Scene<'a> {
             "A month is 730 hours of traffic like this.".to_owned(),
             "Left out: data transfer, logs, NAT gateways, free tiers, savings plans.".to_owned(),
         ];
+        if self.traffic.is_closed_loop() {
+            all.push(format!(
+                "A client that waits for its answers sends again {} after it has sent, at the \
+                 earliest.",
+                span::write(ROUND_TRIP)
+            ));
+        }
         if self.traffic.service().needs_processor() {
             all.push(
                 "Requests on one instance share its processors as they stand at the start of each; \

@@ -71,6 +71,7 @@ use serde::Deserialize;
 use crate::spread::SpreadError;
 use kind::Kind;
 
+pub(crate) use closed_loop::ROUND_TRIP;
 pub use import::{Format, import};
 pub use lines::Bad;
 pub use opened::{Opened, Stream};

@@ -247,6 +247,28 @@ for = "10s""#,
 }
 
 #[test]
+fn closed_loop_ends_though_its_clients_are_refused_or_served_at_once() {
+    let plan = |service| {
+        SMALL
+            .replace("kind = \"poisson\"\nrate = 40\nfor = \"5m\"", CLIENTS)
+            .replace("{ kind = \"exponential\", mean = \"100ms\" }", service)
+            .replace("seeds = 2", "seeds = 1\nsweep = false")
+    };
+    let refused = report(&plan("\"100ms\""));
+    // Managed Instances have 48 slots at the start, and nowhere to wait.
+    let managed = refused.alternatives.iter().find(|it| it.kind == Kind::Managed);
+    assert!(managed.is_some_and(|it| it.refused.mean > 0.0), "{managed:?}");
+    assert!(refused.method.assumptions.iter().any(|it| it.contains("sends again 1ms after")));
+    let at_once = report(&plan("\"0s\"").replace("for = \"10s\"", "for = \"3s\""));
+    for it in &at_once.alternatives {
+        let sent: u32 = it.timeline.arrivals.iter().sum();
+        assert!((50..=50 * 3_000).contains(&sent), "{}: {sent}", it.name);
+    }
+}
+
+const CLIENTS: &str = "kind = \"closed-loop\"\nclients = 50\nfor = \"10s\"";
+
+#[test]
 fn snapshots_are_paid_for_where_aws_charges_for_them() {
     let plan = format!("{SMALL}[function]\nsnapstart_is_billed = true\n");
     for measured in &report(&plan).alternatives {

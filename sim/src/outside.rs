@@ -17,9 +17,9 @@ pub trait Source {
     /// Takes the next request.
     fn next(&mut self) -> Option<Arrival>;
 
-    /// A request is over for its client. Closed loops send the next one then.
-    fn ended(&mut self, now: Time) {
-        let _ = now;
+    /// The request that arrived then is over for its client. Closed loops send the next one.
+    fn ended(&mut self, now: Time, arrived: Time) {
+        let _ = (now, arrived);
     }
 
     /// Until when the world goes on at least, though nobody comes any more: who is kept is kept

@@ -1,8 +1,10 @@
 //! Clients that wait for their answers, as `hey -c` does: each sends, waits until that is over,
-//! thinks, and sends again.
+//! thinks, and sends again, but not before the least time that a round trip takes: one that is
+//! refused at once would send for ever at one moment.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::time::Duration;
 
 use dispatch_model::Prng;
 use dispatch_model::time::nanos;
@@ -25,13 +27,14 @@ impl ClosedLoop {
     pub(super) fn new(clients: u32, think: Spread, end: u64, chance: Prng) -> Self {
         let mut new = Self { think, chance, sending: BinaryHeap::new(), end };
         for _ in 0..clients {
-            new.think(0);
+            new.think(0, 0);
         }
         new
     }
 
-    fn think(&mut self, now: u64) {
-        let at = now.saturating_add(nanos(self.think.draw(&mut self.chance)));
+    /// Sends when it has thought, but not before `earliest`.
+    fn think(&mut self, now: u64, earliest: u64) {
+        let at = now.saturating_add(nanos(self.think.draw(&mut self.chance))).max(earliest);
         if at < self.end {
             self.sending.push(Reverse(at));
         }
@@ -45,16 +48,17 @@ impl ClosedLoop {
         self.sending.pop().map(|Reverse(at)| at)
     }
 
-    /// A client has its answer.
-    pub(super) fn ended(&mut self, now: u64) {
-        self.think(now);
+    /// A client has the answer to what it sent then.
+    pub(super) fn ended(&mut self, now: u64, sent: u64) {
+        self.think(now, sent.saturating_add(nanos(ROUND_TRIP)));
     }
 }
 
+/// No client sends again sooner after it has sent.
+pub(crate) const ROUND_TRIP: Duration = Duration::from_millis(1);
+
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
@@ -65,10 +69,26 @@ mod tests {
             assert_eq!(clients.next(), Some(0));
         }
         assert_eq!(clients.next(), None);
-        clients.ended(40);
-        assert_eq!((clients.peek(), clients.next(), clients.next()), (Some(40), Some(40), None));
-        clients.ended(second);
+        let later = 40_000_000;
+        clients.ended(later, 0);
+        assert_eq!(
+            (clients.peek(), clients.next(), clients.next()),
+            (Some(later), Some(later), None)
+        );
+        clients.ended(second, later);
         assert_eq!(clients.next(), None);
+    }
+
+    #[test]
+    fn client_that_is_answered_at_once_sends_again_after_a_round_trip() {
+        let second = 1_000_000_000;
+        let mut clients = ClosedLoop::new(1, Spread::fixed(Duration::ZERO), second, Prng::new(7));
+        let mut sent = Vec::new();
+        while let Some(at) = clients.next() {
+            sent.push(at);
+            clients.ended(at, at);
+        }
+        assert_eq!(sent, (0..1_000).map(|ms| ms * 1_000_000).collect::<Vec<_>>());
     }
 
     #[test]

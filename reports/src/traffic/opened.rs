@@ -195,9 +195,9 @@ impl Source for Stream {
         Some(Arrival { at, service, cpu, gives_up: None, upload: 0, download: 0, hold })
     }
 
-    fn ended(&mut self, now: Time) {
+    fn ended(&mut self, now: Time, arrived: Time) {
         if let Sender::Waiting(clients) = &mut self.sender {
-            clients.ended(now.as_nanos());
+            clients.ended(now.as_nanos(), arrived.as_nanos());
         }
     }
 

@@ -247,7 +247,7 @@ impl World<'_> {
             self.report.lost += 1;
             let arrived = arrival.at;
             let lost = Ended { arrived, started: None, instance: 0, cold: false, end: End::Lost };
-            self.source_sees_end();
+            self.source_sees_end(arrived);
             self.watch.ended(self.now, lost);
             return;
         }
@@ -310,7 +310,7 @@ impl World<'_> {
             End::Served => self.report.served += 1,
         }
         self.report.longest = self.report.longest.max(took);
-        self.source_sees_end();
+        self.source_sees_end(arrival.at);
         self.watch.ended(now, ended);
         self.check_end(entry, end, took);
         if seen > forgiven + 1 {
@@ -322,8 +322,8 @@ impl World<'_> {
     }
 
     /// A closed loop sends its next request when one has ended.
-    fn source_sees_end(&mut self) {
-        self.source.ended(self.now);
+    fn source_sees_end(&mut self, arrived: Time) {
+        self.source.ended(self.now, arrived);
         self.arrival = self.source.next_at();
     }
 

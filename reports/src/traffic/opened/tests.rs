@@ -99,14 +99,15 @@ fn closed_loop_has_exactly_as_many_on_their_way_as_there_are_clients() {
     let mut served = 0;
     loop {
         while let Some(arrival) = stream.next() {
-            assert!(ends.insert((arrival.at + arrival.service, served, ends.len())));
+            let end = arrival.at + arrival.service;
+            assert!(ends.insert((end, arrival.at, served, ends.len())));
         }
-        let Some((now, _, _)) = ends.pop_first() else { break };
+        let Some((now, sent, _, _)) = ends.pop_first() else { break };
         if now < Time::ZERO + opened.span() {
             assert_eq!(ends.len() + 1, 10, "at {now}");
         }
         served += 1;
-        stream.ended(now);
+        stream.ended(now, sent);
     }
     // Ten clients, each with a request of 50 ms after the other.
     assert!((1_900..2_100).contains(&served), "{served}");
