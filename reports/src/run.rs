@@ -10,7 +10,6 @@ use std::thread;
 use std::time::Duration;
 
 use dispatch_model::Prng;
-use sim::span;
 
 use crate::alternative::{Alternative, Containers};
 use crate::dispatch::RunError;
@@ -24,7 +23,7 @@ use crate::report::{
 use crate::slo::Slo;
 use crate::tally::Tally;
 use crate::theory::Queue;
-use crate::traffic::{Opened, ROUND_TRIP, TrafficError};
+use crate::traffic::{Opened, TrafficError};
 use crate::usage::{self, MONTH, Usage};
 use crate::variations::{Change, changes, swept, tried};
 use crate::verdict;
@@ -280,7 +279,8 @@ impl<'a> Scene<'a> {
             let rate = run.tally.requests as f64 / self.span_s();
             let lcus = balancer.lcus(rate);
             let hours = prices.alb(MONTH, Duration::ZERO);
-            let units = prices.alb(Duration::ZERO, MONTH.mul_f64(lcus));
+            let time = Duration::try_from_secs_f64(MONTH.as_secs_f64() * lcus);
+            let units = prices.alb(Duration::ZERO, time.unwrap_or(Duration::MAX));
             costs.push(Cost { what: "load balancer".to_owned(), is_fixed: true, month: hours });
             costs.push(Cost {
                 what: "its capacity units".to_owned(),
@@ -343,13 +343,6 @@ impl<'a> Scene<'a> {
             "A month is 730 hours of traffic like this.".to_owned(),
             "Left out: data transfer, logs, NAT gateways, free tiers, savings plans.".to_owned(),
         ];
-        if self.traffic.is_closed_loop() {
-            all.push(format!(
-                "A client that waits for its answers sends again {} after it has sent, at the \
-                 earliest.",
-                span::write(ROUND_TRIP)
-            ));
-        }
         if self.traffic.service().needs_processor() {
             all.push(
                 "Requests on one instance share its processors as they stand at the start of each; \
@@ -357,14 +350,7 @@ impl<'a> Scene<'a> {
                     .to_owned(),
             );
         }
-        if let Some(recording) = self.traffic.recording()
-            && recording.untimed() > 0
-        {
-            all.push(format!(
-                "{} recorded requests had no service time; they take what the plan says.",
-                recording.untimed()
-            ));
-        }
+        all.extend(self.traffic.assumptions());
         all
     }
 

@@ -33,7 +33,8 @@
 //! | `cloudwatch` | `files`, `period` (the longest that fits between all points) |
 //! | `azure-2019` | `files`, files of `durations`, the hash of the only `function` wanted |
 //!
-//! Synthetic traffic needs `for`, recorded traffic may be cut by it.
+//! Synthetic traffic needs `for`. Recorded traffic may be cut or made longer by it; without it, it
+//! lasts from its first to its last request, and for a minute at least.
 //!
 //! | file | what |
 //! |---|---|
@@ -71,7 +72,6 @@ use serde::Deserialize;
 use crate::spread::SpreadError;
 use kind::Kind;
 
-pub(crate) use closed_loop::ROUND_TRIP;
 pub use import::{Format, import};
 pub use lines::Bad;
 pub use opened::{Opened, Stream};

@@ -1,8 +1,10 @@
 //! Whole reports: the same arrivals served in every way, and what is said of them.
 
 use std::path::Path;
+use std::time::Duration;
 
 use reports::report::{Kind, Measured};
+use reports::traffic::Opened;
 use reports::{Arch, MONTH, Plan, Prices, Progress, Report, Scene, Slo, solve};
 
 fn report(text: &str) -> Report {
@@ -12,9 +14,13 @@ fn report(text: &str) -> Report {
 fn try_report(text: &str) -> Result<Report, String> {
     let mut plan = Plan::parse(text)?;
     let traffic = plan.open(Path::new(".")).map_err(|why| why.to_string())?;
+    of_traffic(&plan, &traffic)
+}
+
+fn of_traffic(plan: &Plan, traffic: &Opened) -> Result<Report, String> {
     let prices = Prices::builtin(&plan.region).map_err(|why| why.to_string())?;
     let progress = Progress::default();
-    let scene = Scene { plan: &plan, traffic: &traffic, prices: &prices, progress: &progress };
+    let scene = Scene { plan, traffic, prices: &prices, progress: &progress };
     let done = scene.report("lambda-dispatch report test.toml", "0");
     done.map_err(|why| why.to_string())
 }
@@ -267,6 +273,37 @@ fn closed_loop_ends_though_its_clients_are_refused_or_served_at_once() {
 }
 
 const CLIENTS: &str = "kind = \"closed-loop\"\nclients = 50\nfor = \"10s\"";
+
+#[test]
+fn recording_of_one_moment_costs_what_a_minute_of_it_does() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for requests in [1, 200] {
+        let file = folder.path().join(format!("{requests}.csv"));
+        let text = format!("arrival\n{}", "5\n".repeat(requests));
+        std::fs::write(&file, text).expect("a temporary file");
+        let second = Duration::from_secs(1);
+        let mut plan = Plan::recorded("csv", &[file], second / 10, second, 1_024).expect("a plan");
+        plan.seeds = 1;
+        plan.sweep = false;
+        let traffic = plan.open(Path::new(".")).expect("it can be read");
+        let report = of_traffic(&plan, &traffic).expect("it can be run");
+        assert_eq!(report.traffic.span, second * 60);
+        let minute = report.method.assumptions.iter().any(|it| it.contains("counts as one"));
+        assert!(minute, "{:?}", report.method.assumptions);
+        // As often as a month has minutes.
+        let lambda = &report.alternatives[1];
+        let a_month = requests as f64 * 730.0 * 60.0;
+        assert!((lambda.invokes_month / a_month - 1.0).abs() < 0.05, "{}", lambda.invokes_month);
+        assert!(lambda.month.picodollars() < 1_000 * 1_000_000_000_000, "{}", lambda.month);
+    }
+}
+
+#[test]
+fn more_than_can_be_paid_is_told_without_a_panic() {
+    let plan = WAVES.replace("used = false", "bytes = 9_000_000_000_000_000_000");
+    let month = report(&plan).alternatives[0].month;
+    assert_eq!(month.picodollars(), u64::MAX, "{month}");
+}
 
 #[test]
 fn snapshots_are_paid_for_where_aws_charges_for_them() {

@@ -86,8 +86,7 @@ fn access_logs_are_merged_from_unordered_files_of_which_some_are_compressed() {
     assert_eq!((recording.requests(), recording.untimed()), (20, 2));
     assert_eq!(
         opened.about(),
-        "access logs of an ALB in */*.log*, over 4750ms: 2 of 20 requests take the plan's service \
-         time"
+        "access logs of an ALB in */*.log*, over 1m: 2 of 20 requests take the plan's service time"
     );
     let bad = opened.bad();
     assert_eq!(bad.lines, 2);
@@ -168,6 +167,26 @@ fn recording_may_be_cut_short_and_multiplied() {
     let opened = open(toml, &recordings()).unwrap();
     assert_eq!(opened.span(), Duration::from_secs(10));
     assert_eq!(arrivals(&opened, 7).len(), 30);
+}
+
+#[test]
+fn recording_lasts_as_long_as_it_is_told_and_else_a_minute_at_least() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("one.csv"), "arrival\n5\n").unwrap();
+    fs::write(folder.path().join("more.csv"), "arrival\n0\n100\n").unwrap();
+    for (file, end, seconds) in [
+        ("one.csv", "", 60.0),
+        ("one.csv", "for = '1h'", 3_600.0),
+        ("one.csv", "for = '10s'", 10.0),
+        ("more.csv", "", 100.000_000_001),
+        ("more.csv", "for = '1h'", 3_600.0),
+        ("more.csv", "for = '50s'", 50.0),
+    ] {
+        let toml = format!("kind = 'csv'\nfiles = ['{file}']\n{end}");
+        let opened = open(&toml, folder.path()).unwrap();
+        assert_eq!(opened.span(), Duration::from_secs_f64(seconds), "{toml}");
+        assert_eq!(opened.stream(7).lasts(), Time::ZERO + opened.span(), "{toml}");
+    }
 }
 
 #[test]

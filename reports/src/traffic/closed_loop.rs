@@ -55,7 +55,7 @@ impl ClosedLoop {
 }
 
 /// No client sends again sooner after it has sent.
-pub(crate) const ROUND_TRIP: Duration = Duration::from_millis(1);
+pub(super) const ROUND_TRIP: Duration = Duration::from_millis(1);
 
 #[cfg(test)]
 mod tests {

@@ -7,13 +7,14 @@ use std::time::Duration;
 use dispatch_model::time::nanos;
 use dispatch_model::{Prng, Time};
 use sim::outside::Source;
+use sim::span;
 use sim::traffic::Arrival;
 
-use super::closed_loop::ClosedLoop;
+use super::closed_loop::{ClosedLoop, ROUND_TRIP};
 use super::curve::{Comes, Curve};
 use super::kind::Kind;
 use super::lines::Bad;
-use super::recorded::{Recording, Sent};
+use super::recorded::{MINUTE, Recording, Sent};
 use super::service::{Need, Service};
 use crate::spread::{float, whole};
 
@@ -23,6 +24,8 @@ pub struct Opened {
     kind: Arc<Kind>,
     service: Arc<Service>,
     recording: Option<Arc<Recording>>,
+    /// What the plan's `for` says.
+    limit: Option<Duration>,
     span: Duration,
     scale: f64,
 }
@@ -36,14 +39,14 @@ impl Opened {
         recording: Option<Recording>,
     ) -> Self {
         let span = match &recording {
+            // Of less than a minute nobody can say how often it comes: of one request, say.
             Some(recording) => {
-                let span = Duration::from_nanos(recording.span());
-                limit.map_or(span, |limit| limit.min(span))
+                limit.unwrap_or_else(|| Duration::from_nanos(recording.span().max(MINUTE)))
             }
             None => kind.span(limit).unwrap_or_default(),
         };
         let recording = recording.map(Arc::new);
-        Self { kind: Arc::new(kind), service: Arc::new(service), recording, span, scale }
+        Self { kind: Arc::new(kind), service: Arc::new(service), recording, limit, span, scale }
     }
 
     /// The same, with so many times the requests.
@@ -68,6 +71,33 @@ impl Opened {
             return about;
         }
         format!("{about}: {untimed} of {requests} requests take the plan's service time")
+    }
+
+    /// What was assumed of it, a sentence each.
+    pub(crate) fn assumptions(&self) -> Vec<String> {
+        let mut all = Vec::new();
+        if self.is_closed_loop() {
+            all.push(format!(
+                "A client that waits for its answers sends again {} after it has sent, at the \
+                 earliest.",
+                span::write(ROUND_TRIP)
+            ));
+        }
+        let Some(recording) = self.recording() else { return all };
+        if self.limit.is_none() && recording.span() < MINUTE {
+            all.push(
+                "The recording is shorter than a minute and counts as one; `for` in a plan says \
+                 otherwise."
+                    .to_owned(),
+            );
+        }
+        if recording.untimed() > 0 {
+            all.push(format!(
+                "{} recorded requests had no service time; they take what the plan says.",
+                recording.untimed()
+            ));
+        }
+        all
     }
 
     /// What was recorded, if it was.
