@@ -232,9 +232,7 @@ impl<'a> Scene<'a> {
         }
         let costs = mean_costs(&bills);
         let month: Dollars = costs.iter().map(|cost| cost.month).sum();
-        // Over the span that the bill is of, which is longer where requests end late.
-        let a_month = u128::from(first.tally.requests) * MONTH.as_nanos()
-            / first.usage.span.as_nanos().max(1);
+        let a_month = usage::month(first.tally.requests.into(), self.traffic.span());
         let per_million = u128::from(month.picodollars()) * 1_000_000 / a_month.max(1);
         let per_million = u64::try_from(per_million).unwrap_or(u64::MAX);
         Ok(Measured {
@@ -251,8 +249,8 @@ impl<'a> Scene<'a> {
             utilisation: each(&|run| {
                 run.tally.busy_seconds() / run.usage.paid_slot_time.as_secs_f64().max(1e-9)
             }),
-            gb_seconds_month: first.usage.gb_seconds_month(),
-            invokes_month: first.usage.lambda_requests_month() as f64,
+            gb_seconds_month: first.usage.gb_seconds_month(self.traffic.span()),
+            invokes_month: first.usage.lambda_requests_month(self.traffic.span()) as f64,
             costs,
             month,
             per_million: Dollars::from_picodollars(per_million),
@@ -268,7 +266,7 @@ impl<'a> Scene<'a> {
     fn bill(&self, alternative: &Alternative, run: &Done) -> Result<Vec<Cost>, PricesError> {
         let (plan, prices) = (self.plan, self.prices);
         let arch = plan.function.processors;
-        let mut costs = usage::cost(&run.usage, prices, arch)?;
+        let mut costs = usage::cost(&run.usage, self.traffic.span(), prices, arch)?;
         if let Alternative::Dispatch(it) = alternative {
             let router = prices.fargate(Arch::Arm, it.router_cpu_units, it.router_memory_mb, MONTH);
             let month = (0..it.routers.max(1)).map(|_| router).sum();

@@ -2,7 +2,8 @@
 //!
 //! Whoever serves adds up amounts and knows no prices; [`cost`] scales the amounts to a month as
 //! long as the one on a bill, 730 hours, and applies prices to them, so that volume discounts are
-//! those of a month.
+//! those of a month. A month has the traffic as often as it fits, and with it all that requests
+//! use, however late they end; what is held is held all month, and was for the run's span.
 
 use std::time::Duration;
 
@@ -80,57 +81,61 @@ pub struct Containers {
 }
 
 impl Usage {
-    /// GB-seconds of Lambda that a month comes to.
+    /// GB-seconds of Lambda that a month comes to, of traffic that lasts so long.
     #[must_use]
-    pub fn gb_seconds_month(&self) -> f64 {
-        let mb_ms = self.month(self.on_demand.mb_ms() + self.provisioned.used_mb_ms);
-        mb_ms as f64 / (1_024.0 * 1_000.0)
+    pub fn gb_seconds_month(&self, traffic: Duration) -> f64 {
+        let mb_ms = self.on_demand.mb_ms() + self.provisioned.used_mb_ms;
+        month(mb_ms, traffic) as f64 / (1_024.0 * 1_000.0)
     }
 
-    /// Requests that Lambda charges for in a month.
+    /// Requests that Lambda charges for in a month, of traffic that lasts so long.
     #[must_use]
-    pub fn lambda_requests_month(&self) -> u64 {
+    pub fn lambda_requests_month(&self, traffic: Duration) -> u64 {
         let requests =
             self.on_demand.requests() + self.provisioned.requests + self.managed.requests;
-        u64::try_from(self.month(requests.into())).unwrap_or(u64::MAX)
-    }
-
-    /// What `amount` in the run is in a month, rounded down.
-    fn month(&self, amount: u128) -> u128 {
-        let span = self.span.as_nanos().max(1);
-        let (whole, part) = (amount / span, amount % span);
-        whole.saturating_mul(MONTH.as_nanos()).saturating_add(part * MONTH.as_nanos() / span)
-    }
-
-    fn month_time(&self, time: Duration) -> Duration {
-        Duration::from_nanos_u128(self.month(time.as_nanos()))
+        u64::try_from(month(requests.into(), traffic)).unwrap_or(u64::MAX)
     }
 }
 
-/// What a month of `usage` costs, line by line; lines of nothing are left out.
+/// What `amount` in `span` is in a month, rounded down.
+pub(crate) fn month(amount: u128, span: Duration) -> u128 {
+    let span = span.as_nanos().max(1);
+    let (whole, part) = (amount / span, amount % span);
+    whole.saturating_mul(MONTH.as_nanos()).saturating_add(part * MONTH.as_nanos() / span)
+}
+
+/// What a month of `usage` costs, line by line, of traffic that lasts so long; lines of nothing are
+/// left out.
 ///
 /// # Errors
 /// There is no price for the type of its managed instances.
-pub fn cost(usage: &Usage, prices: &Prices, arch: Arch) -> Result<Vec<Cost>, PricesError> {
+pub fn cost(
+    usage: &Usage,
+    traffic: Duration,
+    prices: &Prices,
+    arch: Arch,
+) -> Result<Vec<Cost>, PricesError> {
     let Provisioned { held_mb_ms, used_mb_ms, .. } = usage.provisioned;
     let SnapStart { cached_mb_ms, restored_mb } = usage.snapstart;
-    let restored = u64::try_from(usage.month(restored_mb.into())).unwrap_or(u64::MAX);
     let Containers { cpu_units, memory_mb, time } = usage.containers;
+    let used = |amount| month(amount, traffic);
+    let held = |amount| month(amount, usage.span);
+    let held_time = |time: Duration| Duration::from_nanos_u128(held(time.as_nanos()));
+    let restored = u64::try_from(used(restored_mb.into())).unwrap_or(u64::MAX);
     let ec2 = if usage.managed.time.is_zero() {
         Dollars::default()
     } else {
-        prices.ec2(&usage.managed.instance_type, usage.month_time(usage.managed.time))?
+        prices.ec2(&usage.managed.instance_type, held_time(usage.managed.time))?
     };
-    let time_of = |mb_ms| usage.month(mb_ms);
     let lines = [
-        ("Lambda time", prices.lambda_time(time_of(usage.on_demand.mb_ms()), arch)),
-        ("Lambda requests", prices.lambda_requests(usage.lambda_requests_month())),
-        ("provisioned concurrency", prices.provisioned_held(time_of(held_mb_ms), arch)),
-        ("time on provisioned", prices.provisioned_used(time_of(used_mb_ms), arch)),
-        ("SnapStart", prices.snapstart(time_of(cached_mb_ms), restored)),
+        ("Lambda time", prices.lambda_time(used(usage.on_demand.mb_ms()), arch)),
+        ("Lambda requests", prices.lambda_requests(usage.lambda_requests_month(traffic))),
+        ("provisioned concurrency", prices.provisioned_held(held(held_mb_ms), arch)),
+        ("time on provisioned", prices.provisioned_used(used(used_mb_ms), arch)),
+        ("SnapStart", prices.snapstart(held(cached_mb_ms), restored)),
         ("EC2 instances", ec2),
         ("fee for managing them", prices.managed_fee(ec2)),
-        ("containers", prices.fargate(arch, cpu_units, memory_mb, usage.month_time(time))),
+        ("containers", prices.fargate(arch, cpu_units, memory_mb, held_time(time))),
     ];
     let lines = lines.into_iter().filter(|(_, month)| *month > Dollars::default());
     let cost = |(what, month): (&str, Dollars)| {
@@ -150,7 +155,7 @@ mod tests {
 
     fn lines(usage: &Usage) -> Vec<String> {
         let prices = Prices::builtin("us-east-1").unwrap();
-        let lines = cost(usage, &prices, Arch::X86).unwrap();
+        let lines = cost(usage, usage.span, &prices, Arch::X86).unwrap();
         lines.iter().map(|line| format!("{} {:.4}", line.what, line.month)).collect()
     }
 
@@ -162,8 +167,8 @@ mod tests {
         let usage = Usage { span: hour, on_demand: bill, ..Usage::default() };
         // 73,000 GB-s and 730,000 requests.
         assert_eq!(lines(&usage), ["Lambda time $1.2167", "Lambda requests $0.1460"]);
-        assert_eq!(usage.lambda_requests_month(), 730_000);
-        assert!((usage.gb_seconds_month() - 73_000.0).abs() < 1.0);
+        assert_eq!(usage.lambda_requests_month(hour), 730_000);
+        assert!((usage.gb_seconds_month(hour) - 73_000.0).abs() < 1.0);
     }
 
     #[test]
@@ -208,6 +213,23 @@ mod tests {
                 "containers $72.0802",
             ]
         );
+    }
+
+    #[test]
+    fn requests_that_end_after_the_traffic_are_a_part_of_it_and_what_is_held_is_for_a_month() {
+        let mut bill = Bill::new(1_024);
+        (0..1_000).for_each(|_| bill.add_ms(100));
+        let hour = Duration::from_secs(3_600);
+        let usage = Usage {
+            span: hour * 2,
+            on_demand: bill,
+            provisioned: Provisioned { held_mb_ms: 1_024 * 7_200_000, ..Provisioned::default() },
+            ..Usage::default()
+        };
+        let lines = cost(&usage, hour, &Prices::builtin("us-east-1").unwrap(), Arch::X86).unwrap();
+        let lines: Vec<_> = lines.iter().map(|line| format!("{:.4}", line.month)).collect();
+        // As of an hour, and one GB all month.
+        assert_eq!(lines, ["$1.2167", "$0.1460", "$10.9501"]);
     }
 
     #[test]

@@ -185,6 +185,31 @@ fn month_is_as_many_times_the_traffic_as_fit_though_its_requests_are_soon_over()
 }
 
 #[test]
+fn month_has_as_many_requests_whoever_serves_however_late_they_are_answered() {
+    let plan = r#"
+title = "Short"
+seeds = 1
+sweep = false
+traffic = { kind = "poisson", rate = 50, for = "10s" }
+service = { time = "100ms" }
+cold_start = { time = "8s" }
+balancer = { used = false }
+"#;
+    let report = report(plan);
+    let a_month = report.traffic.requests as f64 * MONTH.as_secs_f64() / 10.0;
+    let about = |is: f64, expected: f64| (is / expected - 1.0).abs() < 1e-6;
+    for it in &report.alternatives {
+        let invokes = match it.kind {
+            Kind::Lambda | Kind::LambdaReuse | Kind::Provisioned | Kind::Managed => a_month,
+            Kind::Dispatch | Kind::Containers => it.invokes_month,
+        };
+        assert!((it.invokes_month - invokes).abs() < 1.0, "{}: {}", it.name, it.invokes_month);
+        let requests = it.month.picodollars() as f64 / it.per_million.picodollars() as f64 * 1e6;
+        assert!(about(requests, a_month), "{}: {requests}", it.name);
+    }
+}
+
+#[test]
 fn request_takes_as_long_wherever_it_is_alone_with_as_much_of_a_processor() {
     let plan = WAVES
         .replace("[service]\ntime = \"50ms\"", "[service]\ntime = \"100ms\"\ncpu = 0.9")

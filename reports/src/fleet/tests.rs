@@ -133,7 +133,7 @@ fn fleet_that_follows_its_use_grows_and_shrinks() {
 fn bill_is_the_lives_of_containers() {
     let (tally, usage) = play(&plan(3, 2), (0..1_000).map(|at| request(at * 9, 40)).collect());
     let prices = Prices::builtin("us-east-1").unwrap();
-    let lines = cost(&usage, &prices, Arch::Arm).unwrap();
+    let lines = cost(&usage, usage.span, &prices, Arch::Arm).unwrap();
     assert_eq!(usage.containers.time, tally.lived());
     // Three of 1 vCPU and 2 GB, all the time.
     assert_eq!(lines.len(), 1);
