@@ -218,6 +218,48 @@ fn counts_are_read_from_what_the_command_line_prints() {
     assert_eq!(span, Duration::from_mins(20));
 }
 
+/// Requests of an export.
+fn exported(bytes: &[u8]) -> Result<u64, String> {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("export"), bytes).unwrap();
+    let opened = open("kind = 'cloudwatch'\nfiles = ['export']", folder.path());
+    opened.map(|opened| opened.recording().unwrap().requests()).map_err(|why| why.to_string())
+}
+
+#[test]
+fn only_series_with_the_metric_as_a_word_of_its_own_are_counted() {
+    for (label, requests) in [
+        ("RequestCount,RequestCountPerTarget", 1),
+        ("ProvisionedConcurrencyInvocations,Invocations", 2),
+        ("ProvisionedConcurrencySpilloverInvocations,shop Invocations", 2),
+        ("Invocations-of-shop Duration,Invocations-of-shop Invocations", 2),
+        ("app/shop/50dc RequestCount,app/cart/6ab1 RequestCount", 3),
+        ("AWS/Lambda.Invocations,AWS/Lambda.Errors", 1),
+    ] {
+        let table = format!("Label,{label}\n2026-11-25T06:00:00Z,1,2\n");
+        assert_eq!(exported(table.as_bytes()), Ok(requests), "{label}");
+    }
+    let error = exported(b"Label,RequestCountPerTarget,Errors\n2026-11-25T06:00:00Z,1,2\n");
+    assert!(error.as_ref().is_err_and(|why| why.contains("one must be named")), "{error:?}");
+}
+
+#[test]
+fn text_as_windows_writes_it_is_read_or_told() {
+    let json = r#"{"Datapoints":[{"Timestamp":"2026-11-25T06:00:00Z","Sum":5}]}"#;
+    let table = "Label,RequestCount\n2026-11-25T06:00:00Z,5\n";
+    for text in [json, table] {
+        assert_eq!(exported(text.as_bytes()), Ok(5));
+        assert_eq!(exported(&gzip(format!("\u{feff}{text}").as_bytes())), Ok(5), "{text}");
+        assert_eq!(exported(format!("\u{feff}{text}").as_bytes()), Ok(5), "{text}");
+        let text = format!("\u{feff}{text}");
+        for write in [u16::to_le_bytes, u16::to_be_bytes] {
+            let wide: Vec<_> = text.encode_utf16().flat_map(write).collect();
+            let error = exported(&wide).unwrap_err();
+            assert!(error.contains("UTF-16") && error.contains("utf8"), "{error}");
+        }
+    }
+}
+
 #[test]
 fn export_of_something_else_says_what_to_export() {
     for (bytes, what) in [
@@ -227,10 +269,7 @@ fn export_of_something_else_says_what_to_export() {
         ("Label,a,b\n2026-11-25T06:00:00Z,1,2\n", "a, b; one must be named RequestCount"),
         ("2026/11/25,1\n", "there is no request"),
     ] {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("export"), bytes).unwrap();
-        let opened = open("kind = 'cloudwatch'\nfiles = ['export']", folder.path());
-        let error = opened.unwrap_err().to_string();
+        let error = exported(bytes.as_bytes()).unwrap_err();
         assert!(error.contains(what), "{bytes}: {error}");
     }
 }

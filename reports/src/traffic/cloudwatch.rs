@@ -1,8 +1,8 @@
 //! What CloudWatch exports: how many requests came in each minute, as a table from its console or
 //! as JSON from `aws cloudwatch get-metric-data` or `get-metric-statistics`.
 //!
-//! Taken are the series named RequestCount or Invocations, which are added up, or the only one
-//! there is. CloudWatch writes nothing for a minute without requests, so the length of a period is
+//! Taken are the series in whose label RequestCount or Invocations is a word, which are added up, or
+//! the only one there is. CloudWatch writes nothing for a minute without requests, so the length of a period is
 //! the longest that fits between all points, unless the plan says it.
 
 use std::io::BufRead;
@@ -100,10 +100,12 @@ fn point(book: &mut Book<'_>, at: Option<u64>, value: f64) -> Result<(), Wrong> 
     book.count(at, whole(value), UNKNOWN)
 }
 
-/// Which series are about requests.
+/// Which series are about requests. Names of functions and of other metrics may have those words in
+/// them: `my-Invocations`, `RequestCountPerTarget`.
 fn wanted(labels: &[String]) -> Result<Vec<bool>, String> {
     let names = ["RequestCount", "Invocations"];
-    let is_wanted = |label: &String| names.iter().any(|name| label.contains(name));
+    let is_between = |c: char| !(c.is_alphanumeric() || matches!(c, '-' | '_'));
+    let is_wanted = |label: &String| label.split(is_between).any(|word| names.contains(&word));
     let wanted: Vec<_> = labels.iter().map(is_wanted).collect();
     if wanted.contains(&true) {
         return Ok(wanted);

@@ -40,7 +40,6 @@ pub(super) fn line(
 }
 
 fn header(line: &[u8]) -> Result<Columns, Wrong> {
-    let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
     let column = |name: &str| {
         fields(line, b',')
             .position(|field| field.trim_ascii().eq_ignore_ascii_case(name.as_bytes()))

@@ -8,7 +8,7 @@ use std::time::Duration;
 use dispatch_model::time::nanos;
 
 use super::kind::Files;
-use super::lines::{Bad, each_line, unpack};
+use super::lines::{Bad, begin, each_line};
 use super::recorded::{Book, Functions, MINUTE, Recording};
 use super::service::Service;
 use super::{TrafficError, alb, azure, cloudwatch, csv, flight};
@@ -130,7 +130,7 @@ impl<'a> Importer<'a> {
     /// Reads a file of requests, or of counts.
     fn file(&mut self, name: &str, input: impl BufRead, day: u64) -> Result<(), TrafficError> {
         let unreadable = |source| TrafficError::Read { file: name.to_owned(), line: 1, source };
-        let mut input = unpack(input).map_err(unreadable)?;
+        let mut input = begin(name, input)?;
         let (book, bad) = (&mut self.book, &mut self.bad);
         match self.format {
             Format::Alb => each_line(name, input, alb::SHAPE, bad, |line| alb::line(book, line)),
@@ -160,8 +160,7 @@ impl<'a> Importer<'a> {
 
     /// Reads a file of Azure's functions' times.
     fn durations(&mut self, name: &str, input: impl BufRead) -> Result<(), TrafficError> {
-        let unreadable = |source| TrafficError::Read { file: name.to_owned(), line: 1, source };
-        let input = unpack(input).map_err(unreadable)?;
+        let input = begin(name, input)?;
         let (functions, mut columns) = (&mut self.functions, None);
         each_line(name, input, azure::DURATIONS_SHAPE, &mut self.bad, |line| {
             azure::durations_line(functions, &mut columns, line)

@@ -49,14 +49,35 @@ impl From<io::Error> for Wrong {
     }
 }
 
-/// `input` as it was before it was compressed, if it was: that is seen from its first bytes, since
-/// names lie.
-pub(super) fn unpack<'a>(mut input: impl BufRead + 'a) -> io::Result<Box<dyn BufRead + 'a>> {
-    if input.fill_buf()?.starts_with(&[0x1f, 0x8b]) {
-        Ok(Box::new(BufReader::with_capacity(BUFFER, MultiGzDecoder::new(input))))
+/// `input` as it was before it was compressed, if it was, and without the mark with which Windows
+/// begins a text: both are seen from the first bytes, since names lie.
+///
+/// # Errors
+///
+/// It cannot be read, or is in UTF-16.
+pub(super) fn begin<'a>(
+    file: &str,
+    mut input: impl BufRead + 'a,
+) -> Result<Box<dyn BufRead + 'a>, TrafficError> {
+    let file = || file.to_owned();
+    let unreadable = |source| TrafficError::Read { file: file(), line: 1, source };
+    let is_packed = input.fill_buf().map_err(unreadable)?.starts_with(&[0x1f, 0x8b]);
+    let mut input: Box<dyn BufRead + 'a> = if is_packed {
+        Box::new(BufReader::with_capacity(BUFFER, MultiGzDecoder::new(input)))
     } else {
-        Ok(Box::new(input))
+        Box::new(input)
+    };
+    let first = input.fill_buf().map_err(unreadable)?;
+    if first.starts_with(b"\xff\xfe") || first.starts_with(b"\xfe\xff") {
+        let what = "it is text in UTF-16, as PowerShell's `>` writes it; write it in UTF-8, with \
+                    `| Out-File -Encoding utf8 FILE`"
+            .to_owned();
+        return Err(TrafficError::Foreign { file: file(), line: 1, what });
     }
+    if first.starts_with(UTF_8) {
+        input.consume(UTF_8.len());
+    }
+    Ok(input)
 }
 
 /// Hands each line of `input` but empty ones to `take`, without its end.
@@ -202,6 +223,8 @@ const LINE_MAX: u64 = 64 << 10;
 /// Bytes of a bad line that are shown.
 const SHOWN: usize = 120;
 const BUFFER: usize = 64 << 10;
+/// How a text in UTF-8 may begin to say so.
+const UTF_8: &[u8] = b"\xef\xbb\xbf";
 const TOO_LONG: &str = "longer than 64 KiB";
 
 #[cfg(test)]
