@@ -30,7 +30,7 @@
 //! | `closed-loop` | `clients`, and how long they `think` (0s), which is a spread |
 //! | `burst` | `requests`, `at` (0s); `for` is how long one looks on |
 //! | `alb`, `csv`, `flight` | `files = ["logs/*.log.gz"]` |
-//! | `cloudwatch` | `files`, `period` (the longest that fits between all points) |
+//! | `cloudwatch` | `files`, `period` (as the file says, or the longest that fits between points) |
 //! | `azure-2019` | `files`, files of `durations`, the hash of the only `function` wanted |
 //!
 //! Synthetic traffic needs `for`. Recorded traffic may be cut or made longer by it; without it, it

@@ -244,6 +244,30 @@ fn only_series_with_the_metric_as_a_word_of_its_own_are_counted() {
 }
 
 #[test]
+fn period_that_a_table_states_is_taken_and_one_that_must_be_guessed_is_told() {
+    let points = "2026/11/25 06:00:00,600\n2026/11/25 11:00:00,600\n";
+    let guess = "They are taken for 18000s";
+    for (head, plan, span, guessed) in [
+        ("Period,60\nStatistic,Sum\n", "", Duration::from_mins(301), false),
+        ("Statistic,Sum\n", "", Duration::from_hours(10), true),
+        ("Period,60\n", "period = '5m'", Duration::from_mins(305), false),
+        ("Period,\n", "", Duration::from_hours(10), true),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let table = format!("Label,RequestCount\n{head}{points}");
+        fs::write(folder.path().join("export"), table).unwrap();
+        let toml = format!("kind = 'cloudwatch'\nfiles = ['export']\n{plan}");
+        let opened = open(&toml, folder.path()).unwrap();
+        assert_eq!(opened.span(), span, "{head}{plan}");
+        let told = opened.assumptions().iter().any(|it| it.contains(guess));
+        assert_eq!(told, guessed, "{:?}", opened.assumptions());
+        if span == Duration::from_mins(301) {
+            assert_eq!(per_minute(&arrivals(&opened, 7))[0], 600);
+        }
+    }
+}
+
+#[test]
 fn text_as_windows_writes_it_is_read_or_told() {
     let json = r#"{"Datapoints":[{"Timestamp":"2026-11-25T06:00:00Z","Sum":5}]}"#;
     let table = "Label,RequestCount\n2026-11-25T06:00:00Z,5\n";

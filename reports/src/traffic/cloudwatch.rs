@@ -1,16 +1,17 @@
 //! What CloudWatch exports: how many requests came in each minute, as a table from its console or
 //! as JSON from `aws cloudwatch get-metric-data` or `get-metric-statistics`.
 //!
-//! Taken are the series in whose label RequestCount or Invocations is a word, which are added up, or
-//! the only one there is. CloudWatch writes nothing for a minute without requests, so the length of a period is
-//! the longest that fits between all points, unless the plan says it.
+//! Taken are the series in whose label RequestCount or Invocations is a word, which are added up,
+//! or the only one there is. CloudWatch writes nothing for a minute without requests. How long a
+//! period is, the plan says, or a table's row `Period`; else it is the longest that fits between all
+//! points.
 
 use std::io::BufRead;
 
 use serde::Deserialize;
 
 use super::TrafficError;
-use super::lines::{Bad, Wrong, fields};
+use super::lines::{Bad, Fields, Wrong, fields};
 use super::moment;
 use super::recorded::{Book, UNKNOWN};
 use crate::spread::whole;
@@ -56,31 +57,54 @@ pub(super) fn json(
     Ok(())
 }
 
-/// Takes one line of a table. What stands above the first moment names the columns, each of which
-/// is in `names` once it is known, and whether it is wanted in `columns`.
-pub(super) fn line(
-    book: &mut Book<'_>,
-    names: &mut Vec<String>,
-    columns: &mut Option<Vec<bool>>,
-    line: &[u8],
-) -> Result<(), Wrong> {
-    let mut fields = fields(line, b',');
-    let first = fields.next().unwrap_or_default();
-    let at = moment::iso(first.trim_ascii());
-    if at.is_none() && columns.is_none() {
-        for (index, field) in fields.enumerate() {
-            if index == names.len() {
-                names.push(String::new());
-            }
-            names[index].push_str(&String::from_utf8_lossy(field));
-            names[index].push(' ');
+/// What a table says of its columns, above the first moment.
+#[derive(Debug, Default)]
+pub(super) struct Head {
+    names: Vec<String>,
+    /// In nanoseconds, as far as it says so.
+    periods: Vec<Option<u64>>,
+    /// Which columns are wanted, once all are known.
+    columns: Option<Vec<bool>>,
+}
+
+impl Head {
+    /// Takes a line of it.
+    fn line(&mut self, first: &[u8], fields: Fields<'_>) {
+        if first == b"Period" {
+            let seconds = fields.clone().map(|field| moment::seconds(field.trim_ascii()));
+            self.periods = seconds.collect();
         }
+        for (index, field) in fields.enumerate() {
+            if index == self.names.len() {
+                self.names.push(String::new());
+            }
+            self.names[index].push_str(&String::from_utf8_lossy(field));
+            self.names[index].push(' ');
+        }
+    }
+
+    /// The shortest period of a wanted column.
+    fn period(&self, columns: &[bool]) -> Option<u64> {
+        let wanted = self.periods.iter().zip(columns).filter(|(_, wanted)| **wanted);
+        wanted.filter_map(|(period, _)| *period).filter(|period| *period > 0).min()
+    }
+}
+
+/// Takes one line of a table, first those of its head.
+pub(super) fn line(book: &mut Book<'_>, head: &mut Head, line: &[u8]) -> Result<(), Wrong> {
+    let mut fields = fields(line, b',');
+    let first = fields.next().unwrap_or_default().trim_ascii();
+    let at = moment::iso(first);
+    if at.is_none() && head.columns.is_none() {
+        head.line(first, fields);
         return Ok(());
     }
-    let columns = match columns {
-        Some(columns) => columns,
-        None => columns.insert(wanted(names).map_err(Wrong::File)?),
-    };
+    if head.columns.is_none() {
+        let columns = wanted(&head.names).map_err(Wrong::File)?;
+        book.has_period(head.period(&columns));
+        head.columns = Some(columns);
+    }
+    let columns = head.columns.iter().flatten();
     at.ok_or("it does not begin with a moment")?;
     for (field, _) in fields.zip(columns).filter(|(_, wanted)| **wanted) {
         let value = match field.trim_ascii() {

@@ -144,9 +144,9 @@ impl<'a> Importer<'a> {
                 if input.fill_buf().map_err(unreadable)?.trim_ascii_start().starts_with(b"{") {
                     cloudwatch::json(book, bad, name, input)
                 } else {
-                    let (mut names, mut columns) = (Vec::new(), None);
+                    let mut head = cloudwatch::Head::default();
                     each_line(name, input, cloudwatch::SHAPE, bad, |line| {
-                        cloudwatch::line(book, &mut names, &mut columns, line)
+                        cloudwatch::line(book, &mut head, line)
                     })
                 }
             }

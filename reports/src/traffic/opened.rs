@@ -74,7 +74,8 @@ impl Opened {
     }
 
     /// What was assumed of it, a sentence each.
-    pub(crate) fn assumptions(&self) -> Vec<String> {
+    #[must_use]
+    pub fn assumptions(&self) -> Vec<String> {
         let mut all = Vec::new();
         if self.is_closed_loop() {
             all.push(format!(
@@ -90,6 +91,13 @@ impl Opened {
                  otherwise."
                     .to_owned(),
             );
+        }
+        if let Some(period) = recording.guessed_period() {
+            all.push(format!(
+                "The recording does not say how long its periods are. They are taken for {}, the \
+                 longest that fits between them; `period` in a plan says otherwise.",
+                span::write(Duration::from_nanos(period))
+            ));
         }
         if recording.untimed() > 0 {
             all.push(format!(

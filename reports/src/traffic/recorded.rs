@@ -26,11 +26,18 @@ pub(super) struct Book<'a> {
     requests: u64,
     /// Those of which nobody knows how long they took.
     untimed: u64,
+    /// The shortest period that a file says its counts are of.
+    period: Option<u64>,
 }
 
 impl<'a> Book<'a> {
     pub(super) fn new(service: &'a Service) -> Self {
-        Self { service, pile: Pile::new(), requests: 0, untimed: 0 }
+        Self { service, pile: Pile::new(), requests: 0, untimed: 0, period: None }
+    }
+
+    /// Counts that follow are of periods of this length, if a file says that.
+    pub(super) fn has_period(&mut self, period: Option<u64>) {
+        self.period = self.period.into_iter().chain(period).min();
     }
 
     /// A request came `at` so many nanoseconds and took so many, if that is known.
@@ -56,11 +63,13 @@ impl<'a> Book<'a> {
         self.close(bad, Of::Requests)
     }
 
-    /// What was written, as counts of periods of this length: that which the plan says, or the
-    /// longest that fits between all periods. `functions` are the times of those that have some.
+    /// What was written, as counts of periods of this length: that which the plan says, or a file,
+    /// or the longest that fits between all periods. `functions` are the times of those that have
+    /// some.
     pub(super) fn counts(self, bad: Bad, period: Option<u64>, functions: Vec<Spread>) -> Recording {
+        let told = period.or(self.period);
         let mut recording = self.close(bad, Of::Requests);
-        let period = period.unwrap_or_else(|| {
+        let period = told.unwrap_or_else(|| {
             let mut last = None;
             let gaps = recording.runs.merge().filter_map(|(at, _)| {
                 let before = last.replace(at)?;
@@ -71,7 +80,8 @@ impl<'a> Book<'a> {
                 gap => gap.min(DAY),
             }
         });
-        recording.of = Of::Counts { period, functions: functions.into() };
+        let is_guess = told.is_none();
+        recording.of = Of::Counts { period, is_guess, functions: functions.into() };
         recording
     }
 
@@ -104,6 +114,8 @@ enum Of {
     Counts {
         /// In nanoseconds.
         period: u64,
+        /// Nobody says that it is so long.
+        is_guess: bool,
         functions: Arc<[Spread]>,
     },
 }
@@ -121,6 +133,14 @@ impl Recording {
         match self.of {
             Of::Counts { .. } => self.requests,
             Of::Requests => self.untimed,
+        }
+    }
+
+    /// How long its periods are, in nanoseconds, where nobody says it.
+    pub(super) const fn guessed_period(&self) -> Option<u64> {
+        match self.of {
+            Of::Counts { period, is_guess: true, .. } => Some(period),
+            Of::Counts { .. } | Of::Requests => None,
         }
     }
 
@@ -149,7 +169,7 @@ impl Recording {
         let first = self.runs.bounds().map_or(0, |(first, _)| first);
         let mut merge = self.runs.merge();
         match &self.of {
-            Of::Counts { period, functions } => Box::new(Counts {
+            Of::Counts { period, functions, .. } => Box::new(Counts {
                 merge: merge.peekable(),
                 first,
                 period: *period,
