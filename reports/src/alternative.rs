@@ -54,9 +54,9 @@ pub struct Alone {
 pub struct Provisioned {
     /// What it is called in the report; none: what is set.
     pub name: Option<String>,
-    /// Environments that are kept. Default 10.
+    /// Environments that are kept, at most the function's concurrency. Default 10.
     pub environments: u32,
-    /// Their number follows their use; none (default): it stays.
+    /// Their number follows their use, up to the function's concurrency; none (default): it stays.
     pub tracking: Option<Tracking>,
     /// How often a throttled request is sent again by its client. Default 0.
     pub retries: u32,
@@ -232,9 +232,21 @@ impl Alternative {
     /// # Errors
     ///
     /// What is wrong, and what is allowed.
-    pub fn check(&self, traffic: &Opened) -> Result<(), String> {
+    pub fn check(&self, function: &Function, traffic: &Opened) -> Result<(), String> {
+        let name = |why| format!("alternative `{}`: {why}", self.name());
+        self.check_settings(function, traffic).map_err(name)
+    }
+
+    fn check_settings(&self, function: &Function, traffic: &Opened) -> Result<(), String> {
         let least = |name: &str, value: u32| {
             if value == 0 { Err(format!("{name} is 0, must be at least 1")) } else { Ok(()) }
+        };
+        let most = function.concurrency;
+        let provisioned = |name: &str, value: u32| {
+            if value <= most {
+                return Ok(());
+            }
+            Err(format!("{name} is {value}, must be at most {most}, the function's concurrency"))
         };
         match self {
             Self::Dispatch(it) if it.routers > 1 && traffic.is_closed_loop() => Err(format!(
@@ -243,7 +255,13 @@ impl Alternative {
             )),
             Self::Dispatch(it) => it.check(),
             Self::Lambda(_) | Self::LambdaReuse(_) => Ok(()),
-            Self::Provisioned(it) => least("environments", it.environments),
+            Self::Provisioned(it) => {
+                least("environments", it.environments)?;
+                provisioned("environments", it.environments)?;
+                let Some(tracking) = &it.tracking else { return Ok(()) };
+                provisioned("tracking.min", tracking.min)?;
+                tracking.check()
+            }
             Self::Managed(it) => {
                 least("slots", it.slots)?;
                 least("environments_per_instance", it.environments_per_instance)?;
@@ -257,10 +275,10 @@ impl Alternative {
             Self::Containers(it) => {
                 least("count", it.count)?;
                 least("slots", it.slots)?;
-                least("cpu_units", it.cpu_units)
+                least("cpu_units", it.cpu_units)?;
+                it.tracking.as_ref().map_or(Ok(()), Tracking::check)
             }
         }
-        .map_err(|why| format!("alternative `{}`: {why}", self.name()))
     }
 
     /// Serves all that `open` gives.
@@ -288,9 +306,12 @@ impl Alternative {
                 lambda::run(&plan, &mut source, tally)
             }
             Self::Provisioned(it) => {
+                let most = plan.function.concurrency;
                 let mut plan = on_demand(plan, cold_start, seed, it.retries);
                 plan.service.provisioned = it.environments;
-                plan.tracking = it.tracking;
+                plan.tracking = it
+                    .tracking
+                    .map(|tracking| Tracking { max: tracking.max.min(most), ..tracking });
                 lambda::run(&plan, &mut source, tally)
             }
             Self::Managed(it) => {
@@ -324,11 +345,12 @@ impl Alternative {
 
     /// What each other way to serve would take for a load of `peak` requests at once: from too
     /// little to plenty.
-    pub(crate) fn scaled_to(peak: u32) -> Vec<Self> {
+    pub(crate) fn scaled_to(peak: u32, function: &Function) -> Vec<Self> {
         let alone = Alone::default();
         let mut all = vec![Self::Lambda(alone.clone()), Self::LambdaReuse(alone)];
         let mut counts: Vec<_> =
             [10, 25, 50, 75, 100, 125].map(|percent| (peak * percent / 100).max(1)).to_vec();
+        counts.retain(|count| *count <= function.concurrency);
         counts.dedup();
         for environments in counts {
             all.push(Self::Provisioned(Provisioned { environments, ..Provisioned::default() }));

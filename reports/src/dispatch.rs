@@ -12,7 +12,7 @@ use sim::traffic::Arrival;
 use sim::{Checks, Fault, FaultKind, span};
 
 use crate::money::Bill;
-use crate::plan::{Function, Plan};
+use crate::plan::{Function, Plan, check_memory};
 use crate::tally::Tally;
 use crate::usage::{SnapStart, Usage};
 
@@ -114,12 +114,13 @@ impl Dispatch {
         }
     }
 
-    /// Whether the router would take these settings.
+    /// Whether the router would take these settings, and AWS the function.
     ///
     /// # Errors
     ///
     /// Which it would not, and what is allowed.
     pub fn check(&self) -> Result<(), String> {
+        self.memory_mb.map_or(Ok(()), check_memory)?;
         let limits = self.pool().limits();
         dispatch_model::Config::new(limits).map(drop).map_err(|why| why.to_string())
     }

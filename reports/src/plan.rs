@@ -26,6 +26,7 @@
 //! Everything but `title`, `traffic` and `service` has a default. Without an `[[alternative]]` the
 //! usual ones are compared.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -123,7 +124,7 @@ impl Default for ColdStart {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Function {
-    /// Memory, in MB. Default 1,024. 1,769 MB come with one processor.
+    /// Memory, in MB, from 128 to 10,240. Default 1,024. 1,769 MB come with one processor.
     pub memory_mb: u32,
     /// `arm` (default) or `x86`.
     pub processors: Arch,
@@ -160,6 +161,29 @@ impl Default for Function {
     }
 }
 
+impl Function {
+    /// Whether AWS would have it.
+    fn check(&self) -> Result<(), String> {
+        check_memory(self.memory_mb)?;
+        if self.concurrency == 0 {
+            return Err("`concurrency` of the function is 0, must be at least 1".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// Whether a Lambda function can have so much memory.
+pub(crate) fn check_memory(mb: u32) -> Result<(), String> {
+    if MEMORY_MB.contains(&mb) {
+        return Ok(());
+    }
+    let (least, most) = (MEMORY_MB.start(), MEMORY_MB.end());
+    Err(format!("the memory of the function is {mb} MB, must be from {least} to {most}"))
+}
+
+/// What Lambda allows.
+const MEMORY_MB: RangeInclusive<u32> = 128..=10_240;
+
 /// An Application Load Balancer, which is paid for by the hour and by what passes.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -193,9 +217,10 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// Where it cannot be read, and why.
+    /// Where it cannot be read, and why; or what of the function AWS would not have.
     pub fn parse(text: &str) -> Result<Self, String> {
         let plan: Self = toml::from_str(text).map_err(|error| error.to_string())?;
+        plan.function.check()?;
         let names: Vec<_> = plan.alternatives.iter().map(Alternative::name).collect();
         let twice = names.iter().enumerate().find(|(at, name)| names[..*at].contains(name));
         if let Some((_, name)) = twice {
@@ -211,7 +236,7 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// `format` is none.
+    /// `format` is none, or no function has this memory.
     pub fn recorded(
         format: &str,
         files: &[PathBuf],
@@ -220,6 +245,8 @@ impl Plan {
         memory_mb: u32,
     ) -> Result<Self, String> {
         let format: Format = format.parse()?;
+        let function = Function { memory_mb, ..Function::default() };
+        function.check()?;
         let names: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
         let title = match &names[..] {
             [only] => format!("What stands in {only}"),
@@ -233,7 +260,7 @@ impl Plan {
             traffic: Traffic::recorded(format, names),
             service: Service::new(Spread::fixed(service)),
             cold_start: ColdStart { time: Spread::fixed(cold_start) },
-            function: Function { memory_mb, ..Function::default() },
+            function,
             balancer: Balancer::default(),
             slo: None,
             sweep: true,
@@ -253,10 +280,10 @@ impl Plan {
 
     /// What is compared where nothing is said, for traffic of which at most `peak` requests would
     /// run at once.
-    pub(crate) fn usual(peak: u32) -> Vec<Alternative> {
+    pub(crate) fn usual(&self, peak: u32) -> Vec<Alternative> {
         let containers = Containers::default();
         let count = peak.div_ceil(containers.slots).max(2);
-        let environments = peak;
+        let environments = peak.min(self.function.concurrency);
         vec![
             Alternative::Dispatch(Dispatch::default()),
             Alternative::Lambda(Alone::default()),

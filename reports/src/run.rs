@@ -102,7 +102,7 @@ impl<'a> Scene<'a> {
             plan.slo.as_ref().map(|text| text.parse()).transpose().map_err(ReportError::Plan)?;
         let alternatives = self.alternatives()?;
         for alternative in &alternatives {
-            alternative.check(self.traffic).map_err(ReportError::Plan)?;
+            alternative.check(&plan.function, self.traffic).map_err(ReportError::Plan)?;
         }
         let ours = Alternative::first_dispatch(&alternatives).filter(|_| plan.sweep);
         let (changes, swept) = (ours.map(changes), ours.map(swept));
@@ -196,7 +196,7 @@ impl<'a> Scene<'a> {
     /// What is compared: the plan's, or the usual ones, as large as the traffic needs them.
     fn alternatives(&self) -> Result<Vec<Alternative>, ReportError> {
         if self.plan.alternatives.is_empty() {
-            return Ok(Plan::usual(self.peak_concurrency()?));
+            return Ok(self.plan.usual(self.peak_concurrency()?));
         }
         Ok(self.plan.alternatives.clone())
     }

@@ -74,7 +74,7 @@ fn first_tries(scene: &Scene<'_>, peak: u32) -> Vec<Alternative> {
     for slots in [1, 2, 4, 6, 8, 10, 15, 20, 30, 50, 80] {
         tries.push(with_slots(&like, slots));
     }
-    tries.extend(Alternative::scaled_to(peak));
+    tries.extend(Alternative::scaled_to(peak, &scene.plan.function));
     tries
 }
 

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Tracking {
-    /// Busy share that is aimed at, above 0. Default 0.7.
+    /// Busy share that is aimed at, above 0 and at most 1. Default 0.7.
     pub target: f64,
     /// Never fewer than this. Default 1.
     pub min: u32,
@@ -31,6 +31,16 @@ pub struct Tracking {
 impl Default for Tracking {
     fn default() -> Self {
         Self { target: 0.7, min: 1, max: 1_000, out_minutes: 3, in_minutes: 15 }
+    }
+}
+
+impl Tracking {
+    /// Whether a utilisation can be followed so.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        if self.target > 0.0 && self.target <= 1.0 {
+            return Ok(());
+        }
+        Err(format!("target is {}, must be above 0 and at most 1: 0.7 is 70 %", self.target))
     }
 }
 

@@ -341,6 +341,22 @@ fn snapshots_are_paid_for_where_aws_charges_for_them() {
 }
 
 #[test]
+fn no_more_is_provisioned_than_the_account_allows_though_more_would_run_at_once() {
+    let plan = SMALL.replace("seeds = 2", "seeds = 1\nsweep = false");
+    let usual = report(&format!("{plan}[function]\nconcurrency = 3\n"));
+    let names: Vec<_> = usual.alternatives.iter().map(|it| it.name.as_str()).collect();
+    assert!(names.contains(&"Lambda, 3 provisioned"), "{names:?}");
+
+    let tracked = "[[alternative]]\nkind = 'provisioned'\nenvironments = 1\n\
+                   tracking = { out_minutes = 1, target = 0.1 }";
+    let tracked = report(&format!("{plan}{tracked}\n[function]\nconcurrency = 3\n"));
+    let prices = Prices::builtin("us-east-1").expect("it is there");
+    let three = prices.provisioned_held(3 * 1_024 * MONTH.as_millis(), Arch::Arm);
+    let held = tracked.alternatives[0].costs.iter().find(|it| it.what == "provisioned concurrency");
+    assert!(held.is_some_and(|it| it.month <= three), "{held:?}, and three are {three}");
+}
+
+#[test]
 fn what_meets_the_limits_is_compared_and_not_what_is_merely_cheaper() {
     let plan = SMALL
         .replace("title = \"Small\"", "title = \"Computes\"\nslo = \"p99<1500ms\"\nsweep = false")
@@ -376,6 +392,26 @@ fn what_is_wrong_with_a_plan_is_said() {
     ] {
         let error = Plan::parse(&SMALL.replace(from, to)).expect_err(to);
         assert!(error.contains(said), "{to}: {error}");
+    }
+    for (settings, said) in [
+        ("[function]\nmemory_mb = 0", "the function is 0 MB, must be from 128 to 10240"),
+        ("[function]\nmemory_mb = 20000", "must be from 128 to 10240"),
+        ("[function]\nconcurrency = 0", "`concurrency` of the function is 0"),
+        ("[[alternative]]\nkind = 'dispatch'\nmemory_mb = 64", "must be from 128 to 10240"),
+        (
+            "[[alternative]]\nkind = 'provisioned'\nenvironments = 1500",
+            "`Lambda, 1500 provisioned`: environments is 1500, must be at most 1000",
+        ),
+        (
+            "[[alternative]]\nkind = 'provisioned'\ntracking = { min = 1001 }",
+            "tracking.min is 1001, must be at most 1000",
+        ),
+        ("[[alternative]]\nkind = 'provisioned'\ntracking = { target = 70 }", "target is 70, must"),
+        ("[[alternative]]\nkind = 'containers'\ntracking = { target = -0.7 }", "target is -0.7"),
+        ("[[alternative]]\nkind = 'containers'\ntracking = { target = nan }", "target is NaN"),
+    ] {
+        let error = try_report(&format!("{SMALL}{settings}")).expect_err(settings);
+        assert!(error.contains(said), "{settings}: {error}");
     }
     let twice =
         format!("{SMALL}[[alternative]]\nkind = \"lambda\"\n[[alternative]]\nkind = \"lambda\"");
