@@ -382,9 +382,10 @@ fn tracked(tracking: Tracking) -> (String, String) {
 
 fn on_demand(plan: &Plan, cold_start: Duration, seed: u64, retries: u32) -> LambdaPlan {
     let function = &plan.function;
+    let placing = function.placing(cold_start);
     let service = emulator::model::Config {
         account_concurrency: function.concurrency,
-        cold_start: function.placing,
+        cold_start: placing,
         function_timeout: function.timeout,
         idle_timeout: function.idle_timeout,
         memory_mb: function.memory_mb,
@@ -393,7 +394,7 @@ fn on_demand(plan: &Plan, cold_start: Duration, seed: u64, retries: u32) -> Lamb
     };
     LambdaPlan {
         service,
-        init: cold_start.saturating_sub(function.placing),
+        init: cold_start.saturating_sub(placing),
         retries,
         snapshots_are_billed: function.snapstart_is_billed,
         deploys: plan.traffic.deploys().iter().map(|at| Time::ZERO + *at).collect(),

@@ -88,6 +88,7 @@ impl Dispatch {
 
     fn plan(&self, plan: &Plan, cold_start: Duration, seed: u64) -> sim::Plan {
         let (function, routers) = (&plan.function, self.routers.max(1));
+        let placing = function.placing(cold_start);
         let deploy = |at: &Duration| Fault {
             kind: FaultKind::Deploy,
             at: *at,
@@ -101,8 +102,8 @@ impl Dispatch {
             extension: Extension { linger: self.extension_linger, ..Extension::default() },
             lambda: Lambda {
                 concurrency: (function.concurrency / routers).max(1),
-                placing: function.placing,
-                init: cold_start.saturating_sub(function.placing),
+                placing,
+                init: cold_start.saturating_sub(placing),
                 function_timeout: function.timeout,
                 idle_timeout: function.idle_timeout,
                 ramp: (function.ramp / routers).max(1),

@@ -138,7 +138,8 @@ pub struct Function {
     /// How long an invoke may take. Default 15 min.
     #[serde(with = "span")]
     pub timeout: Duration,
-    /// The part of a cold start that is AWS's own and not billed. Default 200 ms.
+    /// The part of a cold start that is AWS's own and not billed: T at most, in the mean. Default
+    /// 200 ms.
     #[serde(with = "span")]
     pub placing: Duration,
     /// Whether new environments are restored from a snapshot for which AWS charges: SnapStart for
@@ -162,6 +163,11 @@ impl Default for Function {
 }
 
 impl Function {
+    /// The part of a start that is AWS's own, where one takes `cold_start` in the mean.
+    pub(crate) fn placing(&self, cold_start: Duration) -> Duration {
+        self.placing.min(cold_start)
+    }
+
     /// Whether AWS would have it.
     fn check(&self) -> Result<(), String> {
         check_memory(self.memory_mb)?;

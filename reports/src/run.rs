@@ -364,7 +364,7 @@ impl<'a> Scene<'a> {
         let open = || Outside {
             traffic: self.traffic.stream(seed),
             cold_start: &plan.cold_start.time,
-            placing: plan.function.placing,
+            placing: plan.function.placing(cold_start),
             chance: Prng::new(seed ^ STARTS),
             service_factor,
             cold_factor,

@@ -114,6 +114,20 @@ for = "10s""#,
     assert_eq!(only.served, 35);
 }
 
+#[test]
+fn start_that_is_shorter_than_what_aws_usually_takes_for_it_is_as_short_as_it_is_told() {
+    let one = WAVES.replace(
+        "kind = \"steps\"\nsteps = [{ for = \"10s\", rate = 1 }]",
+        "kind = \"burst\"\nrequests = 1\nfor = \"10s\"",
+    );
+    let lambda = "[[alternative]]\nkind = \"lambda\"\n[cold_start]\ntime = \"50ms\"\n";
+    let report = report(&format!("{one}{lambda}"));
+    for it in &report.alternatives {
+        // T, and the request's own 50 ms.
+        assert!((it.total.max.mean - 0.1).abs() < 1e-9, "{}: {:?}", it.name, it.total);
+    }
+}
+
 /// Five ways to serve, of which some are paid for by the hour and some by the request.
 fn five_ways(traffic: &str) -> Report {
     report(&format!(
