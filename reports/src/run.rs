@@ -10,6 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use dispatch_model::Prng;
+use sim::outside::Source as _;
 
 use crate::alternative::{Alternative, Containers};
 use crate::dispatch::RunError;
@@ -101,9 +102,6 @@ impl<'a> Scene<'a> {
         let slo: Option<Slo> =
             plan.slo.as_ref().map(|text| text.parse()).transpose().map_err(ReportError::Plan)?;
         let alternatives = self.alternatives()?;
-        for alternative in &alternatives {
-            alternative.check(&plan.function, self.traffic).map_err(ReportError::Plan)?;
-        }
         let ours = Alternative::first_dispatch(&alternatives).filter(|_| plan.sweep);
         let (changes, swept) = (ours.map(changes), ours.map(swept));
         let (changes, swept) = (changes.unwrap_or_default(), swept.unwrap_or_default());
@@ -195,10 +193,21 @@ impl<'a> Scene<'a> {
 
     /// What is compared: the plan's, or the usual ones, as large as the traffic needs them.
     fn alternatives(&self) -> Result<Vec<Alternative>, ReportError> {
+        self.check()?;
         if self.plan.alternatives.is_empty() {
             return Ok(self.plan.usual(self.peak_concurrency()?));
         }
         Ok(self.plan.alternatives.clone())
+    }
+
+    /// Whether something comes, and the plan's alternatives can be run.
+    pub(crate) fn check(&self) -> Result<(), ReportError> {
+        if self.traffic.stream(self.plan.seed).next_at().is_none() {
+            return Err(TrafficError::Nothing { traffic: self.traffic.about() }.into());
+        }
+        let mut all = self.plan.alternatives.iter();
+        all.try_for_each(|it| it.check(&self.plan.function, self.traffic))
+            .map_err(ReportError::Plan)
     }
 
     /// Most requests that would run at once if none had to wait: how large whatever does not grow

@@ -47,7 +47,7 @@ const METRICS: [(&str, Metric); 12] = [
 impl Slo {
     /// What is asked where nothing is said: fewer than 1 request in 1,000 pays a cold start, fewer
     /// than 1 in 1,000 is refused, and 99 in 100 take at most twice as long as with the fastest of
-    /// those that are so good.
+    /// those that are so good, if that takes any time.
     #[must_use]
     pub fn usual(measured: &[Measured]) -> Self {
         let limit = |metric| Limit { metric, below: 0.001 };
@@ -55,7 +55,7 @@ impl Slo {
         let good = measured.iter().filter(|it| plain.broken(it).is_none());
         let fastest = good.map(|it| it.total.p99.mean).min_by(f64::total_cmp);
         let mut all = plain.0;
-        if let Some(fastest) = fastest {
+        if let Some(fastest) = fastest.filter(|fastest| *fastest > 0.0) {
             // To two digits: it is a rule of thumb.
             let scale = 10_f64.powf(fastest.max(1e-6).log10().floor() - 1.0);
             let below = (fastest * 2.0 / scale).ceil() * scale;

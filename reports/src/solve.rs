@@ -37,6 +37,7 @@ pub struct Solved {
 ///
 /// See [`ReportError`].
 pub fn solve(scene: &Scene<'_>, slo: &Slo) -> Result<Solved, ReportError> {
+    scene.check()?;
     let peak = scene.peak_concurrency()?;
     let mut tries = first_tries(scene, peak);
     let mut all = scene.measure(&tries)?;

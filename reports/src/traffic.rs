@@ -193,11 +193,11 @@ pub enum TrafficError {
         /// What was asked for.
         pattern: String,
     },
-    /// There are files, but no request in them.
-    #[error("there is no request in {files}; nothing can be said about traffic without any")]
+    /// There are files, or there is something else to make requests of, but none comes.
+    #[error("there is no request in {traffic}; nothing can be said about traffic without any")]
     Nothing {
-        /// Which files.
-        files: String,
+        /// Which files, or what else.
+        traffic: String,
     },
     /// The place where arrivals are sorted fails.
     #[error("arrivals cannot be written to a temporary file: {source}; TMPDIR says where it is")]

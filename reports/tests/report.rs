@@ -345,6 +345,33 @@ fn more_than_can_be_paid_is_told_without_a_panic() {
 }
 
 #[test]
+fn what_takes_no_time_is_asked_for_no_latency() {
+    let plan = SMALL.replace("{ kind = \"exponential\", mean = \"100ms\" }", "\"0s\"");
+    let report = report(&plan.replace("seeds = 2", "seeds = 1\nsweep = false"));
+    assert!(report.verdict.contains("is the cheapest that meets"), "{}", report.verdict);
+    assert!(!report.verdict.contains("p99<"), "{}", report.verdict);
+    assert!(reports::page::write(&report).contains("<svg"));
+}
+
+#[test]
+fn traffic_without_a_request_is_refused() {
+    for (traffic, said) in [
+        ("rate = 0", "no request in Poisson, 0/s for 5m"),
+        ("rate = 0.000001", "no request in Poisson, 0.000001/s for 5m"),
+    ] {
+        let error = try_report(&SMALL.replace("rate = 40", traffic)).expect_err(traffic);
+        assert!(error.contains(said), "{error}");
+    }
+    let mut plan = Plan::parse(&SMALL.replace("rate = 40", "rate = 0")).expect("the plan is right");
+    let traffic = plan.open(Path::new(".")).expect("nothing is read");
+    let prices = Prices::builtin(&plan.region).expect("the region is known");
+    let progress = Progress::default();
+    let scene = Scene { plan: &plan, traffic: &traffic, prices: &prices, progress: &progress };
+    let solved = solve(&scene, &"p99<1s".parse().expect("a limit"));
+    assert!(solved.is_err_and(|why| why.to_string().contains("no request")));
+}
+
+#[test]
 fn snapshots_are_paid_for_where_aws_charges_for_them() {
     let plan = format!("{SMALL}[function]\nsnapstart_is_billed = true\n");
     for measured in &report(&plan).alternatives {

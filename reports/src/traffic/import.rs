@@ -81,7 +81,7 @@ pub(super) fn files(
     }
     let recording = importer.close(files.period.map(nanos));
     if recording.requests() == 0 {
-        return Err(TrafficError::Nothing { files: files.files.join(" ") });
+        return Err(TrafficError::Nothing { traffic: files.files.join(" ") });
     }
     Ok(recording)
 }
