@@ -266,6 +266,12 @@ impl Alternative {
                 least("slots", it.slots)?;
                 least("environments_per_instance", it.environments_per_instance)?;
                 least("environments_min", it.environments_min)?;
+                if it.environments_min > it.environments_max {
+                    let (min, max) = (it.environments_min, it.environments_max);
+                    return Err(format!(
+                        "environments_min is {min}, must be at most {max}, which is environments_max"
+                    ));
+                }
                 if it.vcpus.is_finite() && it.vcpus > 0.0 {
                     Ok(())
                 } else {
@@ -344,32 +350,43 @@ impl Alternative {
     }
 
     /// What each other way to serve would take for a load of `peak` requests at once: from too
-    /// little to plenty.
-    pub(crate) fn scaled_to(peak: u32, function: &Function) -> Vec<Self> {
-        let alone = Alone::default();
-        let mut all = vec![Self::Lambda(alone.clone()), Self::LambdaReuse(alone)];
+    /// little to plenty. What else is set is as in the first of its kind in `plan`.
+    pub(crate) fn scaled_to(peak: u32, plan: &[Self]) -> Vec<Self> {
+        let (mut lambda, mut reuse) = (Alone::default(), Alone::default());
+        let (mut provisioned, mut managed) = (Provisioned::default(), Managed::default());
+        let mut containers = Containers::default();
+        for it in plan.iter().rev() {
+            match it {
+                Self::Dispatch(_) => {}
+                Self::Lambda(it) => lambda.clone_from(it),
+                Self::LambdaReuse(it) => reuse.clone_from(it),
+                Self::Provisioned(it) => provisioned = Provisioned { name: None, ..it.clone() },
+                Self::Managed(it) => managed.clone_from(it),
+                Self::Containers(it) => containers = Containers { name: None, ..it.clone() },
+            }
+        }
+        let mut all = vec![Self::Lambda(lambda), Self::LambdaReuse(reuse)];
         let mut counts: Vec<_> =
             [10, 25, 50, 75, 100, 125].map(|percent| (peak * percent / 100).max(1)).to_vec();
-        counts.retain(|count| *count <= function.concurrency);
         counts.dedup();
         for environments in counts {
-            all.push(Self::Provisioned(Provisioned { environments, ..Provisioned::default() }));
+            all.push(Self::Provisioned(Provisioned { environments, ..provisioned.clone() }));
         }
-        let slots = Containers::default().slots;
+        let slots = containers.slots;
         let mut counts: Vec<_> = [25, 50, 75, 100, 150, 200]
             .map(|percent| (peak * percent).div_ceil(100 * slots).max(1))
             .to_vec();
         counts.dedup();
         for count in counts {
-            all.push(Self::Containers(Containers { count, ..Containers::default() }));
+            all.push(Self::Containers(Containers { count, ..containers.clone() }));
         }
-        let slots = Managed::default().slots;
+        let slots = managed.slots;
         let mut counts: Vec<_> =
             [50, 100, 200].map(|percent| (peak * percent).div_ceil(100 * slots).max(3)).to_vec();
         counts.dedup();
         for environments_min in counts {
             let name = Some(format!("Managed Instances, at least {environments_min}"));
-            all.push(Self::Managed(Managed { environments_min, name, ..Managed::default() }));
+            all.push(Self::Managed(Managed { environments_min, name, ..managed.clone() }));
         }
         all
     }

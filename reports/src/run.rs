@@ -103,8 +103,10 @@ impl<'a> Scene<'a> {
             plan.slo.as_ref().map(|text| text.parse()).transpose().map_err(ReportError::Plan)?;
         let alternatives = self.alternatives()?;
         let ours = Alternative::first_dispatch(&alternatives).filter(|_| plan.sweep);
-        let (changes, swept) = (ours.map(changes), ours.map(swept));
-        let (changes, swept) = (changes.unwrap_or_default(), swept.unwrap_or_default());
+        let (mut changes, mut swept) =
+            (ours.map(changes).unwrap_or_default(), ours.map(swept).unwrap_or_default());
+        changes.retain(|change| self.allows(&change.alternative));
+        swept.retain(|alternative| self.allows(alternative));
         let seeds = 0..u64::from(plan.seeds.max(1));
         let mut jobs: Vec<_> = alternatives
             .iter()
@@ -208,6 +210,11 @@ impl<'a> Scene<'a> {
         let mut all = self.plan.alternatives.iter();
         all.try_for_each(|it| it.check(&self.plan.function, self.traffic))
             .map_err(ReportError::Plan)
+    }
+
+    /// Whether what nobody asked for can be run.
+    pub(crate) fn allows(&self, alternative: &Alternative) -> bool {
+        alternative.check(&self.plan.function, self.traffic).is_ok()
     }
 
     /// Most requests that would run at once if none had to wait: how large whatever does not grow

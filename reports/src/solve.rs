@@ -1,8 +1,9 @@
 //! Which settings are the cheapest that meet a limit, and what keeps them from being cheaper.
 //!
 //! Every way to serve has one setting that buys speed for money: slots, provisioned environments,
-//! containers. Those are tried from few to many; of this system's best number of slots, the other
-//! settings are tried too. What is found is the best of what was tried, no less and no more.
+//! containers. Those are tried from few to many, with what else the plan sets of the first of each
+//! kind; of this system's best number of slots, the other settings are tried too. What is found is
+//! the best of what was tried, no less and no more.
 
 use serde::Serialize;
 
@@ -43,7 +44,8 @@ pub fn solve(scene: &Scene<'_>, slo: &Slo) -> Result<Solved, ReportError> {
     let mut all = scene.measure(&tries)?;
     let ours = cheapest(&all, slo, |kind| kind == Kind::Dispatch).map(|index| tries[index].clone());
     if let Some(Alternative::Dispatch(ours)) = ours {
-        let more = refined(&ours);
+        let mut more = refined(&ours);
+        more.retain(|it| scene.allows(it));
         all.extend(scene.measure(&more)?);
         tries.extend(more);
     }
@@ -75,7 +77,8 @@ fn first_tries(scene: &Scene<'_>, peak: u32) -> Vec<Alternative> {
     for slots in [1, 2, 4, 6, 8, 10, 15, 20, 30, 50, 80] {
         tries.push(with_slots(&like, slots));
     }
-    tries.extend(Alternative::scaled_to(peak, &scene.plan.function));
+    tries.extend(Alternative::scaled_to(peak, &scene.plan.alternatives));
+    tries.retain(|it| scene.allows(it));
     tries
 }
 

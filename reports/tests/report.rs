@@ -271,6 +271,48 @@ fn solving_finds_the_cheapest_that_meets_the_limits_and_says_what_binds() {
 }
 
 #[test]
+fn solving_keeps_to_what_the_plan_sets_and_tries_nothing_that_cannot_be_run() {
+    let solve_text = |text: &str| {
+        let mut plan = Plan::parse(text)?;
+        let traffic = plan.open(Path::new(".")).map_err(|why| why.to_string())?;
+        let prices = Prices::builtin(&plan.region).map_err(|why| why.to_string())?;
+        let progress = Progress::default();
+        let scene = Scene { plan: &plan, traffic: &traffic, prices: &prices, progress: &progress };
+        let slo = "p99<600ms".parse()?;
+        solve(&scene, &slo).map_err(|why| why.to_string())
+    };
+    let plan = format!(
+        "{SMALL}
+[[alternative]]
+kind = 'dispatch'
+instances_max = 1
+[[alternative]]
+kind = 'containers'
+name = 'Small ones'
+slots = 2
+memory_mb = 512
+cpu_units = 256
+"
+    );
+    let solved = solve_text(&plan).expect("it can be run");
+    let of = |kind| solved.kinds.iter().find(|(it, _)| it.kind == kind).map(|(it, _)| it);
+    let settings = &of(Kind::Containers).expect("they are tried").settings;
+    for (name, value) in [("slots", "2"), ("memory", "512 MB"), ("vCPU", "0.25")] {
+        assert!(settings.contains(&(name.into(), value.into())), "{settings:?}");
+    }
+    let settings = &of(Kind::Dispatch).expect("it is tried").settings;
+    assert!(settings.contains(&("instances".into(), "0 to 1".into())), "{settings:?}");
+
+    let closed = SMALL.replace(
+        "kind = \"poisson\"\nrate = 40\nfor = \"5m\"",
+        "kind = \"closed-loop\"\nclients = 4\nthink = \"1s\"\nfor = \"10s\"",
+    );
+    let two = "[[alternative]]\nkind = 'dispatch'\nrouters = 2\n";
+    let error = solve_text(&format!("{closed}{two}")).expect_err("it is refused");
+    assert!(error.contains("routers is 2, must be 1"), "{error}");
+}
+
+#[test]
 fn routers_share_traffic_but_not_the_clients_of_a_closed_loop() {
     let two = WAVES.replace("slots = 10", "slots = 10\nrouters = 2");
     let report = report(&two);

@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
+use reports::traffic::Opened;
 use reports::{Plan, Prices, Progress, Report, Scene, Slo, csv, json, page, summary};
 
 /// What is asked for.
@@ -130,23 +131,12 @@ fn bar() -> ProgressBar {
 
 fn make(args: &ReportArgs, progress: &Progress) -> anyhow::Result<()> {
     if let Some(Task::Solve { slo, input, json }) = &args.solve {
-        let (mut plan, folder) = input.plan()?;
-        let prices = input.prices(&plan)?;
-        let traffic = plan.open(&folder)?;
+        let (plan, prices, traffic) = input.open()?;
         let scene = Scene { plan: &plan, traffic: &traffic, prices: &prices, progress };
         let solved = reports::solve(&scene, slo)?;
         return crate::print(&if *json { json::solved(&solved) } else { summary::solved(&solved) });
     }
-    let (mut plan, folder) = args.input.plan()?;
-    let prices = args.input.prices(&plan)?;
-    let traffic = plan.open(&folder)?;
-    let bad = traffic.bad();
-    for line in &bad.first {
-        crate::say(line);
-    }
-    if bad.lines > bad.first.len() as u64 {
-        crate::say(&format!("… {} lines could not be used", bad.lines));
-    }
+    let (plan, prices, traffic) = args.input.open()?;
     let scene = Scene { plan: &plan, traffic: &traffic, prices: &prices, progress };
     let report = scene.report(&command(), env!("CARGO_PKG_VERSION"))?;
     let Some(out) = &args.out else {
@@ -198,6 +188,21 @@ fn per_request(scene: &Scene<'_>, name: &str, out: &Path) -> anyhow::Result<()> 
 }
 
 impl Input {
+    /// The plan, what AWS charges, and the traffic; says which lines of it cannot be used.
+    fn open(&self) -> anyhow::Result<(Plan, Prices, Opened)> {
+        let (mut plan, folder) = self.plan()?;
+        let prices = self.prices(&plan)?;
+        let traffic = plan.open(&folder)?;
+        let bad = traffic.bad();
+        for line in &bad.first {
+            crate::say(line);
+        }
+        if bad.lines > bad.first.len() as u64 {
+            crate::say(&format!("… {} lines could not be used", bad.lines));
+        }
+        Ok((plan, prices, traffic))
+    }
+
     /// The plan, and the folder that its files are in.
     fn plan(&self) -> anyhow::Result<(Plan, PathBuf)> {
         let (mut plan, folder) = match (&self.from, &self.files[..]) {

@@ -98,6 +98,9 @@ fn recordings_are_read_without_a_plan_and_bad_lines_are_named() {
     assert!(done.status.success(), "{}", text(&done.stderr));
     assert!(text(&done.stderr).contains("log.csv:202"), "{}", text(&done.stderr));
     assert!(text(&done.stdout).contains("200 requests"), "{}", text(&done.stdout));
+    let solved = report(&["solve", "--slo", "p99<1s", "--from", "csv", &log]);
+    assert!(solved.status.success(), "{}", text(&solved.stderr));
+    assert!(text(&solved.stderr).contains("log.csv:202"), "{}", text(&solved.stderr));
 }
 
 #[test]
