@@ -267,7 +267,7 @@ pub struct Tried {
     /// A month.
     #[serde(serialize_with = "crate::json::dollars")]
     pub month: Dollars,
-    /// Whether nothing that was tried is both cheaper and faster.
+    /// Whether nothing that was tried is both cheaper and faster without refusing more.
     pub is_best_for_its_price: bool,
 }
 

@@ -8,9 +8,12 @@ use crate::report::{Measured, Tried};
 /// What was tried, for the picture of cost against wait.
 pub(crate) fn tried(alternatives: &[Measured], others: &[Measured]) -> Vec<Tried> {
     let all: Vec<_> = alternatives.iter().chain(others).collect();
+    // Of latency only the served have any: who refuses the rest is not the better for it.
     let beats = |one: &Measured, other: &Measured| {
         let (mine, theirs) = (one.total.p99.mean, other.total.p99.mean);
-        one.month <= other.month && mine <= theirs && (one.month < other.month || mine < theirs)
+        let is_as_good =
+            one.month <= other.month && mine <= theirs && one.refused.mean <= other.refused.mean;
+        is_as_good && (one.month < other.month || mine < theirs)
     };
     all.iter()
         .map(|it| Tried {

@@ -414,6 +414,34 @@ fn traffic_without_a_request_is_refused() {
 }
 
 #[test]
+fn who_refuses_most_of_a_burst_beats_nobody_who_serves_it() {
+    let burst = r#"
+title = "Burst"
+seeds = 1
+sweep = false
+traffic = { kind = "burst", requests = 200, for = "1h" }
+service = { time = "100ms" }
+[[alternative]]
+kind = "managed"
+[[alternative]]
+kind = "containers"
+count = 20
+slots = 5
+[[alternative]]
+kind = "containers"
+count = 21
+slots = 5
+"#;
+    let report = report(burst);
+    let [managed, containers, more] = &report.alternatives[..] else { panic!("three were asked") };
+    assert!(managed.refused.mean > 0.5 && managed.month < containers.month);
+    assert!(managed.total.p99.mean < containers.total.p99.mean);
+    assert!((more.total.p99.mean - containers.total.p99.mean).abs() < 1e-9);
+    let best: Vec<_> = report.tried.iter().map(|it| it.is_best_for_its_price).collect();
+    assert_eq!(best, [true, true, false]);
+}
+
+#[test]
 fn snapshots_are_paid_for_where_aws_charges_for_them() {
     let plan = format!("{SMALL}[function]\nsnapstart_is_billed = true\n");
     for measured in &report(&plan).alternatives {

@@ -1,5 +1,5 @@
 //! What a faster answer costs: each setting that was tried as a point, and the line of those that
-//! nothing beats in both.
+//! nothing beats in both without refusing more.
 
 use std::fmt::Write as _;
 
@@ -18,8 +18,8 @@ const HEIGHT: f64 = 446.0;
 const POINTS: usize = 300;
 
 const READ: &str = " tried. Down and to the left is better. The line joins those for which \
-                    nothing tried is both cheaper and faster; the others are faint. Letters mark \
-                    the alternatives of the table.";
+                    nothing tried is both cheaper and faster without refusing more; the others are \
+                    faint. Letters mark the alternatives of the table.";
 
 /// Where a letter may stand, from its marker; the first that is free is taken.
 const PLACES: [(f64, f64); 8] = [
@@ -100,7 +100,7 @@ fn best_for_price(tried: &[Tried]) -> Vec<&Tried> {
     best
 }
 
-/// Down as far as money goes: between two points one has the slower one's latency.
+/// As far as money goes: between two points one has the cheaper one's latency.
 fn front(tried: &[Tried], x: &Scale, y: &Scale) -> String {
     let mut path = String::new();
     for (x, y) in best_for_price(tried).into_iter().map(|tried| point(tried, x, y)) {
@@ -190,7 +190,8 @@ fn kinds(report: &Report) -> Markup {
 
 fn told(tried: &[Tried]) -> String {
     let best = best_for_price(tried);
-    let ends = best.first().zip(best.last()).map(|(cheapest, fastest)| {
+    let fastest = best.iter().min_by(|one, other| one.total_p99.total_cmp(&other.total_p99));
+    let ends = best.first().zip(fastest).map(|(cheapest, fastest)| {
         let told = |tried: &Tried| {
             let (p99, month) = (words::duration(tried.total_p99), words::money(tried.month));
             format!("{} at {month} a month with {p99}", tried.name)
@@ -210,7 +211,10 @@ fn best(tried: &[Tried]) -> Markup {
             summary { "The settings on the line, as a table" }
             div.scroll tabindex="0" role="region" aria-label="Settings on the line" {
                 table {
-                    caption { "Settings that nothing tried beats in both cost and latency" }
+                    caption {
+                        "Settings that nothing tried beats in both cost and latency without refusing \
+                         more"
+                    }
                     thead { tr {
                         th scope="col" { "Setting" }
                         th.n scope="col" { "$ a month" }
