@@ -36,6 +36,7 @@ use sim::span;
 use crate::alternative::{Alone, Alternative, Containers, Managed, Provisioned};
 use crate::dispatch::Dispatch;
 use crate::prices::Arch;
+use crate::progress::Progress;
 use crate::spread::Spread;
 use crate::traffic::{Format, Opened, Service, Traffic, TrafficError};
 
@@ -57,9 +58,9 @@ use crate::traffic::{Format, Opened, Service, Traffic, TrafficError};
 ///     alternative = [{ kind = "dispatch", slots = 10 }, { kind = "lambda" }]
 ///     "#,
 /// )?;
-/// let traffic = plan.open(Path::new("."))?;
-/// let prices = Prices::builtin(&plan.region)?;
 /// let progress = Progress::default();
+/// let traffic = plan.open(Path::new("."), &progress)?;
+/// let prices = Prices::builtin(&plan.region)?;
 /// let scene = Scene { plan: &plan, traffic: &traffic, prices: &prices, progress: &progress };
 /// let report = scene.report("an example", "0.1.0")?;
 /// let [ours, lambda] = &report.alternatives[..] else { panic!("{report:?}") };
@@ -274,14 +275,14 @@ impl Plan {
         })
     }
 
-    /// Opens its traffic; paths are relative to `folder`.
+    /// Opens its traffic, unless `progress` is told to stop; paths are relative to `folder`.
     ///
     /// # Errors
     ///
-    /// A file cannot be used.
-    pub fn open(&mut self, folder: &Path) -> Result<Opened, TrafficError> {
+    /// A file cannot be used, or nobody wants it any more.
+    pub fn open(&mut self, folder: &Path, progress: &Progress) -> Result<Opened, TrafficError> {
         self.cold_start.time.read(folder)?;
-        self.traffic.open(&self.service, folder)
+        self.traffic.open(&self.service, folder, progress)
     }
 
     /// What is compared where nothing is said, for traffic of which at most `peak` requests would

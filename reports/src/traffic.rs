@@ -69,6 +69,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::progress::Progress;
 use crate::spread::SpreadError;
 use kind::Kind;
 
@@ -103,16 +104,21 @@ impl Traffic {
     }
 
     /// Makes arrivals possible: reads what was recorded, and the files of spreads, relative to
-    /// `folder`.
+    /// `folder`, until `progress` is told to stop.
     ///
     /// # Errors
     ///
-    /// A file cannot be used, or none has a request in it.
-    pub fn open(&self, service: &Service, folder: &Path) -> Result<Opened, TrafficError> {
+    /// A file cannot be used, or none has a request in it, or nobody wants them any more.
+    pub fn open(
+        &self,
+        service: &Service,
+        folder: &Path,
+        progress: &Progress,
+    ) -> Result<Opened, TrafficError> {
         let mut service = service.clone();
         service.read(folder)?;
         let recording = match self.kind.files() {
-            Some(files) => Some(import::files(files, &service, folder)?),
+            Some(files) => Some(import::files(files, &service, folder, progress)?),
             None => None,
         };
         let mut kind = self.kind.clone();
@@ -221,4 +227,7 @@ pub enum TrafficError {
     /// The file of a spread cannot be used.
     #[error(transparent)]
     Spread(#[from] SpreadError),
+    /// Nobody wanted it any more.
+    #[error("stopped")]
+    Stopped,
 }

@@ -13,7 +13,7 @@ fn report(text: &str) -> Report {
 
 fn try_report(text: &str) -> Result<Report, String> {
     let mut plan = Plan::parse(text)?;
-    let traffic = plan.open(Path::new(".")).map_err(|why| why.to_string())?;
+    let traffic = plan.open(Path::new("."), &Progress::default()).map_err(|why| why.to_string())?;
     of_traffic(&plan, &traffic)
 }
 
@@ -253,7 +253,7 @@ fn bill_is_the_sum_of_the_instances_lives() {
 #[test]
 fn solving_finds_the_cheapest_that_meets_the_limits_and_says_what_binds() {
     let mut plan = Plan::parse(SMALL).expect("the plan is right");
-    let traffic = plan.open(Path::new(".")).expect("nothing is read");
+    let traffic = plan.open(Path::new("."), &Progress::default()).expect("nothing is read");
     let prices = Prices::builtin(&plan.region).expect("the region is known");
     let progress = Progress::default();
     let scene = Scene { plan: &plan, traffic: &traffic, prices: &prices, progress: &progress };
@@ -274,7 +274,8 @@ fn solving_finds_the_cheapest_that_meets_the_limits_and_says_what_binds() {
 fn solving_keeps_to_what_the_plan_sets_and_tries_nothing_that_cannot_be_run() {
     let solve_text = |text: &str| {
         let mut plan = Plan::parse(text)?;
-        let traffic = plan.open(Path::new(".")).map_err(|why| why.to_string())?;
+        let traffic =
+            plan.open(Path::new("."), &Progress::default()).map_err(|why| why.to_string())?;
         let prices = Prices::builtin(&plan.region).map_err(|why| why.to_string())?;
         let progress = Progress::default();
         let scene = Scene { plan: &plan, traffic: &traffic, prices: &prices, progress: &progress };
@@ -366,7 +367,7 @@ fn recording_of_one_moment_costs_what_a_minute_of_it_does() {
         let mut plan = Plan::recorded("csv", &[file], second / 10, second, 1_024).expect("a plan");
         plan.seeds = 1;
         plan.sweep = false;
-        let traffic = plan.open(Path::new(".")).expect("it can be read");
+        let traffic = plan.open(Path::new("."), &Progress::default()).expect("it can be read");
         let report = of_traffic(&plan, &traffic).expect("it can be run");
         assert_eq!(report.traffic.span, second * 60);
         let minute = report.method.assumptions.iter().any(|it| it.contains("counts as one"));
@@ -405,7 +406,7 @@ fn traffic_without_a_request_is_refused() {
         assert!(error.contains(said), "{error}");
     }
     let mut plan = Plan::parse(&SMALL.replace("rate = 40", "rate = 0")).expect("the plan is right");
-    let traffic = plan.open(Path::new(".")).expect("nothing is read");
+    let traffic = plan.open(Path::new("."), &Progress::default()).expect("nothing is read");
     let prices = Prices::builtin(&plan.region).expect("the region is known");
     let progress = Progress::default();
     let scene = Scene { plan: &plan, traffic: &traffic, prices: &prices, progress: &progress };

@@ -17,7 +17,7 @@ use io_tokio::recording::{Origin, Step, Writer};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use reports::traffic::{Format, Opened, import};
-use reports::{Service, Traffic, TrafficError};
+use reports::{Progress, Service, Spread, Traffic, TrafficError};
 use sim::outside::Source;
 use sim::traffic::Arrival;
 
@@ -36,7 +36,7 @@ fn open(toml: &str, folder: &Path) -> Result<Opened, TrafficError> {
         route = [{ path = '/cart', time = '9ms', cpu = 1 }]",
     )
     .unwrap();
-    traffic.open(&service, folder)
+    traffic.open(&service, folder, &Progress::default())
 }
 
 fn arrivals(opened: &Opened, seed: u64) -> Vec<Arrival> {
@@ -113,6 +113,26 @@ fn compressed_file_that_was_cut_is_named() {
         let error = open("kind = 'alb'\nfiles = ['a.log.gz']", folder.path()).unwrap_err();
         assert!(matches!(error, TrafficError::Read { .. }), "{length}: {error:?}");
         assert!(error.to_string().contains("a.log.gz cannot be read"), "{error}");
+    }
+}
+
+#[test]
+fn reading_ends_when_nobody_wants_the_report_any_more() {
+    for (kind, file) in [
+        ("alb", "alb.log"),
+        ("azure-2019", "azure-d01.csv"),
+        ("cloudwatch", "cloudwatch.csv"),
+        ("cloudwatch", "cloudwatch-data.json"),
+        ("csv", "requests.csv"),
+    ] {
+        let traffic: Traffic = toml::from_str(&format!("kind = '{kind}'\nfiles = ['{file}']"))
+            .unwrap_or_else(|error| panic!("{kind}: {error}"));
+        let service = Service::new(Spread::fixed(Duration::ZERO));
+        let progress = Progress::default();
+        assert!(traffic.open(&service, &recordings(), &progress).is_ok(), "{file}");
+        progress.stop();
+        let error = traffic.open(&service, &recordings(), &progress).unwrap_err();
+        assert!(matches!(error, TrafficError::Stopped), "{file}: {error}");
     }
 }
 

@@ -109,7 +109,11 @@ pub(crate) async fn run(args: ReportArgs) -> anyhow::Result<()> {
             _ = tokio::signal::ctrl_c() => {
                 shown.stop();
                 bar.abandon();
-                work.await?.ok();
+                tokio::select! {
+                    biased;
+                    _ = tokio::signal::ctrl_c() => std::process::exit(1),
+                    done = work => done?.ok(),
+                };
                 bail!("interrupted: nothing was written");
             }
             _ = tick.tick() => {
@@ -131,12 +135,12 @@ fn bar() -> ProgressBar {
 
 fn make(args: &ReportArgs, progress: &Progress) -> anyhow::Result<()> {
     if let Some(Task::Solve { slo, input, json }) = &args.solve {
-        let (plan, prices, traffic) = input.open()?;
+        let (plan, prices, traffic) = input.open(progress)?;
         let scene = Scene { plan: &plan, traffic: &traffic, prices: &prices, progress };
         let solved = reports::solve(&scene, slo)?;
         return crate::print(&if *json { json::solved(&solved) } else { summary::solved(&solved) });
     }
-    let (plan, prices, traffic) = args.input.open()?;
+    let (plan, prices, traffic) = args.input.open(progress)?;
     let scene = Scene { plan: &plan, traffic: &traffic, prices: &prices, progress };
     let report = scene.report(&command(), env!("CARGO_PKG_VERSION"))?;
     let Some(out) = &args.out else {
@@ -189,10 +193,10 @@ fn per_request(scene: &Scene<'_>, name: &str, out: &Path) -> anyhow::Result<()> 
 
 impl Input {
     /// The plan, what AWS charges, and the traffic; says which lines of it cannot be used.
-    fn open(&self) -> anyhow::Result<(Plan, Prices, Opened)> {
+    fn open(&self, progress: &Progress) -> anyhow::Result<(Plan, Prices, Opened)> {
         let (mut plan, folder) = self.plan()?;
         let prices = self.prices(&plan)?;
-        let traffic = plan.open(&folder)?;
+        let traffic = plan.open(&folder, progress)?;
         let bad = traffic.bad();
         for line in &bad.first {
             crate::say(line);

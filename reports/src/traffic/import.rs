@@ -1,7 +1,7 @@
 //! From files to a recording.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use super::lines::{Bad, begin, each_line};
 use super::recorded::{Book, Functions, MINUTE, Recording};
 use super::service::Service;
 use super::{TrafficError, alb, azure, cloudwatch, csv, flight};
+use crate::progress::Progress;
 use crate::spread::Spread;
 
 /// How recorded traffic is written.
@@ -66,18 +67,23 @@ pub fn import(format: Format, bytes: &[u8]) -> Result<Recording, TrafficError> {
     Ok(importer.close(None))
 }
 
-/// Reads files.
+/// Reads files, until `progress` is told to stop.
 pub(super) fn files(
     files: Files<'_>,
     service: &Service,
     folder: &Path,
+    progress: &Progress,
 ) -> Result<Recording, TrafficError> {
     let mut importer = Importer::new(service, files.format, files.function);
+    // Whatever becomes of a file that ends early.
+    let or_stopped = |why| if progress.is_stopped() { TrafficError::Stopped } else { why };
     for path in paths(files.durations, folder)? {
-        importer.durations(&path.display().to_string(), open(&path)?)?;
+        let file = open(&path, progress)?;
+        importer.durations(&path.display().to_string(), file).map_err(or_stopped)?;
     }
     for (day, path) in (0..).zip(paths(files.files, folder)?) {
-        importer.file(&path.display().to_string(), open(&path)?, day)?;
+        let file = open(&path, progress)?;
+        importer.file(&path.display().to_string(), file, day).map_err(or_stopped)?;
     }
     let recording = importer.close(files.period.map(nanos));
     if recording.requests() == 0 {
@@ -106,10 +112,40 @@ fn paths(patterns: &[String], folder: &Path) -> Result<Vec<PathBuf>, TrafficErro
     Ok(all)
 }
 
-fn open(path: &Path) -> Result<impl BufRead + use<>, TrafficError> {
+fn open<'a>(path: &Path, progress: &'a Progress) -> Result<Wanted<'a>, TrafficError> {
     let unreadable =
         |source| TrafficError::Read { file: path.display().to_string(), line: 1, source };
-    Ok(BufReader::with_capacity(64 << 10, File::open(path).map_err(unreadable)?))
+    let file = BufReader::with_capacity(64 << 10, File::open(path).map_err(unreadable)?);
+    Ok(Wanted { file, progress })
+}
+
+/// A file that cannot be read any more once nobody wants the report: one may take minutes.
+struct Wanted<'a> {
+    file: BufReader<File>,
+    progress: &'a Progress,
+}
+
+impl Read for Wanted<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let available = self.fill_buf()?;
+        let length = available.len().min(buffer.len());
+        buffer[..length].copy_from_slice(&available[..length]);
+        self.consume(length);
+        Ok(length)
+    }
+}
+
+impl BufRead for Wanted<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.progress.is_stopped() {
+            return Err(io::Error::other("stopped"));
+        }
+        self.file.fill_buf()
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.file.consume(amount);
+    }
 }
 
 /// What has been read of several files of one format.

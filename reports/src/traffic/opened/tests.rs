@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Spread, Traffic};
+use crate::{Progress, Spread, Traffic};
 
 fn opened(toml: &str) -> Opened {
     let traffic: Traffic = toml::from_str(toml).unwrap_or_else(|error| panic!("{toml}: {error}"));
@@ -8,7 +8,7 @@ fn opened(toml: &str) -> Opened {
         cpu = 0.5",
     )
     .unwrap();
-    traffic.open(&service, std::path::Path::new(".")).unwrap()
+    traffic.open(&service, std::path::Path::new("."), &Progress::default()).unwrap()
 }
 
 fn arrivals(mut stream: Stream) -> Vec<Arrival> {
@@ -117,7 +117,8 @@ fn closed_loop_has_exactly_as_many_on_their_way_as_there_are_clients() {
 fn chance_of_arrivals_and_of_services_are_apart() {
     let traffic: Traffic = toml::from_str(EACH[0].0).unwrap();
     let at = |time: Spread| -> Vec<Time> {
-        let opened = traffic.open(&Service::new(time), std::path::Path::new(".")).unwrap();
+        let (service, here) = (Service::new(time), std::path::Path::new("."));
+        let opened = traffic.open(&service, here, &Progress::default()).unwrap();
         arrivals(opened.stream(7)).iter().map(|arrival| arrival.at).collect()
     };
     let second = Duration::from_secs(1);
