@@ -165,17 +165,30 @@ impl<'a> Scene<'a> {
         })
     }
 
+    /// The alternative of this name.
+    ///
+    /// # Errors
+    ///
+    /// There is none; which there are.
+    pub fn alternative(&self, name: &str) -> Result<Alternative, ReportError> {
+        let mut all = self.alternatives()?;
+        if let Some(index) = all.iter().position(|it| it.name() == name) {
+            return Ok(all.swap_remove(index));
+        }
+        let names = all.iter().map(Alternative::name).collect::<Vec<_>>().join("`, `");
+        Err(ReportError::Plan(format!("no alternative is called `{name}`; there are `{names}`")))
+    }
+
     /// Runs one alternative with the first seed, and writes a line for each request into `file`.
     ///
     /// # Errors
     ///
     /// See [`ReportError`].
-    pub fn per_request(&self, name: &str, file: Box<dyn Write + Send>) -> Result<(), ReportError> {
-        let all = self.alternatives()?;
-        let names = || all.iter().map(|it| it.name()).collect::<Vec<_>>().join("`, `");
-        let alternative = all.iter().find(|it| it.name() == name).ok_or_else(|| {
-            ReportError::Plan(format!("no alternative is called `{name}`; there are `{}`", names()))
-        })?;
+    pub fn per_request(
+        &self,
+        alternative: &Alternative,
+        file: Box<dyn Write + Send>,
+    ) -> Result<(), ReportError> {
         let job = Job::new(alternative, 0);
         let tally = Tally::with_requests(self.traffic.span(), file);
         self.run(&job, tally).map(drop)

@@ -12,7 +12,7 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use reports::traffic::Opened;
-use reports::{Plan, Prices, Progress, Report, Scene, Slo, csv, json, page, summary};
+use reports::{Alternative, Plan, Prices, Progress, Report, Scene, Slo, csv, json, page, summary};
 
 /// What is asked for.
 #[derive(Args, Debug)]
@@ -142,14 +142,16 @@ fn make(args: &ReportArgs, progress: &Progress) -> anyhow::Result<()> {
     }
     let (plan, prices, traffic) = args.input.open(progress)?;
     let scene = Scene { plan: &plan, traffic: &traffic, prices: &prices, progress };
+    // Before anything is computed: a name may be mistyped.
+    let listed = args.per_request.as_ref().map(|name| scene.alternative(name)).transpose()?;
     let report = scene.report(&command(), env!("CARGO_PKG_VERSION"))?;
     let Some(out) = &args.out else {
         let text = if args.json { json::write(&report) } else { summary::write(&report) };
         return crate::print(&text);
     };
     fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
-    if let Some(name) = &args.per_request {
-        per_request(&scene, name, out)?;
+    if let Some(alternative) = &listed {
+        per_request(&scene, alternative, out)?;
     }
     write(out, &report, args)?;
     crate::print(&summary::write(&report))
@@ -176,12 +178,12 @@ fn write(out: &Path, report: &Report, args: &ReportArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn per_request(scene: &Scene<'_>, name: &str, out: &Path) -> anyhow::Result<()> {
+fn per_request(scene: &Scene<'_>, of: &Alternative, out: &Path) -> anyhow::Result<()> {
     let path = out.join("per-request.csv");
     let new = out.join(".per-request.csv.new");
     let cannot = || format!("cannot write {}", path.display());
     let file = File::create(&new).with_context(cannot)?;
-    let done = scene.per_request(name, Box::new(BufWriter::new(file)));
+    let done = scene.per_request(of, Box::new(BufWriter::new(file)));
     if done.is_err() {
         fs::remove_file(&new).ok();
     }

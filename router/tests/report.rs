@@ -109,6 +109,8 @@ fn what_cannot_be_used_is_named_with_what_can() {
     let unknown = written(&folder, "unknown.toml", &PLAN.replace("rate = 20", "rat = 20"));
     let nobody = written(&folder, "nobody.toml", &PLAN.replace("\"lambda\"", "\"lambada\""));
     let plan = written(&folder, "plan.toml", PLAN);
+    let endless = written(&folder, "endless.toml", &PLAN.replace("1m", "100000h"));
+    let out = folder.join("out").display().to_string();
     let prices = written(&folder, "prices.toml", "region = \"moon\"\n");
     for (arguments, said) in [
         (&["none.toml"][..], "none.toml"),
@@ -117,6 +119,12 @@ fn what_cannot_be_used_is_named_with_what_can() {
         (&["--from", "fish", &plan], "choose alb"),
         (&["--from", "alb", &plan], "plan.toml"),
         (&[&plan, "--prices", &prices], "prices.toml"),
+        // Long before it would be done.
+        (
+            &[&endless, "--out", &out, "--per-request", "Lambda"],
+            "there are `lambda-dispatch, 10 slots`, `Lambda alone`",
+        ),
+        (&["--from", "csv", "--memory", "64", &plan], "64 MB, must be from 128 to 10240"),
         (&["solve", "--slo", "p98<1s", &plan], "p99.9"),
         (&[], "Usage"),
     ] {
