@@ -74,7 +74,10 @@ pub enum PricesError {
     #[error("the price of {0} has no source: say where it comes from")]
     NoSource(String),
     /// No such file is built in.
-    #[error("prices of {region:?} are not built in (there are {known}): name a file instead")]
+    #[error(
+        "prices of {region:?} are not built in (there are {known}): copy \
+         reports/prices/us-east-1.toml, give it that region's prices, and say --prices FILE"
+    )]
     Region {
         /// What was asked for.
         region: String,
@@ -358,6 +361,7 @@ mod tests {
         }
         let error = Prices::builtin("mars-1").unwrap_err().to_string();
         assert!(error.contains("there are us-east-1"), "{error}");
+        assert!(error.contains("--prices FILE"), "{error}");
         let error = prices().ec2("x1.huge", Duration::ZERO).unwrap_err().to_string();
         assert!(error.contains("no price for ec2-hour-x1.huge"), "{error}");
     }
