@@ -153,6 +153,15 @@ impl Alternative {
         }
     }
 
+    /// GB an hour of a load balancer's capacity unit: fewer where its targets are Lambda functions
+    /// and no containers, as a router is one (aws.amazon.com/elasticloadbalancing/pricing).
+    pub(crate) const fn gb_per_lcu(&self) -> f64 {
+        match self {
+            Self::Dispatch(_) | Self::Containers(_) => 1.0,
+            Self::Lambda(_) | Self::LambdaReuse(_) | Self::Provisioned(_) | Self::Managed(_) => 0.4,
+        }
+    }
+
     /// The first of `all` that is this system.
     pub(crate) fn first_dispatch(all: &[Self]) -> Option<&Dispatch> {
         all.iter().find_map(|alternative| match alternative {

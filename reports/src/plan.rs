@@ -210,12 +210,12 @@ impl Default for Balancer {
 }
 
 impl Balancer {
-    /// Capacity units that `rate` requests a second take: one is 25 new connections a second, or a
-    /// GB an hour, whichever is more.
-    pub(crate) fn lcus(&self, rate: f64) -> f64 {
+    /// Capacity units that `rate` requests a second take: one is 25 new connections a second, or so
+    /// many GB an hour, whichever is more.
+    pub(crate) fn lcus(&self, rate: f64, gb_per_lcu: f64) -> f64 {
         let connections = rate / self.requests_per_connection.max(1) as f64 / 25.0;
         let gigabytes = rate * self.bytes as f64 * 3_600.0 / 1e9;
-        connections.max(gigabytes)
+        connections.max(gigabytes / gb_per_lcu)
     }
 }
 

@@ -304,7 +304,7 @@ impl<'a> Scene<'a> {
         let balancer = &plan.balancer;
         if balancer.used {
             let rate = run.tally.requests as f64 / self.span_s();
-            let lcus = balancer.lcus(rate);
+            let lcus = balancer.lcus(rate, alternative.gb_per_lcu());
             let hours = prices.alb(MONTH, Duration::ZERO);
             let time = Duration::try_from_secs_f64(MONTH.as_secs_f64() * lcus);
             let units = prices.alb(Duration::ZERO, time.unwrap_or(Duration::MAX));

@@ -443,6 +443,23 @@ slots = 5
 }
 
 #[test]
+fn load_balancer_takes_fewer_bytes_for_its_money_where_functions_are_its_targets() {
+    let report = report(&SMALL.replace("seeds = 2", "seeds = 1\nsweep = false"));
+    // 20,000 bytes of each request, as GB an hour, for $0.008.
+    let gigabytes = report.traffic.requests as f64 / 300.0 * 20_000.0 * 3_600.0 / 1e9;
+    for it in &report.alternatives {
+        let per_unit = match it.kind {
+            Kind::Dispatch | Kind::Containers => 1.0,
+            Kind::Lambda | Kind::LambdaReuse | Kind::Provisioned | Kind::Managed => 0.4,
+        };
+        let units = it.costs.iter().find(|cost| cost.what == "its capacity units");
+        let is = units.map_or(0.0, |cost| cost.month.picodollars() as f64 / 1e12);
+        let expected = gigabytes / per_unit * 0.008 * 730.0;
+        assert!((is / expected - 1.0).abs() < 1e-6, "{}: {is}, not {expected}", it.name);
+    }
+}
+
+#[test]
 fn snapshots_are_paid_for_where_aws_charges_for_them() {
     let plan = format!("{SMALL}[function]\nsnapstart_is_billed = true\n");
     for measured in &report(&plan).alternatives {
