@@ -13,6 +13,7 @@ use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use reports::traffic::Opened;
 use reports::{Alternative, Plan, Prices, Progress, Report, Scene, Slo, csv, json, page, summary};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// What is asked for.
 #[derive(Args, Debug)]
@@ -98,6 +99,7 @@ pub(crate) async fn run(args: ReportArgs) -> anyhow::Result<()> {
     let shown = Arc::clone(&progress);
     let mut work = tokio::task::spawn_blocking(move || make(&args, &progress));
     let bar = bar();
+    let mut interrupted = signal(SignalKind::interrupt())?;
     let mut tick = tokio::time::interval(Duration::from_millis(200));
     loop {
         tokio::select! {
@@ -106,14 +108,15 @@ pub(crate) async fn run(args: ReportArgs) -> anyhow::Result<()> {
                 bar.finish_and_clear();
                 return done?;
             }
-            _ = tokio::signal::ctrl_c() => {
+            _ = interrupted.recv() => {
                 shown.stop();
                 bar.abandon();
                 tokio::select! {
                     biased;
-                    _ = tokio::signal::ctrl_c() => std::process::exit(1),
-                    done = work => done?.ok(),
-                };
+                    // Who asks twice does not want to wait for what notices it only now and then.
+                    _ = interrupted.recv() => std::process::exit(1),
+                    done = &mut work => drop(done?),
+                }
                 bail!("interrupted: nothing was written");
             }
             _ = tick.tick() => {
