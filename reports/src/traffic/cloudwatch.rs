@@ -3,8 +3,8 @@
 //!
 //! Taken are the series in whose label RequestCount or Invocations is a word, which are added up,
 //! or the only one there is. CloudWatch writes nothing for a minute without requests. How long a
-//! period is, the plan says, or a table's row `Period`; else it is the longest that fits between all
-//! points.
+//! period is, the plan says, or a table's row `Period`; else it is the longest that fits between
+//! all points.
 
 use std::io::BufRead;
 
