@@ -22,8 +22,9 @@
 //! long requests on it may run, which is half a second less than Lambda's deadline. A router that
 //! knows that sends it away in time. One that does not is told: from a lead before the deadline, or
 //! when it has been idle for the linger, the extension says goaway and drains; when the lease is
-//! over, it cuts what is left. If the router closes the link, loses it, or is silent for ten
-//! seconds and does not answer when it is asked, the invoke returns promptly.
+//! over, it cuts what is left. Before its first request the linger is a tenth of a second at least,
+//! for the router has yet to learn of the instance. If the router closes the link, loses it, or is
+//! silent for ten seconds and does not answer when it is asked, the invoke returns promptly.
 //!
 //! **Deadlines** are moments of a wall clock, and that may be wrong. What cannot be one (it has
 //! passed, it is missing, it is further away than any invoke lasts) is taken to be as far away as
@@ -76,6 +77,7 @@ pub struct Config {
     /// How long an invoke can take at most. Default 15 min, which is Lambda's most.
     pub invoke_max: Duration,
     /// How long an idle instance stays before it says goaway; `None` is until the router closes.
+    /// Before its first request it is 100 ms at least.
     pub linger: Option<Duration>,
     /// Whether the environment is stored as a snapshot when the app is ready. It then waits for the
     /// app whatever `async_init` says: nobody wants copies of half an app.
@@ -358,8 +360,10 @@ impl Lifecycle {
                 [Some((invoke.cut_at, Timer::Cut)), Some(of_pulse(pulse))]
             }
             Link::Serving { in_flight, idle_since, pulse } => {
+                let least = if invoke.requests == 0 { LINGER_UNUSED_MIN } else { Duration::ZERO };
                 let idle = self.config.linger.filter(|_| in_flight == 0);
-                let idle = idle.map(|linger| (idle_since + linger).max(invoke.held_until));
+                let idle = idle.map(|linger| idle_since + linger.max(least));
+                let idle = idle.map(|at| at.max(invoke.held_until));
                 let idle = idle.map(|at| (at, Timer::Idle));
                 let first = idle.map_or(lease_end, |idle| idle.min(lease_end));
                 [Some(first), Some(of_pulse(pulse))]
@@ -662,5 +666,8 @@ const INVOKE_MIN: Duration = Duration::from_millis(1);
 const CLOCK_ERROR: Duration = Duration::from_secs(60);
 /// How long before Lambda's deadline what is still running is cut; less for short invokes.
 const CUT_LEAD: Duration = Duration::from_millis(500);
+/// How long an instance stays at least before its first request, whatever the linger. The original
+/// looks whether it is idle that often.
+const LINGER_UNUSED_MIN: Duration = Duration::from_millis(100);
 /// How many payloads are remembered so that none is obeyed twice.
 const SEEN_MAX: usize = 64;
