@@ -89,8 +89,8 @@ impl Processes {
         let Some(pid) = pid else { return Err(io::Error::other("the process has no id")) };
         let file = program.argv.first().and_then(|path| Path::new(path).file_name());
         let file = file.unwrap_or_default().to_string_lossy().into_owned();
-        let names = [program.name.clone(), file];
-        self.groups.insert(environment, Group { leader: pid, names });
+        let name = program.name.clone();
+        self.groups.insert(environment, Group { leader: pid, name, file });
         tokio::spawn(self.clone().watch(
             environment,
             program.name.clone(),

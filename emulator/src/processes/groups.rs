@@ -25,8 +25,10 @@ struct Inner {
 pub(super) struct Group {
     /// The first of them, whose number is the group's.
     pub(super) leader: Pid,
-    /// The names under which the program may register as an extension.
-    pub(super) names: [String; 2],
+    /// What the program is called.
+    pub(super) name: String,
+    /// The name of its file.
+    pub(super) file: String,
 }
 
 impl Groups {
@@ -57,12 +59,21 @@ impl Groups {
         }
     }
 
-    /// Sends SIGTERM to the programs of `environment` that go by none of the names `except`.
-    pub(super) fn terminate(&self, environment: EnvironmentId, except: &[String]) {
-        for group in self.lock().running.get(&environment).into_iter().flatten() {
-            if !group.names.iter().any(|name| except.contains(name)) {
-                group.send(Signal::TERM);
+    /// Sends SIGTERM to the programs of `environment` but the extensions of these names. Each is
+    /// the program that is called so, else the first whose file is: an app may be the same file.
+    pub(super) fn terminate(&self, environment: EnvironmentId, extensions: &[String]) {
+        let inner = self.lock();
+        let Some(groups) = inner.running.get(&environment) else { return };
+        let mut others: Vec<&Group> = groups.iter().collect();
+        for name in extensions {
+            let called = others.iter().position(|group| group.name == *name);
+            let place = called.or_else(|| others.iter().position(|group| group.file == *name));
+            if let Some(place) = place {
+                others.remove(place);
             }
+        }
+        for group in others {
+            group.send(Signal::TERM);
         }
     }
 

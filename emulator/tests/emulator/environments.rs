@@ -205,6 +205,25 @@ async fn extension_hears_of_invokes_and_of_the_end() {
     assert!(!stage.lines().contains(&"[env-1] killed".to_owned()), "it ended by itself");
 }
 
+#[tokio::test]
+async fn an_app_is_told_to_end_even_if_it_is_the_same_file_as_the_extension() {
+    let service = Config {
+        idle_timeout: Duration::from_millis(700),
+        idle_jitter: Duration::ZERO,
+        shutdown_budget: Duration::from_secs(60),
+        ..service()
+    };
+    let mut function = function("extension");
+    // It registers by the name of the file, which both are, and `app` ends at a signal.
+    function.programs = vec![program("aside", "extension-by-file"), program("app", "never-ready")];
+    let stage = Stage::set(service, function).await;
+    assert_eq!(stage.invoke(json!({})).await.status, 200);
+    stage.until_line("[env-1 aside] event SHUTDOWN").await;
+    stage.until_line("[env-1 aside] spindown").await;
+    until("no environment", async || stage.emulator.environments().await.is_empty()).await;
+    assert!(!stage.lines().contains(&"[env-1] killed".to_owned()), "both ended by themselves");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_one_of_many_invokes_is_answered_whatever_happens_to_its_environment() {
     let service = Config { function_timeout: Duration::from_secs(5), ..service() };

@@ -32,7 +32,8 @@ fn main() -> io::Result<()> {
         Some("never-ready") => loop {
             thread::park();
         },
-        Some("extension") => extension(),
+        Some("extension") => extension("ext"),
+        Some("extension-by-file") => extension("emulator-tiny-runtime"),
         Some("runtime") | None => runtime(),
         Some(other) => Err(io::Error::other(format!("`{other}` is nothing this program can do"))),
     }
@@ -76,8 +77,8 @@ fn runtime() -> io::Result<()> {
 }
 
 /// Registers for everything and prints what it is told.
-fn extension() -> io::Result<()> {
-    let name = [("Lambda-Extension-Name", "ext")];
+fn extension(name: &str) -> io::Result<()> {
+    let name = [("Lambda-Extension-Name", name)];
     let events = r#"{"events":["INVOKE","SHUTDOWN"]}"#;
     let registered = call("POST", "/2020-01-01/extension/register", &name, events)?;
     let identifier = registered.header("lambda-extension-identifier");
