@@ -128,6 +128,40 @@ fn every_setting_can_be_set_in_the_file_and_in_the_environment() {
 }
 
 #[test]
+fn an_empty_text_never_takes_the_place_of_a_default() {
+    for setting in SETTINGS.iter().filter(|setting| setting.name != FUNCTION.0) {
+        let name = setting.name;
+        let variable = variable_of(setting);
+        let unset = from_environment(&[(&variable, "")]).unwrap();
+        assert_eq!(unset.effective(), from_environment(&[]).unwrap().effective(), "{name}");
+
+        let mut set = vec![
+            (name.to_owned(), from_file(&format!("{name} = \"\"\n"))),
+            (name.to_owned(), load(None, &[], &[FUNCTION, (name, "")])),
+        ];
+        if let Some(key) = name.strip_prefix("pool.") {
+            let file = format!("[pools.shop]\nfunction = \"shop\"\n{key} = \"\"\n");
+            set.push((format!("pools.shop.{key}"), from_file(&file)));
+        }
+        for (name, settings) in set {
+            match settings {
+                Ok(_) => assert_eq!(setting.default, "", "{name} was taken as empty"),
+                Err(errors) => {
+                    let said = errors.to_string();
+                    assert_ne!(setting.default, "", "{said}");
+                    assert!(said.starts_with(&format!("{name} is \"\" (")), "{said}");
+                    assert!(said.contains("leave it out"), "{said}");
+                    assert_eq!(said.lines().count(), 1, "{said}");
+                }
+            }
+        }
+    }
+    let route = "[[route]]\npool = \"default\"\ntimeouts.idle = \"\"\n";
+    let said = from_file(route).unwrap_err().to_string();
+    assert!(said.starts_with("route.timeouts.idle is \"\""), "{said}");
+}
+
+#[test]
 fn names_do_not_collide_when_case_and_underscores_are_ignored() {
     let fold = |name: &str| name.replace(['.', '_'], "").to_ascii_lowercase();
     let mut all: Vec<String> = SETTINGS

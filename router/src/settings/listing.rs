@@ -166,6 +166,9 @@ all of them; `lambda-dispatch config check` prints each with its value and who s
 In the file, `pool.slots` is `slots` in the section `[pool]`. `[pools.NAME]` has what `[pool]` has,
 for one pool; it and each `[[route]]` may have some of the `timeouts` for themselves
 ([several functions](several-functions.md)). In the environment, case and underscores do not matter.
+
+A variable that is empty counts as not set. In the file and in flags an empty text means none for a
+setting without a default, and is refused for one that has a default: leave it out instead.
 ";
 
 const PAGE_COLUMNS: &str = "\

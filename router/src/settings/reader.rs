@@ -373,16 +373,20 @@ impl Reader {
         self.layers.errors.push(SettingsError::BadValue { name, value, origin, allowed });
     }
 
-    /// The value in force, or the default's if that is bad; `None` if it is empty.
+    /// The value in force, or the default's if that is bad. An empty text is `None` for a setting
+    /// without a default; for others nobody can tell whether it means the default, nothing or off.
     fn value(&mut self, name: &'static str) -> Option<Value> {
         let setting = setting(name);
         let text = self.effective(setting).text;
-        if text.is_empty() {
+        if text.is_empty() && setting.default.is_empty() {
             return None;
         }
         match parse(setting.kind, &text, setting.default) {
             Ok(value) => Some(value),
-            Err(allowed) => {
+            Err(mut allowed) => {
+                if text.trim().is_empty() {
+                    allowed.push_str(", but no empty text; leave it out instead");
+                }
                 self.bad(name, allowed);
                 parse(setting.kind, setting.default, setting.default).ok()
             }

@@ -22,7 +22,8 @@ pub(super) enum Value {
     Text(String),
 }
 
-/// Reads `text` as `kind`. A port without a host means the host of `default`.
+/// Reads `text` as `kind`. A port without a host means the host of `default`, and no text is a
+/// value of its own where there is one.
 ///
 /// # Errors
 ///
@@ -44,6 +45,7 @@ pub(super) fn parse(kind: Kind, text: &str, default: &str) -> Result<Value, Stri
             text.parse().ok().filter(|n| (min..=max).contains(n)).map(Value::Number)
         }
         Kind::Span { min, max } => span(text).filter(|s| (min..=max).contains(s)).map(Value::Span),
+        Kind::Text if text.is_empty() && !default.is_empty() => None,
         Kind::Text => Some(Value::Text(text.to_owned())),
     };
     value.ok_or_else(|| allowed(kind))
