@@ -13,7 +13,7 @@ use dispatch_model::{Limits, SLOTS_MAX};
 
 use crate::demo::{self, Demo};
 use crate::dev::{self, Local};
-use crate::settings::{as_help, find, parse_span, variable_of};
+use crate::settings::{FILE_VARIABLE, as_help, file_in, find, parse_span, variable_of};
 use crate::{DEMO_APP, DIRECT, EXEC, EXTENSION};
 use crate::{config_init, demo_app, direct, doctor, health, report, serve};
 
@@ -108,14 +108,21 @@ struct CompletionsArgs {
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Configured {
     /// TOML file with settings
-    #[arg(short, long, value_name = "FILE", env = crate::settings::FILE_VARIABLE)]
-    pub(crate) config: Option<PathBuf>,
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// The Lambda function: a name, name:qualifier, or an ARN
     #[arg(long, value_name = "NAME")]
     pub(crate) function: Option<String>,
     /// One setting, such as `--set pool.slots=20`; may be repeated. `serve --help` lists them
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
     pub(crate) set: Vec<(String, String)>,
+}
+
+impl Configured {
+    /// The settings file, if there is one.
+    pub(crate) fn file(&self) -> Option<PathBuf> {
+        self.config.clone().or_else(|| file_in(std::env::vars_os()))
+    }
 }
 
 #[derive(Args, Debug)]
@@ -262,11 +269,14 @@ struct PoolArgs {
 #[must_use]
 pub fn command() -> clap::Command {
     let function = find("pool.function").map(variable_of).unwrap_or_default();
+    let with_variable = |arg: clap::Arg, variable: &str| {
+        let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+        arg.help(format!("{help} [env: {variable}]"))
+    };
     let configured = |command: clap::Command| {
-        command.mut_arg("function", |arg| {
-            let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
-            arg.help(format!("{help} [env: {function}]"))
-        })
+        command
+            .mut_arg("config", |arg| with_variable(arg, FILE_VARIABLE))
+            .mut_arg("function", |arg| with_variable(arg, &function))
     };
     Cli::command()
         .mut_subcommand("check", configured)

@@ -73,13 +73,13 @@ pub(crate) fn run(configured: &Configured) -> anyhow::Result<()> {
 
 pub(crate) fn load(configured: &Configured) -> anyhow::Result<Settings> {
     let overrides = overrides(configured);
-    Ok(Settings::load(configured.config.as_deref(), environment(), &overrides)?)
+    Ok(Settings::load(configured.file().as_deref(), environment(), &overrides)?)
 }
 
 /// Where a router with these settings has its admin port, whatever else is wrong with them.
 pub(crate) fn admin(configured: &Configured) -> anyhow::Result<Option<SocketAddr>> {
     let overrides = overrides(configured);
-    Ok(Settings::admin(configured.config.as_deref(), environment(), &overrides)?)
+    Ok(Settings::admin(configured.file().as_deref(), environment(), &overrides)?)
 }
 
 fn overrides(configured: &Configured) -> Vec<(&str, &str)> {

@@ -47,7 +47,7 @@ pub use error::{SettingsError, SettingsErrors};
 pub use explain::{explain, warnings};
 pub use function::FunctionName;
 pub use json::{as_json, iam_policy};
-pub use layers::{FILE_VARIABLE, Origin, PREFIX, variable_of};
+pub use layers::{FILE_VARIABLE, Origin, PREFIX, file_in, variable_of};
 pub use listing::{as_file, as_help, as_page};
 pub use table::{IGNORED, Kind, SETTINGS, Setting, find};
 pub(crate) use value::Shown;

@@ -86,6 +86,26 @@ fn a_file_that_is_there_is_not_written_over_unless_told_to() {
 }
 
 #[test]
+fn a_file_can_be_named_by_a_variable_in_any_case_and_an_empty_one_names_none() {
+    let checked = |arguments: &[&str], (name, file): (&str, &str)| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lambda-dispatch"));
+        command.args(["check", "--function", "site"]).args(arguments).env(name, file);
+        let ended = command.output().unwrap();
+        (ended.status.success(), String::from_utf8(ended.stderr).unwrap())
+    };
+    assert_eq!(checked(&[], ("LAMBDA_DISPATCH_CONFIG", "")), (true, String::new()));
+    for name in ["LAMBDA_DISPATCH_CONFIG", "lambda_dispatch_config"] {
+        let (works, said) = checked(&[], (name, "/no/such/file.toml"));
+        assert!(!works && said.contains("/no/such/file.toml"), "{name}: {said}");
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("router.toml");
+        std::fs::write(&file, "").unwrap();
+        let flag = ["--config", file.to_str().unwrap()];
+        assert!(checked(&flag, (name, "/no/such/file.toml")).0, "the flag goes before {name}");
+    }
+}
+
+#[test]
 fn a_function_that_is_none_leaves_no_file() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("router.toml");
@@ -152,7 +172,9 @@ fn help_of_serve_lists_every_setting_with_its_default_and_variables() {
     let short = String::from_utf8(run(&["serve", "-h"]).stdout).unwrap();
     assert!(short.contains("Examples:") && !short.contains("listen.http ="), "{short}");
     let words: Vec<_> = short.split_whitespace().collect();
-    assert!(words.join(" ").contains("[env: LAMBDA_DISPATCH_POOL_FUNCTION]"), "{short}");
+    let words = words.join(" ");
+    assert!(words.contains("[env: LAMBDA_DISPATCH_POOL_FUNCTION]"), "{short}");
+    assert!(words.contains("[env: LAMBDA_DISPATCH_CONFIG]"), "{short}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use dispatch_model::{Limits, Matching, Scaling};
 use io_tokio::running::Share;
 use lambda_dispatch::settings::{
     AccessTarget, Emf, EmfTarget, Format, IGNORED, Log, Origin, PoolPlan, Recorder, SETTINGS,
-    Settings, SettingsErrors, explain, variable_of, warnings,
+    Settings, SettingsErrors, explain, file_in, variable_of, warnings,
 };
 
 use lambda_dispatch::traces::{Sampler, Traces};
@@ -400,6 +400,7 @@ fn a_mistyped_variable_is_a_warning_with_the_right_name() {
         ("LAMBDA_DISPATCH_MaxConcurentCount", "5"),
         ("LAMBDA_DISPATCH_PORT_80_TCP_ADDR", "10.0.0.1"),
         ("LAMBDA_DISPATCH_CONFIG", "/etc/router.toml"),
+        ("lambda_dispatch_config", "/etc/router.toml"),
         ("UNRELATED", "1"),
     ])
     .unwrap();
@@ -407,6 +408,19 @@ fn a_mistyped_variable_is_a_warning_with_the_right_name() {
     assert!(text.contains("MaxConcurentCount is not a setting and was ignored; did you mean LAMBDA_DISPATCH_POOL_SLOTS?"), "{text}");
     assert!(text.contains("LAMBDA_DISPATCH_PORT_80_TCP_ADDR is not a setting"), "{text}");
     assert!(!text.contains("CONFIG") && !text.contains("UNRELATED"), "{text}");
+    assert!(!text.contains("config is not"), "{text}");
+}
+
+#[test]
+fn the_variable_that_names_the_file_is_read_as_others_are() {
+    let file = |name: &str, file: &str| file_in([(name.into(), file.into())].into_iter());
+    for name in ["LAMBDA_DISPATCH_CONFIG", "lambda_dispatch_config", "LAMBDA_DISPATCH_Config"] {
+        assert_eq!(file(name, "a.toml"), Some(PathBuf::from("a.toml")), "{name}");
+        assert_eq!(file(name, ""), None, "{name}");
+    }
+    for name in ["CONFIG", "LAMBDA_DISPATCH_CONFIGS", "LAMBDA_DISPATCH_", "LAMBDA_DISPATCH\u{e9}"] {
+        assert_eq!(file(name, "a.toml"), None, "{name}");
+    }
 }
 
 #[test]

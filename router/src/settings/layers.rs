@@ -4,7 +4,9 @@
 //! a value means the same wherever it is written.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
+use std::path::PathBuf;
 
 use super::error::{DidYouMean, SettingsError};
 use super::nearest::nearest;
@@ -16,6 +18,22 @@ pub const PREFIX: &str = "LAMBDA_DISPATCH_";
 
 /// The environment variable that names the settings file.
 pub const FILE_VARIABLE: &str = "LAMBDA_DISPATCH_CONFIG";
+
+/// The settings file that the environment names, if it names one.
+#[must_use]
+pub fn file_in(variables: impl Iterator<Item = (OsString, OsString)>) -> Option<PathBuf> {
+    let files = variables.filter(|(name, file)| {
+        !file.is_empty() && name.to_str().and_then(own_name) == own_name(FILE_VARIABLE)
+    });
+    // The first by its name, so that the same environment means the same in any order.
+    files.min().map(|(_, file)| file.into())
+}
+
+/// What a variable of ours is called after the prefix, folded.
+fn own_name(variable: &str) -> Option<String> {
+    let (prefix, rest) = variable.split_at_checked(PREFIX.len())?;
+    prefix.eq_ignore_ascii_case(PREFIX).then(|| folded(rest))
+}
 
 /// Who set a value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -191,14 +209,12 @@ impl Layers {
 
     /// Which setting a variable is for, and how weak its name is; 0 is the strongest.
     fn variable(&mut self, name: &str) -> Option<(&'static Setting, usize)> {
-        let prefix = name.get(..PREFIX.len()).filter(|p| p.eq_ignore_ascii_case(PREFIX));
-        let Some(prefix) = prefix else {
+        let Some(rest) = own_name(name) else {
             return SETTINGS.iter().find_map(|setting| {
                 let place = setting.variables.iter().position(|v| *v == name)?;
                 Some((setting, 2 + place))
             });
         };
-        let rest = folded(&name[prefix.len()..]);
         for setting in SETTINGS {
             if folded(setting.name) == rest {
                 return Some((setting, 0));
@@ -209,7 +225,7 @@ impl Layers {
         }
         if let Some((_, why)) = IGNORED.iter().find(|(ignored, _)| folded(ignored) == rest) {
             self.warnings.push(format!("{name} has no effect: {why}"));
-        } else if !name.eq_ignore_ascii_case(FILE_VARIABLE) {
+        } else if own_name(FILE_VARIABLE).as_ref() != Some(&rest) {
             let own = SETTINGS.iter().map(|setting| setting.name);
             let original = SETTINGS.iter().map(|setting| setting.original);
             let meant = nearest(&rest, own.chain(original))

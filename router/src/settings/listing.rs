@@ -160,8 +160,9 @@ const PAGE_HEAD: &str = "\
 <!-- Made from router/src/settings/table.rs: UPDATE=1 cargo test -p lambda-dispatch --test guide -->
 
 A setting is taken from a flag (`--set pool.slots=20`), else from the environment, else from the
-file (`--config FILE`), else it has its default. `lambda-dispatch config init` writes a file with
-all of them; `lambda-dispatch config check` prints each with its value and who set it.
+file (`--config FILE`, or `LAMBDA_DISPATCH_CONFIG`), else it has its default. `lambda-dispatch
+config init` writes a file with all of them; `lambda-dispatch config check` prints each with its
+value and who set it.
 
 In the file, `pool.slots` is `slots` in the section `[pool]`. `[pools.NAME]` has what `[pool]` has,
 for one pool; it and each `[[route]]` may have some of the `timeouts` for themselves
