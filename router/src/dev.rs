@@ -2,9 +2,11 @@
 //!
 //! The router is the real one; AWS Lambda is the emulator, reached with the real AWS client; each
 //! instance is two processes, the extension and the app, which are frozen when Lambda would freeze
-//! them. Nothing is left behind: when this process ends, in whatever way, so do they.
+//! them. Nothing is left behind when this process is told to end. Where it is killed, the kernel
+//! kills those two, but not what they have started.
 
 use std::ffi::OsString;
+use std::future::pending;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -210,14 +212,34 @@ pub async fn run(
     started.unwrap_or(Ok(()))
 }
 
-/// Returns on Ctrl-C and on SIGTERM.
+/// Returns when it is told to end: on Ctrl-C, SIGTERM and SIGQUIT, and when its terminal is closed.
 async fn interrupted() -> std::io::Result<()> {
+    let mut pressed = signal(SignalKind::interrupt())?;
     let mut terminated = signal(SignalKind::terminate())?;
+    let mut quit = signal(SignalKind::quit())?;
+    let hung_up = async {
+        // Whoever starts it with `nohup` wants it to outlive the terminal.
+        if is_ignored(SignalKind::hangup()) {
+            return pending().await;
+        }
+        signal(SignalKind::hangup())?.recv().await;
+        Ok(())
+    };
     tokio::select! {
         biased;
-        pressed = tokio::signal::ctrl_c() => pressed,
+        _ = pressed.recv() => Ok(()),
         _ = terminated.recv() => Ok(()),
+        _ = quit.recv() => Ok(()),
+        hung_up = hung_up => hung_up,
     }
+}
+
+/// Whether this process was started so that a signal does nothing.
+fn is_ignored(signal: SignalKind) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.is_some_and(|mask| mask & (1 << (signal.as_raw_value() - 1)) != 0)
 }
 
 /// Lambda, with a function whose environments run the extension and the app.

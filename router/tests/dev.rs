@@ -4,7 +4,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -21,8 +21,22 @@ struct Dev {
 impl Dev {
     /// Starts `dev` and waits until it says that it is ready.
     fn start(arguments: &[&str]) -> Self {
-        let mut child =
-            dev(&["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"], arguments).spawn().unwrap();
+        Self::start_after("true", arguments)
+    }
+
+    /// The same from a shell that does `first` before.
+    fn start_after(first: &str, arguments: &[&str]) -> Self {
+        let (dev, output) = Self::start_unread(first, arguments);
+        thread::spawn(move || output.lines().map_while(Result::ok).for_each(drop));
+        dev
+    }
+
+    /// The same, and leaves the rest of its output where it is.
+    fn start_unread(first: &str, arguments: &[&str]) -> (Self, BufReader<ChildStdout>) {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("{first} && exec \"$0\" \"$@\""), BINARY, "dev"]);
+        shell.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]).args(arguments);
+        let mut child = piped(&mut shell).spawn().unwrap();
         let mut output = BufReader::new(child.stdout.take().unwrap());
         let mut line_with = |start: &str| {
             let mut line = String::new();
@@ -36,8 +50,7 @@ impl Dev {
         let admin = line_with("admin: http://");
         assert_eq!(dashboard, format!("{admin}/dashboard"));
         let address = line_with("ready: http://");
-        thread::spawn(move || output.lines().map_while(Result::ok).for_each(drop));
-        Self { child, address, admin }
+        (Self { child, address, admin }, output)
     }
 
     fn connect(&self, request: &str) -> TcpStream {
@@ -102,10 +115,13 @@ impl Drop for Dev {
 }
 
 fn dev(flags: &[&str], arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_lambda-dispatch"));
-    command.arg("dev").args(flags).args(arguments);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+    let mut command = Command::new(BINARY);
+    piped(command.arg("dev").args(flags).args(arguments));
     command
+}
+
+fn piped(command: &mut Command) -> &mut Command {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit())
 }
 
 /// Runs `dev` where it cannot work, and gives what it said.
@@ -159,6 +175,7 @@ fn burst(dev: &Dev, count: usize, target: &str) -> Vec<(u16, Duration)> {
     })
 }
 
+const BINARY: &str = env!("CARGO_BIN_EXE_lambda-dispatch");
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
@@ -266,6 +283,30 @@ fn ctrl_c_ends_everything_and_frees_the_port() {
     assert!(dev.child.wait().unwrap().success());
     until("all processes end", || !started.iter().any(|pid| alive(*pid)));
     TcpListener::bind(&dev.address).unwrap();
+}
+
+#[test]
+fn closed_terminal_ends_everything_that_the_app_has_started_in_turn() {
+    for signal in [Signal::HUP, Signal::QUIT] {
+        let app = ["--", "sh", "-c", "\"$0\" __demo-app; echo done", BINARY];
+        let mut dev = Dev::start(&app);
+        assert_eq!(dev.get("/").0, 200);
+        let started = dev.descendants();
+        assert!(started.len() >= 3, "the extension, a shell and the app");
+        dev.signal(signal);
+        assert!(dev.child.wait().unwrap().success(), "{signal:?}");
+        until("all processes end", || !started.iter().any(|pid| alive(*pid)));
+    }
+}
+
+#[test]
+fn whoever_says_nohup_keeps_it() {
+    let dev = Dev::start_after("trap '' HUP", &[]);
+    dev.signal(Signal::HUP);
+    assert_eq!(dev.get("/").0, 200);
+    let status = std::fs::read_to_string(format!("/proc/{}/status", dev.child.id())).unwrap();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
+    assert_eq!(u64::from_str_radix(ignored.trim(), 16).unwrap() & 1, 1, "SIGHUP is number 1");
 }
 
 #[test]
