@@ -361,15 +361,12 @@ fn run<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
 
 impl From<DevArgs> for Local {
     fn from(args: DevArgs) -> Self {
-        let cold_start = (!args.cold_start.is_zero()).then_some(args.cold_start);
         Self {
             listen: args.listen,
             limits: Limits {
-                cold_start,
                 instances_max: args.max_instances,
                 instances_min: args.min_instances.min(args.max_instances),
-                slots: args.pool.concurrency,
-                ..Limits::default()
+                ..dev::limits(args.cold_start, args.pool.concurrency)
             },
             cold_start: args.cold_start,
             function_timeout: args.function_timeout,
@@ -465,5 +462,24 @@ mod tests {
     #[test]
     fn command_line_is_consistent() {
         command().debug_assert();
+    }
+
+    #[test]
+    fn an_app_that_starts_slowly_is_waited_for_that_much_longer() {
+        let limits = |cold_start: &str| {
+            let Ok(Cli { command: Command::Dev(args) }) =
+                Cli::try_parse_from([NAME, "dev", "--cold-start", cold_start])
+            else {
+                panic!("--cold-start {cold_start} is not taken");
+            };
+            Local::from(args).limits
+        };
+        let usual = limits("0s");
+        assert_eq!(usual.cold_start, None);
+        let slow = limits("15m");
+        let more = Duration::from_secs(15 * 60);
+        assert_eq!(slow.cold_start, Some(more));
+        assert_eq!(slow.start_timeout, usual.start_timeout + more);
+        assert_eq!(slow.queue_timeout, usual.queue_timeout + more);
     }
 }

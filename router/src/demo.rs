@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use bytes::Bytes;
-use dispatch_model::{InvokeOutcome, Limits};
+use dispatch_model::InvokeOutcome;
 use emulator::model::Bill;
 use emulator::{Emulator, Function, Program};
 use hdrhistogram::Histogram;
@@ -24,7 +24,7 @@ use serde::Serialize;
 use tokio::task::JoinSet;
 
 use crate::aws::LambdaInvoker;
-use crate::dev::{FUNCTION, Local, System, own_program};
+use crate::dev::{FUNCTION, Local, System, limits, own_program};
 use crate::direct::{DirectRequest, fetch};
 use crate::logging;
 use crate::settings::Log;
@@ -136,11 +136,7 @@ async fn by_lambda(demo: &Demo) -> anyhow::Result<Outcome> {
 async fn by_router(demo: &Demo) -> anyhow::Result<Outcome> {
     let local = Local {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-        limits: Limits {
-            cold_start: (!demo.cold_start.is_zero()).then_some(demo.cold_start),
-            slots: demo.slots,
-            ..Limits::default()
-        },
+        limits: limits(demo.cold_start, demo.slots),
         cold_start: demo.cold_start,
         function_timeout: FUNCTION_TIMEOUT,
         memory_mb: demo.memory_mb,

@@ -62,6 +62,18 @@ pub struct Local {
     pub shows_output: bool,
 }
 
+/// The limits of a pool whose environments take this much longer to start.
+pub(crate) fn limits(cold_start: Duration, slots: u32) -> Limits {
+    let usual = Limits::default();
+    Limits {
+        cold_start: (!cold_start.is_zero()).then_some(cold_start),
+        queue_timeout: usual.queue_timeout + cold_start,
+        slots,
+        start_timeout: usual.start_timeout + cold_start,
+        ..usual
+    }
+}
+
 /// The system while it runs.
 #[derive(Debug)]
 pub struct System {
