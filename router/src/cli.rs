@@ -373,7 +373,6 @@ impl From<DevArgs> for Local {
             memory_mb: args.pool.memory,
             port_env: args.app_port_env,
             command: args.command,
-            shows_output: true,
         }
     }
 }

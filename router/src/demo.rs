@@ -142,9 +142,8 @@ async fn by_router(demo: &Demo) -> anyhow::Result<Outcome> {
         memory_mb: demo.memory_mb,
         port_env: "PORT".to_owned(),
         command: Vec::new(),
-        shows_output: false,
     };
-    let mut system = System::start(&local, Arc::new(Blind), Blind).await?;
+    let mut system = System::start(&local, None, Arc::new(Blind), Blind).await?;
     // Warm means that their start is not billed to the burst, as in the other half.
     system.emulator.prewarm(demo.warm).await?;
     system.warm(&local, demo.warm).await?;

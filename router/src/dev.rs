@@ -7,7 +7,6 @@
 
 use std::ffi::OsString;
 use std::future::pending;
-use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::pin::pin;
@@ -36,6 +35,7 @@ use tokio::sync::{mpsc, watch};
 use crate::admin::{self, Readiness};
 use crate::aws::LambdaInvoker;
 use crate::cost;
+use crate::line_writer::{LineWriter, Sink};
 use crate::logging;
 use crate::metrics::Metrics;
 use crate::recorder::Recorders;
@@ -58,8 +58,6 @@ pub struct Local {
     pub port_env: String,
     /// The command that starts the app; empty for the built-in one.
     pub command: Vec<OsString>,
-    /// Whether the output of the app is shown.
-    pub shows_output: bool,
 }
 
 /// The limits of a pool whose environments take this much longer to start.
@@ -87,13 +85,14 @@ pub struct System {
 }
 
 impl System {
-    /// Starts the system. No instance runs yet.
+    /// Starts the system. No instance runs yet. What the app prints goes to `output`.
     ///
     /// # Errors
     ///
     /// The address is taken, or a command does not exist; the message says what to do.
-    pub async fn start(
+    pub(crate) async fn start(
         local: &Local,
+        output: Option<Arc<LineWriter>>,
         access: Arc<dyn AccessLog>,
         observer: impl Observer,
     ) -> anyhow::Result<Self> {
@@ -103,7 +102,7 @@ impl System {
         let instances = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), "no port is free")?;
         let callback_url = format!("https://{}", instances.local_addr()?);
         let (failed, failures) = mpsc::unbounded_channel();
-        let emulator = start_emulator(local, failed).await?;
+        let emulator = start_emulator(local, watch_programs(local, output, failed)).await?;
         let identity = RouterIdentity::generate()?;
         let router = Running::start(Parts {
             clients: vec![(clients, None)],
@@ -198,7 +197,11 @@ pub async fn run(
     let metrics = Metrics::new();
     let counts = metrics.pool(DEFAULT_POOL);
     counts.set_price(cost::per_second(local.memory_mb));
-    let mut system = System::start(&local, counts.clone(), (counts.watch(), recorder)).await?;
+    let output = LineWriter::start("standard output", Sink::stdout());
+    let output = Arc::new(output.context("cannot start threads")?);
+    let shown = Some(Arc::clone(&output));
+    let observer = (counts.watch(), recorder);
+    let mut system = System::start(&local, shown, counts.clone(), observer).await?;
     let (readiness, ready) = watch::channel(Readiness::Starting);
     let mut interrupted = pin!(interrupted());
     let started = tokio::select! {
@@ -209,16 +212,15 @@ pub async fn run(
     if let Some(Ok(())) = started {
         system.let_go(&local);
         readiness.send_replace(Readiness::Ready);
-        let mut out = std::io::stdout();
         if let Some(admin) = admin {
             let address = admin.local_addr()?;
-            writeln!(out, "dashboard: http://{address}/dashboard").ok();
-            writeln!(out, "admin: http://{address}/metrics").ok();
+            output.write(format!("dashboard: http://{address}/dashboard\n"));
+            output.write(format!("admin: http://{address}/metrics\n"));
             tokio::spawn(admin::serve(admin, ready, metrics));
         }
-        writeln!(out, "ready: http://{}", system.address).ok();
+        output.write(format!("ready: http://{}\n", system.address));
         interrupted.await?;
-        writeln!(out, "stopping").ok();
+        output.write("stopping\n".to_owned());
     }
     system.stop().await;
     started.unwrap_or(Ok(()))
@@ -257,7 +259,7 @@ fn is_ignored(signal: SignalKind) -> bool {
 /// Lambda, with a function whose environments run the extension and the app.
 async fn start_emulator(
     local: &Local,
-    failed: mpsc::UnboundedSender<String>,
+    observer: impl Fn(&Event) + Send + Sync + 'static,
 ) -> anyhow::Result<Emulator> {
     let app = if local.command.is_empty() {
         own_program(crate::DEMO_APP)?
@@ -269,7 +271,7 @@ async fn start_emulator(
     let mut function = Function::new(FUNCTION, vec![extension, Program::new("app", app)]);
     function.port_env = Some(local.port_env.clone());
     let mut config = emulator::Config {
-        observer: Arc::new(observer(local, failed)),
+        observer: Arc::new(observer),
         seed: rand::random(),
         wrapper: Some(own_program(crate::EXEC)?),
         ..emulator::Config::default()
@@ -281,11 +283,11 @@ async fn start_emulator(
 }
 
 /// Shows what the app prints, and passes on what keeps it from getting ready.
-fn observer(
+fn watch_programs(
     local: &Local,
+    output: Option<Arc<LineWriter>>,
     failed: mpsc::UnboundedSender<String>,
 ) -> impl Fn(&Event) + Send + Sync + 'static {
-    let shows_output = local.shows_output;
     let advice = format!(
         "the app must listen on 127.0.0.1, on the port in ${}, and answer GET /health with a \
          status below 500 (LAMBDA_DISPATCH_READINESS_PATH chooses another path)",
@@ -294,9 +296,8 @@ fn observer(
     move |event| match event {
         Event::Line { program, .. } if program == "extension" => tracing::debug!("{event}"),
         Event::Line { .. } => {
-            if shows_output {
-                // A closed standard output is no reason to end.
-                writeln!(std::io::stdout(), "{event}").ok();
+            if let Some(output) = &output {
+                output.write(format!("{event}\n"));
             }
         }
         Event::Exited { program, end, .. } if program == "app" => {

@@ -12,7 +12,7 @@
 //! | [`aws`] | Lambda's API |
 //! | [`doctor`] | whether it would work |
 //! | [`admin`], [`metrics`], [`emf`], [`traces`] | what can be seen from outside |
-//! | [`access_log`], [`logging`], `writer_thread` | what is written down |
+//! | [`access_log`], [`logging`], `line_writer`, `writer_thread` | what is written down |
 //! | `decisions`, `problems`, `explain` | why there are as many instances as there are |
 //! | `dashboard`, `cost` | the same for people, as it happens, and what it costs |
 //! | `recorder` | what is kept to be replayed |
@@ -38,6 +38,7 @@ pub mod emf;
 mod explain;
 mod fetch;
 mod health;
+mod line_writer;
 pub mod logging;
 pub mod metrics;
 mod problems;

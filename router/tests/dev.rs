@@ -310,6 +310,26 @@ fn whoever_says_nohup_keeps_it() {
 }
 
 #[test]
+fn output_that_nobody_reads_holds_nothing_up() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (told, has_said) = (scratch.path().join("told"), scratch.path().join("has-said"));
+    assert!(Command::new("mkfifo").arg(&told).status().unwrap().success());
+    // Far more than a pipe and a queue hold.
+    let script = "(read go < \"$1\"; seq 100000; : > \"$2\") & exec \"$0\" __demo-app";
+    let (from, to) = (told.to_str().unwrap(), has_said.to_str().unwrap());
+    let app = ["--min-instances", "1", "--", "sh", "-c", script, BINARY, from, to];
+    let (mut dev, _unread) = Dev::start_unread("true", &app);
+    std::fs::write(&told, "go\n").unwrap();
+    until("the app has said all", || has_said.exists());
+    for _ in 0..20 {
+        assert_eq!(dev.get("/").0, 200);
+    }
+    dev.signal(Signal::TERM);
+    until("it ends", || !alive(dev.child.id()));
+    assert!(dev.child.wait().unwrap().success());
+}
+
+#[test]
 fn children_end_even_when_the_program_is_killed() {
     let mut dev = Dev::start(&[]);
     let started = dev.descendants();

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 pub(crate) use super::line::tests::access;
 use super::*;
-use crate::logging::tests::Page;
 
 fn log(access: AccessTarget) -> Log {
     Log { access, access_format: AccessFormat::Json, ..Log::default() }
@@ -97,43 +96,4 @@ fn a_file_that_cannot_be_opened_is_an_error_at_the_start() {
     let error = AccessWriter::start(&log(AccessTarget::File(path))).expect_err("no directory");
     assert!(error.to_string().contains("/nonexistent/access.log"), "{error}");
     assert!(AccessWriter::start(&log(AccessTarget::Off)).unwrap().is_none());
-}
-
-#[test]
-fn lines_that_cannot_be_written_are_told_once_and_counted() {
-    let said = Page::default();
-    let page = said.clone();
-    let subscriber = crate::logging::subscriber(&Log::default(), false, move || page.clone());
-    let (entries, queue) = sync_channel(QUEUE_LEN_MAX);
-    let shared = Shared::default();
-    let line = "x".repeat(99) + "\n";
-    // More than is kept until there is room again.
-    for _ in 0..1_000 {
-        entries.send(Entry::Line(line.clone())).unwrap();
-    }
-    drop(entries);
-    let sink = Sink::file("/dev/full".into()).unwrap();
-    tracing::subscriber::with_default(subscriber.unwrap(), || writer::write(&queue, sink, &shared));
-    let said = said.text();
-    assert_eq!(said.matches("the access log cannot be written").count(), 1, "{said}");
-    assert!(shared.dropped.load(Relaxed) >= 300, "{shared:?}");
-}
-
-#[test]
-fn a_full_queue_loses_no_rotation() {
-    let scratch = tempfile::tempdir().unwrap();
-    let (path, old) = (scratch.path().join("access.log"), scratch.path().join("access.log.1"));
-    let sink = Sink::file(path.clone()).unwrap();
-    std::fs::rename(&path, &old).unwrap();
-    let (entries, queue) = sync_channel(1);
-    let shared = Arc::<Shared>::default();
-    entries.send(Entry::Line("a line\n".to_owned())).unwrap();
-    let thread = WriterThread::start("idle", || {}).unwrap();
-    let format = AccessFormat::Json;
-    let known = Arc::clone(&shared);
-    let log = AccessWriter { format, entries: Some(entries), shared, thread };
-    log.reopen();
-    drop(log);
-    writer::write(&queue, sink, &known);
-    assert_eq!((lines(&path), lines(&old)), (1, 0));
 }

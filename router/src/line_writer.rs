@@ -1,0 +1,255 @@
+//! Lines for a file or for standard output, written by a thread of their own.
+//!
+//! They are handed over by a bounded queue, so that a disk that is full, or a pipe that nobody
+//! reads, holds up nobody else: lines that find the queue full are dropped and counted, and the
+//! count is logged when there is room again.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufWriter, Stdout, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::time::Duration;
+
+use crate::writer_thread::WriterThread;
+
+/// Lines on their way to where they are written. Dropping it writes what is queued.
+#[derive(Debug)]
+pub(crate) struct LineWriter {
+    /// What is written, for messages: "the access log".
+    what: &'static str,
+    entries: Option<SyncSender<Entry>>,
+    shared: Arc<Shared>,
+    thread: WriterThread,
+}
+
+impl LineWriter {
+    /// Starts a thread that writes `what` to `sink`.
+    ///
+    /// # Errors
+    ///
+    /// There are no more threads.
+    pub(crate) fn start(what: &'static str, sink: Sink) -> io::Result<Self> {
+        let (entries, queue) = sync_channel(QUEUE_LEN_MAX);
+        let shared = Arc::<Shared>::default();
+        let known = Arc::clone(&shared);
+        let thread = WriterThread::start("lines", move || write(what, &queue, sink, &known))?;
+        Ok(Self { what, entries: Some(entries), shared, thread })
+    }
+
+    /// Hands over `line`, which has its line break, if there is room for it.
+    pub(crate) fn write(&self, line: String) {
+        if !self.hand_over(Entry::Line(line)) {
+            self.shared.dropped.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Opens the file anew, after it was moved away. Until it is open the old one is written to.
+    pub(crate) fn reopen(&self) {
+        if !self.hand_over(Entry::Reopen) {
+            self.shared.reopens.store(true, Relaxed);
+        }
+    }
+
+    /// How many lines have been dropped because the queue was full, or could not be written.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.shared.dropped.load(Relaxed)
+    }
+
+    /// Whether there was room for it.
+    fn hand_over(&self, entry: Entry) -> bool {
+        self.entries.as_ref().is_none_or(|entries| entries.try_send(entry).is_ok())
+    }
+}
+
+impl Drop for LineWriter {
+    fn drop(&mut self) {
+        self.entries = None;
+        if !self.thread.has_ended() {
+            tracing::warn!("{} could not be written to its end", self.what);
+        }
+    }
+}
+
+/// What the thread is told.
+#[derive(Debug)]
+enum Entry {
+    /// Write this line; it has its line break.
+    Line(String),
+    /// Open the file anew.
+    Reopen,
+}
+
+/// What the thread and those who write to it both know.
+#[derive(Debug, Default)]
+struct Shared {
+    /// Lines that nobody will read.
+    dropped: AtomicU64,
+    /// The file is to be opened anew, which the queue was too full to say.
+    reopens: AtomicBool,
+}
+
+/// Where lines go.
+#[derive(Debug)]
+pub(crate) enum Sink {
+    File { path: PathBuf, writer: BufWriter<File> },
+    Stdout(BufWriter<Stdout>),
+}
+
+impl Sink {
+    /// Appends to the file at `path`.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be opened.
+    pub(crate) fn file(path: PathBuf) -> io::Result<Self> {
+        let writer = open(&path)?;
+        Ok(Self::File { path, writer })
+    }
+
+    pub(crate) fn stdout() -> Self {
+        Self::Stdout(BufWriter::with_capacity(BUFFER_BYTES, io::stdout()))
+    }
+
+    fn writer(&mut self) -> &mut dyn Write {
+        match self {
+            Self::File { writer, .. } => writer,
+            Self::Stdout(writer) => writer,
+        }
+    }
+
+    /// Opens the file again under its name. The old one is kept if that fails.
+    fn reopen(&mut self) -> io::Result<()> {
+        match self {
+            Self::File { path, writer } => {
+                let new = open(path)?;
+                std::mem::replace(writer, new).flush()
+            }
+            Self::Stdout(_) => Ok(()),
+        }
+    }
+}
+
+/// Writes until nobody can send any more. Lines are gathered for a moment, and while more are
+/// waiting: a thread that were woken for each of them would cost more than the lines.
+fn write(what: &'static str, queue: &Receiver<Entry>, mut sink: Sink, shared: &Shared) {
+    let mut faults = Faults { what, broken: false, dropped: 0 };
+    while let Ok(first) = queue.recv() {
+        std::thread::sleep(GATHERED_FOR);
+        let mut next = Ok(first);
+        while let Ok(entry) = next {
+            if shared.reopens.swap(false, Relaxed) {
+                faults.note(sink.reopen());
+            }
+            match entry {
+                Entry::Line(line) => {
+                    let written = sink.writer().write_all(line.as_bytes());
+                    if written.is_err() {
+                        shared.dropped.fetch_add(1, Relaxed);
+                    }
+                    faults.note(written);
+                }
+                Entry::Reopen => faults.note(sink.reopen()),
+            }
+            next = queue.try_recv();
+        }
+        let flushed = sink.writer().flush();
+        // Until then a line may be no further than our own buffer.
+        faults.broken &= flushed.is_err();
+        faults.note(flushed);
+        faults.tell(shared.dropped.load(Relaxed));
+        if matches!(next, Err(TryRecvError::Disconnected)) {
+            return;
+        }
+    }
+}
+
+/// What went wrong, told once and not for each line.
+struct Faults {
+    what: &'static str,
+    broken: bool,
+    dropped: u64,
+}
+
+impl Faults {
+    fn note(&mut self, done: io::Result<()>) {
+        if let Err(error) = done
+            && !std::mem::replace(&mut self.broken, true)
+        {
+            tracing::error!(%error, "{} cannot be written", self.what);
+        }
+    }
+
+    fn tell(&mut self, dropped: u64) {
+        if dropped > self.dropped {
+            let lines = dropped - self.dropped;
+            tracing::warn!(
+                lines,
+                "lines of {} were dropped: they came too fast, or could not be written",
+                self.what
+            );
+            self.dropped = dropped;
+        }
+    }
+}
+
+fn open(path: &PathBuf) -> io::Result<BufWriter<File>> {
+    let file = OpenOptions::new().create(true).append(true).open(path)?;
+    Ok(BufWriter::with_capacity(BUFFER_BYTES, file))
+}
+
+/// Lines that wait to be written, about 4 MB; a second or two of a busy router.
+const QUEUE_LEN_MAX: usize = 16_384;
+const BUFFER_BYTES: usize = 64 << 10;
+/// Short beside what a reader notices, long beside the time between two requests of a busy router.
+const GATHERED_FOR: Duration = Duration::from_millis(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::logging::tests::Page;
+
+    #[test]
+    fn lines_that_cannot_be_written_are_told_once_and_counted() {
+        let said = Page::default();
+        let page = said.clone();
+        let log = crate::settings::Log::default();
+        let subscriber = crate::logging::subscriber(&log, false, move || page.clone());
+        let (entries, queue) = sync_channel(QUEUE_LEN_MAX);
+        let shared = Shared::default();
+        let line = "x".repeat(99) + "\n";
+        // More than is kept until there is room again.
+        for _ in 0..1_000 {
+            entries.send(Entry::Line(line.clone())).unwrap();
+        }
+        drop(entries);
+        let sink = Sink::file("/dev/full".into()).unwrap();
+        tracing::subscriber::with_default(subscriber.unwrap(), || {
+            write("the list", &queue, sink, &shared);
+        });
+        let said = said.text();
+        assert_eq!(said.matches("the list cannot be written").count(), 1, "{said}");
+        assert!(shared.dropped.load(Relaxed) >= 300, "{shared:?}");
+    }
+
+    #[test]
+    fn a_full_queue_loses_no_rotation() {
+        let scratch = tempfile::tempdir().unwrap();
+        let (path, old) = (scratch.path().join("list"), scratch.path().join("list.1"));
+        let sink = Sink::file(path.clone()).unwrap();
+        std::fs::rename(&path, &old).unwrap();
+        let (entries, queue) = sync_channel(1);
+        let shared = Arc::<Shared>::default();
+        entries.send(Entry::Line("a line\n".to_owned())).unwrap();
+        let thread = WriterThread::start("idle", || {}).unwrap();
+        let known = Arc::clone(&shared);
+        let what = "the list";
+        let lines = LineWriter { what, entries: Some(entries), shared, thread };
+        lines.reopen();
+        drop(lines);
+        write(what, &queue, sink, &known);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "a line\n");
+        assert_eq!(std::fs::read_to_string(&old).unwrap(), "");
+    }
+}
