@@ -10,7 +10,7 @@ use std::future::pending;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
@@ -266,9 +266,9 @@ async fn start_emulator(
     } else {
         local.command.clone()
     };
-    let mut extension = Program::new("extension", own_program(crate::EXTENSION)?);
+    let mut extension = Program::new(EXTENSION, own_program(crate::EXTENSION)?);
     extension.env.push(("LAMBDA_DISPATCH_ROUTER_CIDRS".into(), "127.0.0.0/8".into()));
-    let mut function = Function::new(FUNCTION, vec![extension, Program::new("app", app)]);
+    let mut function = Function::new(FUNCTION, vec![extension, Program::new(APP, app)]);
     function.port_env = Some(local.port_env.clone());
     let mut config = emulator::Config {
         observer: Arc::new(observer),
@@ -282,27 +282,43 @@ async fn start_emulator(
     Ok(Emulator::start(config, function).await?)
 }
 
-/// Shows what the app prints, and passes on what keeps it from getting ready.
+/// Shows what the app prints and what the extension warns of, and passes on what keeps them from
+/// getting ready.
 fn watch_programs(
     local: &Local,
     output: Option<Arc<LineWriter>>,
     failed: mpsc::UnboundedSender<String>,
 ) -> impl Fn(&Event) + Send + Sync + 'static {
+    // What the extension said last, which is why it ends if it does.
+    let said = Mutex::new(String::new());
     let advice = format!(
         "the app must listen on 127.0.0.1, on the port in ${}, and answer GET /health with a \
          status below 500 (LAMBDA_DISPATCH_READINESS_PATH chooses another path)",
         local.port_env
     );
     move |event| match event {
-        Event::Line { program, .. } if program == "extension" => tracing::debug!("{event}"),
+        Event::Line { program, line, .. } if program == EXTENSION => {
+            if is_detail(line) {
+                tracing::debug!("{event}");
+            } else {
+                tracing::warn!("{event}");
+                *said.lock().unwrap_or_else(PoisonError::into_inner) = format!(": {line}");
+            }
+        }
         Event::Line { .. } => {
             if let Some(output) = &output {
                 output.write(format!("{event}\n"));
             }
         }
-        Event::Exited { program, end, .. } if program == "app" => {
+        Event::Exited { program, end, .. } => {
             tracing::warn!("{event}");
-            failed.send(format!("the app ended before it was ready ({end}); {advice}")).ok();
+            let why = if program == EXTENSION {
+                let said = said.lock().unwrap_or_else(PoisonError::into_inner);
+                format!("the extension ended before the app was ready ({end}){said}")
+            } else {
+                format!("the app ended before it was ready ({end}); {advice}")
+            };
+            failed.send(why).ok();
         }
         Event::InitFailed { cause, .. } => {
             tracing::warn!("{event}");
@@ -321,13 +337,18 @@ fn watch_programs(
         }
         other @ (Event::Billed(_)
         | Event::EnvironmentStarted { .. }
-        | Event::Exited { .. }
         | Event::Frozen { .. }
         | Event::InitDone { .. }
         | Event::Killed { .. }
         | Event::Thawed { .. }
         | _) => tracing::debug!("{other}"),
     }
+}
+
+/// Whether a line is one of a log that nobody needs to see. What is no line of a log at all is said
+/// for a reason: a setting is wrong, or there was a panic.
+fn is_detail(line: &str) -> bool {
+    matches!(line.split_whitespace().nth(1), Some("TRACE" | "DEBUG" | "INFO"))
 }
 
 /// The command that makes this program one of those that it needs beside itself.
@@ -342,5 +363,8 @@ pub(crate) fn bind(address: SocketAddr, advice: &str) -> anyhow::Result<TcpListe
 }
 
 pub(crate) const FUNCTION: &str = "local";
+/// What the programs of an environment are called in its output.
+const APP: &str = "app";
+const EXTENSION: &str = "extension";
 /// On a developer's machine nobody waits long after Ctrl-C.
 const LOCAL_DRAIN: Duration = Duration::from_secs(2);

@@ -374,6 +374,20 @@ fn app_that_never_listens_is_one_clear_line() {
 }
 
 #[test]
+fn what_is_wrong_with_the_extension_is_not_blamed_on_the_app() {
+    let flags = ["--listen", "127.0.0.1:0", "--admin", "off"];
+    let mut command = dev(&flags, &[]);
+    command.env("LAMBDA_DISPATCH_ASYNC_INIT_TIMEOUT", "30s").stderr(Stdio::piped());
+    let output = command.output().unwrap();
+    assert!(!output.status.success());
+    let said = said(&output);
+    let last = said.lines().last().unwrap();
+    assert!(last.contains("the extension ended before the app was ready"), "{said}");
+    assert!(last.contains("LAMBDA_DISPATCH_ASYNC_INIT_TIMEOUT is `30s`"), "{said}");
+    assert!(!said.contains("$PORT"), "{said}");
+}
+
+#[test]
 fn command_needs_no_dashes_before_it() {
     let flags = ["--listen", "127.0.0.1:0", "--admin", "off"];
     let said = said(&failing(&flags, &["sh", "-c", "exit 3"]));
