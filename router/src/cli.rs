@@ -15,7 +15,7 @@ use crate::demo::{self, Demo};
 use crate::dev::{self, Local};
 use crate::settings::{FILE_VARIABLE, as_help, file_in, find, parse_span, variable_of};
 use crate::{DEMO_APP, DIRECT, EXEC, EXTENSION};
-use crate::{config_init, demo_app, direct, doctor, health, report, serve};
+use crate::{config_init, demo_app, direct, doctor, health, open_files, report, serve};
 
 /// Serves web requests with AWS Lambda functions that dial back: a request waits for the first free
 /// slot of any instance, never for the cold start that it caused.
@@ -334,7 +334,7 @@ fn as_another(arguments: &[OsString]) -> Option<ExitCode> {
     let rest = arguments.get(2..).unwrap_or_default();
     let failed = match arguments.get(1)?.to_str()? {
         EXTENSION => return Some(lambda_dispatch_extension::main_from_env()),
-        EXEC => emulator::exec_with_parent(rest).to_string(),
+        EXEC => emulator::exec_with_parent(open_files::give_back(rest)).to_string(),
         DEMO_APP => match run(demo_app::run()) {
             Ok(()) => return Some(ExitCode::SUCCESS),
             Err(error) => format!("{error:#}"),

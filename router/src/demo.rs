@@ -24,9 +24,10 @@ use serde::Serialize;
 use tokio::task::JoinSet;
 
 use crate::aws::LambdaInvoker;
-use crate::dev::{FUNCTION, Local, System, limits, own_program};
+use crate::dev::{FUNCTION, Local, System, limits, own_program, wrapper};
 use crate::direct::{DirectRequest, fetch};
 use crate::logging;
+use crate::open_files::OpenFiles;
 use crate::settings::Log;
 
 /// What is compared.
@@ -77,8 +78,10 @@ struct Outcome {
 /// The system could not be started, or a request failed.
 pub async fn run(demo: Demo) -> anyhow::Result<()> {
     logging::start(&Log { filter: "warn".to_owned(), ..Log::default() })?;
-    let lambda = by_lambda(&demo).await?;
-    let router = by_router(&demo).await?;
+    let files = OpenFiles::raise();
+    check_room(&demo, files)?;
+    let lambda = by_lambda(&demo, files).await?;
+    let router = by_router(&demo, files).await?;
     let text = if demo.json {
         let both = serde_json::json!({
             "requests": demo.requests,
@@ -100,13 +103,32 @@ pub async fn run(demo: Demo) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Whether so many requests, and environments for them, fit into the files that may be open.
+///
+/// # Errors
+///
+/// They do not; the message says how many would.
+fn check_room(demo: &Demo, files: OpenFiles) -> anyhow::Result<()> {
+    let Some(now) = files.now else { return Ok(()) };
+    let needed = u64::from(demo.requests) * FILES_PER_REQUEST + FILES;
+    ensure!(
+        now >= needed,
+        "--requests {} needs {needed} open files, since each has an environment of its own on \
+         Lambda, but this process may have {now}; raise the hard limit (`ulimit -Hn`), or give \
+         --requests {} at most",
+        demo.requests,
+        now.saturating_sub(FILES) / FILES_PER_REQUEST
+    );
+    Ok(())
+}
+
 /// One request, one invoke, one environment.
-async fn by_lambda(demo: &Demo) -> anyhow::Result<Outcome> {
+async fn by_lambda(demo: &Demo, files: OpenFiles) -> anyhow::Result<Outcome> {
     let runtime = Program::new("runtime", own_program(crate::DIRECT)?);
     let app = Program::new("app", own_program(crate::DEMO_APP)?);
     let function = Function::new(FUNCTION, vec![runtime, app]);
     let mut config = emulator::Config {
-        wrapper: Some(own_program(crate::EXEC)?),
+        wrapper: Some(wrapper(files)?),
         observer: Arc::new(|event| tracing::debug!("{event}")),
         ..emulator::Config::default()
     };
@@ -133,7 +155,7 @@ async fn by_lambda(demo: &Demo) -> anyhow::Result<Outcome> {
 }
 
 /// Through the router, into slots.
-async fn by_router(demo: &Demo) -> anyhow::Result<Outcome> {
+async fn by_router(demo: &Demo, files: OpenFiles) -> anyhow::Result<Outcome> {
     let local = Local {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         limits: limits(demo.cold_start, demo.slots),
@@ -143,7 +165,7 @@ async fn by_router(demo: &Demo) -> anyhow::Result<Outcome> {
         port_env: "PORT".to_owned(),
         command: Vec::new(),
     };
-    let mut system = System::start(&local, None, Arc::new(Blind), Blind).await?;
+    let mut system = System::start(&local, files, None, Arc::new(Blind), Blind).await?;
     // Warm means that their start is not billed to the burst, as in the other half.
     system.emulator.prewarm(demo.warm).await?;
     system.warm(&local, demo.warm).await?;
@@ -293,5 +315,8 @@ fn progress(demo: &Demo, how: &'static str) -> ProgressBar {
 }
 
 const FUNCTION_TIMEOUT: Duration = Duration::from_secs(60);
+/// Both ends of its connection, and of an environment the pipes and the connections.
+const FILES_PER_REQUEST: u64 = 11;
+const FILES: u64 = 128;
 /// How long environments may take to be done after the last answer.
 const LEAVE_LIMIT: Duration = Duration::from_secs(30);

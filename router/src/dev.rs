@@ -38,6 +38,7 @@ use crate::cost;
 use crate::line_writer::{LineWriter, Sink};
 use crate::logging;
 use crate::metrics::Metrics;
+use crate::open_files::OpenFiles;
 use crate::recorder::Recorders;
 use crate::settings::{Log, Recorder};
 
@@ -92,6 +93,7 @@ impl System {
     /// The address is taken, or a command does not exist; the message says what to do.
     pub(crate) async fn start(
         local: &Local,
+        files: OpenFiles,
         output: Option<Arc<LineWriter>>,
         access: Arc<dyn AccessLog>,
         observer: impl Observer,
@@ -102,7 +104,7 @@ impl System {
         let instances = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), "no port is free")?;
         let callback_url = format!("https://{}", instances.local_addr()?);
         let (failed, failures) = mpsc::unbounded_channel();
-        let emulator = start_emulator(local, watch_programs(local, output, failed)).await?;
+        let emulator = start_emulator(local, files, watch_programs(local, output, failed)).await?;
         let identity = RouterIdentity::generate()?;
         let router = Running::start(Parts {
             clients: vec![(clients, None)],
@@ -201,7 +203,8 @@ pub async fn run(
     let output = Arc::new(output.context("cannot start threads")?);
     let shown = Some(Arc::clone(&output));
     let observer = (counts.watch(), recorder);
-    let mut system = System::start(&local, shown, counts.clone(), observer).await?;
+    let files = OpenFiles::raise();
+    let mut system = System::start(&local, files, shown, counts.clone(), observer).await?;
     let (readiness, ready) = watch::channel(Readiness::Starting);
     let mut interrupted = pin!(interrupted());
     let started = tokio::select! {
@@ -259,6 +262,7 @@ fn is_ignored(signal: SignalKind) -> bool {
 /// Lambda, with a function whose environments run the extension and the app.
 async fn start_emulator(
     local: &Local,
+    files: OpenFiles,
     observer: impl Fn(&Event) + Send + Sync + 'static,
 ) -> anyhow::Result<Emulator> {
     let app = if local.command.is_empty() {
@@ -273,7 +277,7 @@ async fn start_emulator(
     let mut config = emulator::Config {
         observer: Arc::new(observer),
         seed: rand::random(),
-        wrapper: Some(own_program(crate::EXEC)?),
+        wrapper: Some(wrapper(files)?),
         ..emulator::Config::default()
     };
     config.service.cold_start = local.cold_start;
@@ -349,6 +353,14 @@ fn watch_programs(
 /// for a reason: a setting is wrong, or there was a panic.
 fn is_detail(line: &str) -> bool {
     matches!(line.split_whitespace().nth(1), Some("TRACE" | "DEBUG" | "INFO"))
+}
+
+/// The command that starts another one, as this program would have been started: tied to its life,
+/// and with its old limit of open files.
+pub(crate) fn wrapper(files: OpenFiles) -> anyhow::Result<Vec<OsString>> {
+    let mut command = own_program(crate::EXEC)?;
+    command.extend(files.as_argument());
+    Ok(command)
 }
 
 /// The command that makes this program one of those that it needs beside itself.

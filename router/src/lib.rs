@@ -15,6 +15,7 @@
 //! | [`access_log`], [`logging`], `line_writer`, `writer_thread` | what is written down |
 //! | `decisions`, `problems`, `explain` | why there are as many instances as there are |
 //! | `dashboard`, `cost` | the same for people, as it happens, and what it costs |
+//! | `open_files` | how many of them, and connections, there may be |
 //! | `recorder` | what is kept to be replayed |
 //! | `report` | what other settings, or others, would make of traffic |
 
@@ -41,6 +42,7 @@ mod health;
 mod line_writer;
 pub mod logging;
 pub mod metrics;
+mod open_files;
 mod problems;
 mod recorder;
 mod report;

@@ -24,6 +24,7 @@ use crate::admin::{self, Readiness};
 use crate::cli::{CheckArgs, Configured};
 use crate::emf::EmfWriter;
 use crate::metrics::Metrics;
+use crate::open_files::OpenFiles;
 use crate::recorder::Recorders;
 use crate::settings::{Settings, as_json, explain, iam_policy, warnings};
 use crate::traces;
@@ -54,7 +55,8 @@ pub(crate) fn check(args: &CheckArgs) -> anyhow::Result<()> {
 pub(crate) fn run(configured: &Configured) -> anyhow::Result<()> {
     let settings = load(configured)?;
     logging::start(&settings.log)?;
-    for warning in warnings(&settings) {
+    let shortage = OpenFiles::raise().shortage(&settings);
+    for warning in warnings(&settings).into_iter().chain(shortage) {
         tracing::warn!("{warning}");
     }
     let workers = settings

@@ -175,6 +175,14 @@ fn burst(dev: &Dev, count: usize, target: &str) -> Vec<(u16, Duration)> {
     })
 }
 
+/// The soft and the hard limit of open files of a process.
+fn open_files(pid: u32) -> (String, String) {
+    let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+    let files = limits.lines().find_map(|line| line.strip_prefix("Max open files ")).unwrap();
+    let mut words = files.split_whitespace().map(str::to_owned);
+    (words.next().unwrap(), words.next().unwrap())
+}
+
 const BINARY: &str = env!("CARGO_BIN_EXE_lambda-dispatch");
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -327,6 +335,29 @@ fn output_that_nobody_reads_holds_nothing_up() {
     dev.signal(Signal::TERM);
     until("it ends", || !alive(dev.child.id()));
     assert!(dev.child.wait().unwrap().success());
+}
+
+#[test]
+fn many_clients_fit_and_an_app_has_the_limit_of_open_files_that_it_would_have_had() {
+    let dev = Dev::start_after("ulimit -S -n 128", &[]);
+    let (soft, hard) = open_files(dev.child.id());
+    assert_eq!(soft, hard);
+    let programs = dev.descendants();
+    assert!(programs.len() >= 2);
+    for pid in programs {
+        assert_eq!(open_files(pid), ("128".to_owned(), hard.clone()));
+    }
+    let answers = burst(&dev, 200, "/sleep?ms=50");
+    assert!(answers.iter().all(|(status, _)| *status == 200), "{answers:?}");
+}
+
+#[test]
+fn demo_that_does_not_fit_says_how_much_would() {
+    let script = "ulimit -n 1024 && exec \"$0\" demo --requests 1000";
+    let output = Command::new("sh").args(["-c", script, BINARY]).output().unwrap();
+    assert!(!output.status.success());
+    let said = said(&output);
+    assert!(said.contains("--requests 1000 needs") && said.contains("may have 1024"), "{said}");
 }
 
 #[test]

@@ -163,6 +163,15 @@ pub(crate) struct Router {
 impl Router {
     /// Starts it and waits until it is ready. A setting that begins with `--` is a flag.
     pub(crate) async fn start(lambda: &str, settings: &[&str]) -> Self {
+        Self::start_by(serve, lambda, settings).await
+    }
+
+    /// The same, by a command that has yet to get its settings.
+    pub(crate) async fn start_by(
+        serve: impl Fn() -> Command,
+        lambda: &str,
+        settings: &[&str],
+    ) -> Self {
         // A port that is free when it is chosen may be taken when it is used; then others are.
         for _ in 0..10 {
             let [http, https, control, admin] = free_addresses();
@@ -264,9 +273,21 @@ impl Drop for Router {
 
 /// The command without anything that the person who runs the tests may have set.
 pub(crate) fn serve() -> Command {
-    let mut command = Command::new(BINARY);
+    let mut command = alone(BINARY);
+    command.arg("serve");
     command
-        .arg("serve")
+}
+
+/// The same from a shell that does `first` before.
+pub(crate) fn serve_after(first: &str) -> Command {
+    let mut command = alone("/bin/sh");
+    command.args(["-c", &format!("{first} && exec \"$0\" \"$@\""), BINARY, "serve"]);
+    command
+}
+
+fn alone(program: &str) -> Command {
+    let mut command = Command::new(program);
+    command
         .env_clear()
         .env("AWS_REGION", "us-east-1")
         .env("AWS_ACCESS_KEY_ID", "test")

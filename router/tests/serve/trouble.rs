@@ -7,7 +7,7 @@ use io_tokio::clock::Clock;
 use tokio::task::JoinSet;
 
 use crate::client::{Answer, Client};
-use crate::stage::{Stage, until};
+use crate::stage::{Router, Stage, serve_after, until};
 
 /// The answers to `count` requests that are sent at once, and how long each took.
 async fn burst(stage: &Stage, count: usize) -> Vec<(Answer, Duration)> {
@@ -57,4 +57,18 @@ async fn app_that_crashes_at_its_start_is_refused_at_once_and_costs_few_invokes(
     let invokes = stage.router.metric("dispatch_invokes_total").await;
     assert!((3.0..=20.0).contains(&invokes), "{invokes} invokes");
     assert!(stage.router.log().contains("Runtime.ExitError"), "the operator is told why");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn as_many_files_may_be_open_as_the_system_allows_and_too_few_are_warned_of() {
+    let stage = Stage::demo(&[]).await;
+    let within = || serve_after("ulimit -S -n 128 && ulimit -H -n 256");
+    let router = Router::start_by(within, &stage.emulator.endpoint(), &[]).await;
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", router.pid())).unwrap();
+    let files = limits.lines().find_map(|line| line.strip_prefix("Max open files ")).unwrap();
+    let files: Vec<_> = files.split_whitespace().collect();
+    assert_eq!(files, ["256", "256", "files"]);
+    let warning = "limits.connections is 10000 and there may be 100 instances, which takes 10264 \
+                   open files, but this process may have 256";
+    assert!(router.log().contains(warning), "{}", router.log());
 }
