@@ -33,8 +33,10 @@ impl Dev {
 
     /// The same, and leaves the rest of its output where it is.
     fn start_unread(first: &str, arguments: &[&str]) -> (Self, BufReader<ChildStdout>) {
-        let mut shell = Command::new("sh");
-        shell.args(["-c", &format!("{first} && exec \"$0\" \"$@\""), BINARY, "dev"]);
+        // Whoever tests in the background may have signals ignored, which processes inherit.
+        let mut shell = Command::new("env");
+        shell.args(["--default-signal=HUP,INT,QUIT", "sh", "-c"]);
+        shell.args([&format!("{first} && exec \"$0\" \"$@\""), BINARY, "dev"]);
         shell.args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]).args(arguments);
         let mut child = piped(&mut shell).spawn().unwrap();
         let mut output = BufReader::new(child.stdout.take().unwrap());
