@@ -46,7 +46,8 @@ pub struct Edge {
 /// How requests from clients are served.
 #[derive(Clone, Debug)]
 pub struct EdgeSettings {
-    /// Tells the ids of this router's requests from those of others. Default the process's id.
+    /// Tells the ids of this router's requests from those of others, and from those before its last
+    /// start. Default the process's id, which is 1 in every container.
     pub boot: u32,
     /// How long a request may take where no route says otherwise. Its `idle` is also how long a
     /// client may leave unread what waits for it, whatever the route.

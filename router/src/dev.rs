@@ -126,7 +126,7 @@ impl System {
             routes: Routes::all_to(Split::all_to(Share::of_default_pool())),
             clock: Clock::start(),
             instances: vec![(instances, Some(identity))],
-            edge: EdgeSettings::default(),
+            edge: EdgeSettings { boot: rand::random(), ..EdgeSettings::default() },
             access,
         });
         Ok(Self { router, emulator, address, failures })

@@ -254,6 +254,7 @@ async fn start(
         pools,
         routes: settings.routes.map(|route| route.split.clone()),
         edge: EdgeSettings {
+            boot: rand::random(),
             head: settings.timeouts.head,
             keep_alive: settings.timeouts.keep_alive,
             patience: Patience { idle: settings.timeouts.unread, ..Patience::default() },
@@ -266,7 +267,6 @@ async fn start(
             server_timing: listen.server_timing,
             trusted_proxies: listen.trusted_proxies.clone(),
             tracer,
-            ..EdgeSettings::default()
         },
         access: maker.access(metrics),
     });

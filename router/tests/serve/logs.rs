@@ -94,6 +94,18 @@ async fn app_is_told_the_id_and_a_client_can_neither_choose_nor_see_it() {
     assert_eq!(answer.header("lambda-dispatch-request-id"), None);
 }
 
+/// In a container it is always the same one.
+#[tokio::test(flavor = "multi_thread")]
+async fn ids_do_not_repeat_when_another_router_has_the_same_process_id() {
+    let folder = tempfile::tempdir().unwrap();
+    let stage = logging(&folder, &[]).await;
+    assert_eq!(stage.router.get("/seen").await.status, 200);
+    let (id, _) = recorded(&folder, "/seen").await;
+    let (start, count) = id.split_once('-').unwrap();
+    assert_eq!(count, "0");
+    assert_ne!(start, format!("{:x}", stage.router.pid()));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn cloudwatch_is_told_of_a_period_once_it_is_over() {
     let folder = tempfile::tempdir().unwrap();
