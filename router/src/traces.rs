@@ -31,7 +31,7 @@ use crate::aws::AwsError;
 use crate::metrics::{Metrics, SpanFate};
 
 use export::{Client, Export};
-use messages::{KeyValue, Resource, Value};
+use messages::{KeyValue, Resource, Span, Value};
 
 pub use sampler::{SAMPLERS, Sampler};
 
@@ -162,14 +162,17 @@ impl Tracer for Places {
 /// Takes note of exchanges that are a part of a trace.
 #[derive(Debug)]
 struct Spans {
-    queue: mpsc::Sender<Box<Access>>,
+    queue: mpsc::Sender<Span>,
     metrics: Arc<Metrics>,
 }
 
 impl AccessLog for Spans {
     fn record(&self, access: &Access) {
-        if access.trace.is_some() && self.queue.try_send(Box::new(access.clone())).is_err() {
-            self.metrics.count_spans(SpanFate::QueueFull, 1);
+        let Some(trace) = access.trace else { return };
+        match self.queue.try_reserve() {
+            // Made here, for its texts are cut: clients' own may be long, and many may wait.
+            Ok(place) => place.send(span::of(access, trace)),
+            Err(_) => self.metrics.count_spans(SpanFate::QueueFull, 1),
         }
     }
 }

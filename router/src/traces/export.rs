@@ -9,16 +9,14 @@ use http::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderValue};
 use http::{Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1::SendRequest;
-use io_tokio::observe::Access;
 use prost::Message as _;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use super::messages::{
     ExportTraceServiceRequest, ExportTraceServiceResponse, InstrumentationScope, Resource,
-    ResourceSpans, ScopeSpans,
+    ResourceSpans, ScopeSpans, Span,
 };
-use super::span;
 use crate::aws::{AwsError, Target, Transport};
 use crate::metrics::{Metrics, SpanFate};
 
@@ -52,7 +50,7 @@ enum Answer {
 
 impl Export {
     /// Sends what is queued until it is told to stop, and then what is left.
-    pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Box<Access>>) {
+    pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Span>) {
         let mut stopped = self.stopped.clone();
         let mut is_broken = false;
         loop {
@@ -78,11 +76,12 @@ impl Export {
                 is_alive = gather => is_alive,
             };
             if !is_alive {
-                while let Ok(access) = queue.try_recv() {
-                    batch.push(access);
+                while let Ok(span) = queue.try_recv() {
+                    batch.push(span);
                 }
             }
-            for part in batch.chunks(BATCH_LEN_MAX) {
+            while !batch.is_empty() {
+                let part = batch.drain(..batch.len().min(BATCH_LEN_MAX)).collect();
                 let error = self.send(part).await;
                 match (&error, is_broken) {
                     (Some(why), false) => {
@@ -100,9 +99,9 @@ impl Export {
     }
 
     /// Sends spans and counts what became of them. Returns why they are lost, if they are.
-    async fn send(&mut self, batch: &[Box<Access>]) -> Option<String> {
-        let body = self.encoded(batch);
-        let count = batch.len() as u64;
+    async fn send(&mut self, spans: Vec<Span>) -> Option<String> {
+        let count = spans.len() as u64;
+        let body = self.encoded(spans);
         let mut pause = FIRST_PAUSE;
         loop {
             let answer = timeout(ANSWER_TIME, self.client.post(body.clone())).await;
@@ -130,13 +129,12 @@ impl Export {
         }
     }
 
-    fn encoded(&self, batch: &[Box<Access>]) -> Bytes {
-        let spans = batch.iter().filter_map(|access| Some(span::of(access, access.trace?)));
+    fn encoded(&self, spans: Vec<Span>) -> Bytes {
         let scope = InstrumentationScope {
             name: env!("CARGO_PKG_NAME").to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
-        let scope_spans = ScopeSpans { scope: Some(scope), spans: spans.collect() };
+        let scope_spans = ScopeSpans { scope: Some(scope), spans };
         let resource = Some(self.resource.clone());
         let resource_spans = vec![ResourceSpans { resource, scope_spans: vec![scope_spans] }];
         ExportTraceServiceRequest { resource_spans }.encode_to_vec().into()

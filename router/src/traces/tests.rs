@@ -158,6 +158,17 @@ fn a_request_that_failed_is_an_error_and_one_whose_client_erred_is_not() {
     assert!(span::of(&hostile, trace).encoded_len() < 4_000);
 }
 
+#[test]
+fn what_waits_for_a_collector_is_no_larger_than_what_it_will_be_sent() {
+    let long = "x".repeat(60_000);
+    let (method, user_agent) = (long.parse().unwrap(), Some(long.clone()));
+    let (queue, mut queued) = mpsc::channel(1);
+    let spans = Spans { queue, metrics: Metrics::new() };
+    spans.record(&Access { method, target: long.clone(), host: long, user_agent, ..traced() });
+    let waiting = format!("{:?}", queued.try_recv().unwrap());
+    assert!(waiting.len() < 16_000, "{} bytes", waiting.len());
+}
+
 #[tokio::test]
 async fn spans_that_a_collector_does_not_take_at_first_are_sent_again() {
     let answers = vec![("503 Service Unavailable", Vec::new()), ("200 OK", Vec::new())];
