@@ -15,7 +15,7 @@ pub(super) fn of(access: &Access, trace: Trace) -> Span {
         trace_id: trace.id.to_vec(),
         span_id: trace.span.to_vec(),
         parent_span_id: trace.parent.map(|parent| parent.to_vec()).unwrap_or_default(),
-        name: method.to_owned(),
+        name: original.map_or(method, |_| "HTTP").to_owned(),
         kind: KIND_SERVER,
         start_time_unix_nano: at(Duration::ZERO),
         end_time_unix_nano: at(access.total),
@@ -55,6 +55,8 @@ fn attributes(
         reason => reason.to_owned(),
     });
     let instance = access.instance.map(|instance| instance.to_string());
+    // Without a head none was sent, whatever stands for it.
+    let status = access.first_byte.map(|_| Value::Number(access.status.into()));
     let version = match access.version {
         http::Version::HTTP_10 => "1.0",
         http::Version::HTTP_2 => "2",
@@ -73,7 +75,7 @@ fn attributes(
         ("client.address", Some(Value::Text(access.peer.to_string()))),
         ("network.protocol.version", Some(cut(version))),
         ("user_agent.original", access.user_agent.as_deref().and_then(named)),
-        ("http.response.status_code", Some(Value::Number(access.status.into()))),
+        ("http.response.status_code", status),
         ("http.request.body.size", Some(size(access.bytes_in))),
         ("http.response.body.size", Some(size(access.bytes_out))),
         ("error.type", error.map(Value::Text)),

@@ -153,9 +153,15 @@ fn a_request_that_failed_is_an_error_and_one_whose_client_erred_is_not() {
         assert_eq!(of(status, reason).status, None, "{reason}");
     }
     let strange = Access { method: "BREW".parse().unwrap(), ..traced() };
-    assert_eq!(span::of(&strange, trace).name, "_OTHER", "no client makes names");
+    assert_eq!(span::of(&strange, trace).name, "HTTP", "no client makes names");
     let hostile = Access { target: "é".repeat(10_000), host: "[::1".to_owned(), ..traced() };
     assert!(span::of(&hostile, trace).encoded_len() < 4_000);
+    let status = |access| {
+        let span = span::of(&access, trace);
+        span.attributes.into_iter().find(|it| it.key == "http.response.status_code")?.value?.value
+    };
+    assert_eq!(status(Access { status: 499, ..traced() }), Some(Value::Number(499)), "the app's");
+    assert_eq!(status(Access { status: 499, first_byte: None, ..traced() }), None, "none was sent");
 }
 
 #[test]
