@@ -6,7 +6,8 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
-use std::net::{TcpStream, ToSocketAddrs as _, UdpSocket};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _, UdpSocket};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
@@ -48,10 +49,14 @@ impl EmfWriter {
     /// The file cannot be opened, or there are no more threads.
     pub fn start(emf: Option<&Emf>, metrics: &Arc<Metrics>) -> Result<Option<Self>, EmfError> {
         let Some(emf) = emf.cloned() else { return Ok(None) };
-        let sink = Sink::open(&emf.to)?;
+        if let EmfTarget::File(path) = &emf.to {
+            // To tell what is wrong with it while somebody looks.
+            open(path)
+                .map_err(|reason| EmfError::Open { file: path.display().to_string(), reason })?;
+        }
         let (stop, stopped) = sync_channel(0);
         let metrics = Arc::clone(metrics);
-        let work = move || write(&emf, &metrics, sink, &stopped);
+        let work = move || write(&emf, &metrics, &stopped);
         let thread = WriterThread::start("emf", work).map_err(EmfError::Thread)?;
         Ok(Some(Self { stop: Some(stop), thread }))
     }
@@ -67,94 +72,64 @@ impl Drop for EmfWriter {
 }
 
 /// Writes until it is told to stop, and then once more.
-fn write(emf: &Emf, metrics: &Metrics, mut sink: Sink, stopped: &Receiver<()>) {
+fn write(emf: &Emf, metrics: &Metrics, stopped: &Receiver<()>) {
     let clock = Clock::start();
     let mut period = Period::default();
     let mut is_broken = false;
     let mut stops = false;
     while !stops {
         for _ in 0..SAMPLES {
-            stops = stopped.recv_timeout(emf.period / SAMPLES) != Err(RecvTimeoutError::Timeout);
             period.sample(metrics);
+            stops = stopped.recv_timeout(emf.period / SAMPLES) != Err(RecvTimeoutError::Timeout);
             if stops {
                 break;
             }
         }
-        for line in period.end(metrics, &emf.namespace, clock.wall()) {
-            match sink.write(&line) {
-                Ok(()) => is_broken = false,
-                Err(error) if !is_broken => {
-                    is_broken = true;
-                    tracing::error!(%error, to = ?emf.to, "metrics for CloudWatch are lost");
-                }
-                Err(_) => {}
+        let lines = period.end(metrics, &emf.namespace, clock.wall());
+        match send(&lines, &emf.to) {
+            Ok(()) => is_broken = false,
+            Err(error) if !is_broken => {
+                is_broken = true;
+                tracing::error!(%error, to = ?emf.to, "metrics for CloudWatch are lost");
             }
+            Err(_) => {}
         }
     }
 }
 
-/// Where lines go.
-#[derive(Debug)]
-enum Sink {
-    File(File),
-    Stdout,
-    Tcp { address: String, connection: Option<TcpStream> },
-    Udp { address: String },
-}
-
-impl Sink {
-    fn open(to: &EmfTarget) -> Result<Self, EmfError> {
-        Ok(match to {
-            EmfTarget::File(path) => {
-                let file = OpenOptions::new().create(true).append(true).open(path);
-                let file = file.map_err(|reason| EmfError::Open {
-                    file: path.display().to_string(),
-                    reason,
-                })?;
-                Self::File(file)
-            }
-            EmfTarget::Stdout => Self::Stdout,
-            EmfTarget::Tcp(address) => Self::Tcp { address: address.clone(), connection: None },
-            EmfTarget::Udp(address) => Self::Udp { address: address.clone() },
-        })
+/// Sends the lines of a period. Everything is opened anew each time: a file may have been moved
+/// away since, and of an agent that has gone a connection says so only after lines are lost.
+fn send(lines: &[String], to: &EmfTarget) -> io::Result<()> {
+    if lines.is_empty() {
+        return Ok(());
     }
-
-    fn write(&mut self, line: &str) -> io::Result<()> {
-        match self {
-            Self::File(file) => file.write_all(line.as_bytes()),
-            Self::Stdout => {
-                let mut stdout = io::stdout().lock();
-                stdout.write_all(line.as_bytes())?;
-                stdout.flush()
-            }
-            Self::Tcp { address, connection } => {
-                if let Some(open) = connection
-                    && open.write_all(line.as_bytes()).is_ok()
-                {
-                    return Ok(());
-                }
-                // It may have been closed since the last period.
-                let mut fresh = connect(address)?;
-                fresh.write_all(line.as_bytes())?;
-                *connection = Some(fresh);
-                Ok(())
-            }
-            Self::Udp { address } => {
-                let to = resolve(address)?;
-                let from = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-                UdpSocket::bind(from)?.send_to(line.as_bytes(), to).map(drop)
-            }
+    let text = lines.concat();
+    match to {
+        EmfTarget::File(path) => open(path)?.write_all(text.as_bytes()),
+        EmfTarget::Stdout => {
+            let mut stdout = io::stdout().lock();
+            stdout.write_all(text.as_bytes())?;
+            stdout.flush()
+        }
+        EmfTarget::Tcp(address) => {
+            let mut agent = TcpStream::connect_timeout(&resolve(address)?, AGENT_PATIENCE)?;
+            agent.set_write_timeout(Some(AGENT_PATIENCE))?;
+            agent.write_all(text.as_bytes())
+        }
+        EmfTarget::Udp(address) => {
+            let to = resolve(address)?;
+            let from = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+            let socket = UdpSocket::bind(from)?;
+            lines.iter().try_for_each(|line| socket.send_to(line.as_bytes(), to).map(drop))
         }
     }
 }
 
-fn connect(address: &str) -> io::Result<TcpStream> {
-    let connection = TcpStream::connect_timeout(&resolve(address)?, AGENT_PATIENCE)?;
-    connection.set_write_timeout(Some(AGENT_PATIENCE))?;
-    Ok(connection)
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).open(path)
 }
 
-fn resolve(address: &str) -> io::Result<std::net::SocketAddr> {
+fn resolve(address: &str) -> io::Result<SocketAddr> {
     let nowhere = || io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     address.to_socket_addrs()?.next().ok_or_else(nowhere)
 }
@@ -170,28 +145,51 @@ mod tests {
     use std::io::{BufRead as _, BufReader};
     use std::net::TcpListener;
 
+    use io_tokio::observe::AccessLog as _;
+
+    use crate::access_log::tests::access;
+
     fn emf(to: EmfTarget) -> Emf {
         Emf { to, period: Duration::from_secs(1), namespace: "Test".to_owned() }
     }
 
-    fn name_of(line: &str) -> String {
-        let document: serde_json::Value = serde_json::from_str(line).unwrap();
-        document["Pool"].as_str().unwrap().to_owned()
+    fn document(line: &str) -> serde_json::Value {
+        serde_json::from_str(line).unwrap()
     }
 
     #[test]
-    fn an_agent_that_hangs_up_gets_the_next_lines_on_another_connection() {
+    fn an_agent_that_hangs_up_after_each_line_misses_none() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let metrics = Metrics::new();
-        let _pool = metrics.pool("web");
+        let pool = metrics.pool("web");
         let to = EmfTarget::Tcp(listener.local_addr().unwrap().to_string());
-        let _writer = EmfWriter::start(Some(&emf(to)), &metrics).unwrap().unwrap();
-        for _ in 0..2 {
+        let often = Emf { period: Duration::from_millis(200), ..emf(to) };
+        let _writer = EmfWriter::start(Some(&often), &metrics).unwrap().unwrap();
+        let (mut requests, mut told, mut lines) = (0.0, 0.0, 0);
+        while told < 3.0 {
+            if told == requests {
+                pool.record(&access());
+                requests += 1.0;
+            }
             let mut line = String::new();
             let agent = listener.accept().unwrap().0;
             BufReader::new(agent).read_line(&mut line).unwrap();
-            assert_eq!(name_of(&line), "web");
+            told += document(&line)["Requests"].as_f64().unwrap();
+            lines += 1;
+            assert!(lines < 100, "{told} requests of {requests} are told of");
         }
+    }
+
+    #[test]
+    fn a_file_that_was_moved_away_is_made_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, moved) = (folder.path().join("emf"), folder.path().join("emf.1"));
+        let to = EmfTarget::File(path.clone());
+        send(&["one\n".to_owned(), "two\n".to_owned()], &to).unwrap();
+        std::fs::rename(&path, &moved).unwrap();
+        send(&["three\n".to_owned()], &to).unwrap();
+        assert_eq!(std::fs::read_to_string(moved).unwrap(), "one\ntwo\n");
+        assert_eq!(std::fs::read_to_string(path).unwrap(), "three\n");
     }
 
     #[test]
@@ -204,7 +202,7 @@ mod tests {
         drop(EmfWriter::start(Some(&hourly), &metrics).unwrap());
         let mut line = vec![0; 64 << 10];
         let length = agent.recv(&mut line).unwrap();
-        assert_eq!(name_of(std::str::from_utf8(&line[..length]).unwrap()), "web");
+        assert_eq!(document(std::str::from_utf8(&line[..length]).unwrap())["Pool"], "web");
     }
 
     #[test]

@@ -261,7 +261,7 @@ pub struct Emf {
 /// Where metrics for CloudWatch are written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EmfTarget {
-    /// A file, appended to.
+    /// A file, opened for each period and appended to.
     File(PathBuf),
     /// Standard output, of which the platform makes a log group.
     Stdout,
