@@ -8,7 +8,8 @@
 //! Labels are words of our own enums, status codes, and names of pools from the configuration, so
 //! that no client can add a series. What no pool was for is counted under the pool `""`. A pool
 //! that is replaced by one of the same name, as a reload may do, has the same series: both are in
-//! the sums until the old one has finished. The series of a pool that is removed end with it.
+//! the sums until the old one has finished. The series of a pool that is removed end with it, or
+//! once its last numbers are taken for CloudWatch.
 
 mod cloudwatch;
 mod distribution;

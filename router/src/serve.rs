@@ -107,7 +107,6 @@ async fn serve(mut settings: Settings, configured: &Configured) -> anyhow::Resul
         let admin = bind(address, "listen.admin")?;
         tokio::spawn(admin::serve(admin, ready, Arc::clone(&metrics)));
     }
-    let _emf = EmfWriter::start(settings.emf.as_ref(), &metrics)?;
     let access_log = AccessWriter::start(&settings.log)?.map(Arc::new);
     let traces = settings.traces.as_ref();
     let traces =
@@ -173,6 +172,8 @@ struct Started {
     maker: Maker,
     /// What clients are shown, if some come over TLS.
     facing: Option<Arc<ClientFacing>>,
+    /// Writes what there is of the last period when it is dropped.
+    _emf: Option<EmfWriter>,
 }
 
 impl Started {
@@ -246,6 +247,8 @@ async fn start(
         pools.push(maker.parts(plan, settings.pools.len()).await?);
     }
     maker.set_prices(settings);
+    // Its first look is at the pools, so that it misses none however soon they end.
+    let emf = EmfWriter::start(settings.emf.as_ref(), &metrics)?;
     let running = Running::start(Parts {
         clients,
         instances,
@@ -270,7 +273,7 @@ async fn start(
         },
         access: maker.access(metrics),
     });
-    Ok(Started { running, maker, facing })
+    Ok(Started { running, maker, facing, _emf: emf })
 }
 
 fn bind(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {

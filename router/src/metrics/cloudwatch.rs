@@ -129,7 +129,10 @@ pub const CLOUDWATCH_METRICS: &[CloudWatchMetric] = &[
 /// What is known of a period that is not over.
 #[derive(Debug, Default)]
 pub(crate) struct Period {
-    pools: BTreeMap<Arc<str>, OfPool>,
+    /// Each pool is kept, so that what it counts until its end is told.
+    pools: BTreeMap<Arc<str>, (Arc<PoolMetrics>, OfPool)>,
+    /// What the period was like for those that have gone within it.
+    gone: Vec<(Arc<str>, Map<String, Value>)>,
 }
 
 /// What is known of one pool.
@@ -145,33 +148,39 @@ impl Period {
     /// Notes what goes up and down.
     pub(crate) fn sample(&mut self, metrics: &Metrics) {
         for pool in metrics.live() {
-            let known = self.pools.entry(Arc::clone(&pool.name)).or_default();
-            for metric in CLOUDWATCH_METRICS {
-                if let Of::Level(level) = metric.of {
-                    let samples = known.samples.entry(metric.name).or_default();
-                    if samples.len() < VALUES_MAX {
-                        samples.push(level(&pool));
-                    }
-                }
-            }
+            let new = || (Arc::clone(&pool), OfPool::default());
+            self.pools.entry(Arc::clone(&pool.name)).or_insert_with(new);
+        }
+        self.let_go(metrics);
+        for (pool, known) in self.pools.values_mut() {
+            known.sample(pool);
         }
     }
 
+    /// Parts with pools that nobody else has any more.
+    fn let_go(&mut self, metrics: &Metrics) {
+        // Nobody can come by one of them meanwhile.
+        let _found = metrics.pools();
+        self.pools.retain(|name, (pool, known)| {
+            let is_counting = Arc::strong_count(pool) > 1;
+            if !is_counting {
+                self.gone.push((Arc::clone(name), known.end(pool)));
+            }
+            is_counting
+        });
+    }
+
     /// A document for each pool, each a line; the next period begins.
-    pub(crate) fn end(
-        &mut self,
-        metrics: &Metrics,
-        namespace: &str,
-        now: SystemTime,
-    ) -> Vec<String> {
-        let pools = metrics.live();
-        self.pools.retain(|name, _| pools.iter().any(|pool| pool.name == *name));
+    pub(crate) fn end(&mut self, namespace: &str, now: SystemTime) -> Vec<String> {
+        let mut pools = std::mem::take(&mut self.gone);
+        for (name, (pool, known)) in &mut self.pools {
+            pools.push((Arc::clone(name), known.end(pool)));
+        }
         // Without a second pool there is nothing to tell apart, and each set of dimensions is paid.
-        let dimensions = if pools.len() > 1 { json!([[], [POOL]]) } else { json!([[]]) };
-        let now = since_1970(now);
-        let documents = pools.iter().map(|pool| {
-            let known = self.pools.entry(Arc::clone(&pool.name)).or_default();
-            let values = known.end(pool);
+        let are_many =
+            pools.windows(2).any(|pair| matches!(pair, [one, other] if one.0 != other.0));
+        let dimensions = if are_many { json!([[], [POOL]]) } else { json!([[]]) };
+        let documents = pools.into_iter().map(|(name, values)| {
             let unit =
                 |metric: &CloudWatchMetric| json!({"Name": metric.name, "Unit": metric.unit()});
             let told = CLOUDWATCH_METRICS.iter().filter(|metric| values.contains_key(metric.name));
@@ -181,9 +190,9 @@ impl Period {
                 "Metrics": told.map(unit).collect::<Vec<_>>(),
             });
             let mut document = Map::new();
-            let metadata = json!({"Timestamp": now, "CloudWatchMetrics": [directive]});
+            let metadata = json!({"Timestamp": since_1970(now), "CloudWatchMetrics": [directive]});
             document.insert("_aws".to_owned(), metadata);
-            document.insert(POOL.to_owned(), Value::from(&*pool.name));
+            document.insert(POOL.to_owned(), Value::from(&*name));
             document.extend(values);
             format!("{}\n", Value::Object(document))
         });
@@ -192,6 +201,17 @@ impl Period {
 }
 
 impl OfPool {
+    fn sample(&mut self, pool: &PoolMetrics) {
+        for metric in CLOUDWATCH_METRICS {
+            if let Of::Level(level) = metric.of {
+                let samples = self.samples.entry(metric.name).or_default();
+                if samples.len() < VALUES_MAX {
+                    samples.push(level(pool));
+                }
+            }
+        }
+    }
+
     /// What the period was like, by the names of metrics; how things stand is where the next one
     /// begins.
     fn end(&mut self, pool: &PoolMetrics) -> Map<String, Value> {
@@ -209,11 +229,9 @@ impl OfPool {
         values.collect()
     }
 
-    /// By how much more it is than at the last end. A pool that has taken the place of another of
-    /// the same name begins at zero.
+    /// By how much more it is than at the last end.
     fn grown(&mut self, name: &'static str, is: f64) -> f64 {
-        let was = self.was.insert(name, is).unwrap_or_default();
-        if is < was { is } else { is - was }
+        is - self.was.insert(name, is).unwrap_or_default()
     }
 
     /// Times that are spread as those of the period, but for the shortest ones in the first `skip`
@@ -221,11 +239,8 @@ impl OfPool {
     fn times(&mut self, name: &'static str, times: &Distribution, skip: usize) -> Option<Vec<f64>> {
         let is = times.buckets();
         let was = self.buckets.insert(name, is.clone()).unwrap_or_default();
-        let before = |place: usize| was.get(place).map_or(0, |(_, count)| *count);
-        let is_new = is.iter().enumerate().any(|(place, (_, count))| *count < before(place));
-        let grown = is.iter().enumerate().map(|(place, (bound, count))| {
-            (*bound, if is_new { *count } else { count - before(place) })
-        });
+        let before = was.into_iter().map(|(_, count)| count).chain(std::iter::repeat(0));
+        let grown = is.iter().zip(before).map(|((bound, count), was)| (*bound, count - was));
         let spread = spread(grown.skip(skip), if skip == 0 { 0.0 } else { is.get(skip - 1)?.0 });
         (!spread.is_empty()).then_some(spread)
     }

@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::client::Client;
@@ -123,4 +124,22 @@ async fn cloudwatch_is_told_of_a_period_once_it_is_over() {
         })
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cloudwatch_is_told_of_the_last_period_when_the_router_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("emf.log");
+    let to = format!("emf.to={}", file.display());
+    let settings = ["emf.enabled=true", &to, "emf.period=1h", "timeouts.drain_delay=0s"];
+    let mut stage = logging(&folder, &settings).await;
+    assert_eq!(stage.router.get("/").await.status, 200);
+    stage.router.signal(Signal::TERM);
+    assert!(stage.router.end().await.success());
+    let lines = std::fs::read_to_string(&file).unwrap();
+    let told: Vec<serde_json::Value> =
+        lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let count = |it: &serde_json::Value| it["Requests"].as_f64();
+    let counts: Vec<_> = told.iter().map(|it| (it["Pool"].as_str(), count(it))).collect();
+    assert_eq!(counts, [(Some("default"), Some(1.0))], "{lines}");
 }

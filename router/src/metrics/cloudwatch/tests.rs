@@ -120,7 +120,7 @@ fn a_document_is_as_the_published_schema_says() {
         period.sample(&metrics);
     }
     let now = UNIX_EPOCH + Duration::from_millis(1_795_422_552_123);
-    let lines = period.end(&metrics, "PwrDrvr", now);
+    let lines = period.end("PwrDrvr", now);
     assert_eq!(lines.len(), 2);
     for line in &lines {
         assert_eq!(line.matches('\n').count(), 1);
@@ -162,7 +162,7 @@ fn names_of_the_original_mean_what_they_meant() {
     watch.show_levels(&gauges);
     let mut period = Period::default();
     period.sample(&metrics);
-    let document = checked(&period.end(&metrics, "PwrDrvr", UNIX_EPOCH)[0]);
+    let document = checked(&period.end("PwrDrvr", UNIX_EPOCH)[0]);
     assert_eq!(document["_aws"]["CloudWatchMetrics"][0]["Dimensions"], json!([[]]), "one pool");
     for (name, value) in [
         ("RunningRequestCount", json!([7])),
@@ -185,6 +185,12 @@ fn names_of_the_original_mean_what_they_meant() {
     assert!(units.contains(&json!({"Name": "LambdaDesiredCount", "Unit": "Count"})));
 }
 
+/// The documents of a period that is over.
+fn told(period: &mut Period, metrics: &Metrics) -> Vec<Value> {
+    period.sample(metrics);
+    period.end("a", UNIX_EPOCH).iter().map(|line| checked(line)).collect()
+}
+
 #[test]
 fn a_period_tells_of_itself_and_not_of_those_before() {
     let metrics = Metrics::new();
@@ -192,20 +198,40 @@ fn a_period_tells_of_itself_and_not_of_those_before() {
     let mut period = Period::default();
     pool.record(&access(200, "served"));
     pool.record(&access(503, "queue_length"));
-    let first = checked(&period.end(&metrics, "a", UNIX_EPOCH)[0]);
+    let first = &told(&mut period, &metrics)[0];
     assert_eq!((&first["Requests"], &first["Requests5xx"]), (&json!(2.0), &json!(1.0)));
     assert_eq!(first["AppTime"].as_array().unwrap().len(), 2);
     pool.record(&access(200, "served"));
-    let second = checked(&period.end(&metrics, "a", UNIX_EPOCH)[0]);
+    let second = &told(&mut period, &metrics)[0];
     assert_eq!((&second["Requests"], &second["Requests5xx"]), (&json!(1.0), &json!(0.0)));
     assert_eq!(second["AppTime"].as_array().unwrap().len(), 1);
-    let third = checked(&period.end(&metrics, "a", UNIX_EPOCH)[0]);
+    let third = &told(&mut period, &metrics)[0];
     assert_eq!(third.get("AppTime"), None, "no time is no value");
+}
+
+#[test]
+fn a_pool_that_goes_is_told_of_to_its_end_and_not_kept() {
+    let metrics = Metrics::new();
+    let pool = metrics.pool("web");
+    let mut period = Period::default();
+    pool.record(&access(200, "served"));
+    assert_eq!(told(&mut period, &metrics)[0]["Requests"], 1.0);
+    for status in [200, 404] {
+        pool.record(&access(status, "served"));
+    }
     drop(pool);
-    assert!(period.end(&metrics, "a", UNIX_EPOCH).is_empty(), "the pool is gone");
+    period.sample(&metrics);
+    assert!(metrics.live().is_empty(), "it is shown no longer");
     let again = metrics.pool("web");
     again.record(&access(200, "served"));
-    assert_eq!(checked(&period.end(&metrics, "a", UNIX_EPOCH)[0])["Requests"], 1.0);
+    let both = told(&mut period, &metrics);
+    let requests: Vec<_> = both.iter().map(|it| it["Requests"].as_f64().unwrap()).collect();
+    assert_eq!(requests, [2.0, 1.0]);
+    let dimensions = &both[0]["_aws"]["CloudWatchMetrics"][0]["Dimensions"];
+    assert_eq!(*dimensions, json!([[]]), "there was one name");
+    drop(again);
+    assert_eq!(told(&mut period, &metrics)[0]["Requests"], 0.0);
+    assert!(told(&mut period, &metrics).is_empty());
 }
 
 #[test]
