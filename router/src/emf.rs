@@ -85,7 +85,7 @@ fn write(emf: &Emf, metrics: &Metrics, stopped: &Receiver<()>) {
                 break;
             }
         }
-        let lines = period.end(&emf.namespace, clock.wall());
+        let lines = period.end(metrics, &emf.namespace, clock.wall());
         match send(&lines, &emf.to) {
             Ok(()) => is_broken = false,
             Err(error) if !is_broken => {

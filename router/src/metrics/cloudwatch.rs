@@ -1,5 +1,5 @@
 //! The counts as documents for CloudWatch, in its embedded metric format: one for each pool and
-//! period, of which CloudWatch Logs makes metrics.
+//! period, of which CloudWatch Logs makes metrics, and one for requests that reached no pool.
 //!
 //! Names that the original's router has mean what they mean there. What a document says of times
 //! are a hundred of them at most, spread as those of the period were in the buckets of our
@@ -133,6 +133,8 @@ pub(crate) struct Period {
     pools: BTreeMap<Arc<str>, (Arc<PoolMetrics>, OfPool)>,
     /// What the period was like for those that have gone within it.
     gone: Vec<(Arc<str>, Map<String, Value>)>,
+    /// What no pool was for.
+    unrouted: OfPool,
 }
 
 /// What is known of one pool.
@@ -170,8 +172,14 @@ impl Period {
         });
     }
 
-    /// A document for each pool, each a line; the next period begins.
-    pub(crate) fn end(&mut self, namespace: &str, now: SystemTime) -> Vec<String> {
+    /// The documents of this period, each a line; the next one begins. One for each pool, and, if
+    /// there were any, one for requests that reached none.
+    pub(crate) fn end(
+        &mut self,
+        metrics: &Metrics,
+        namespace: &str,
+        now: SystemTime,
+    ) -> Vec<String> {
         let mut pools = std::mem::take(&mut self.gone);
         for (name, (pool, known)) in &mut self.pools {
             pools.push((Arc::clone(name), known.end(pool)));
@@ -180,7 +188,7 @@ impl Period {
         let are_many =
             pools.windows(2).any(|pair| matches!(pair, [one, other] if one.0 != other.0));
         let dimensions = if are_many { json!([[], [POOL]]) } else { json!([[]]) };
-        let documents = pools.into_iter().map(|(name, values)| {
+        let document = |dimensions: &Value, pool: Option<&str>, values: Map<String, Value>| {
             let unit =
                 |metric: &CloudWatchMetric| json!({"Name": metric.name, "Unit": metric.unit()});
             let told = CLOUDWATCH_METRICS.iter().filter(|metric| values.contains_key(metric.name));
@@ -192,11 +200,18 @@ impl Period {
             let mut document = Map::new();
             let metadata = json!({"Timestamp": since_1970(now), "CloudWatchMetrics": [directive]});
             document.insert("_aws".to_owned(), metadata);
-            document.insert(POOL.to_owned(), Value::from(&*name));
+            document.extend(pool.map(|pool| (POOL.to_owned(), Value::from(pool))));
             document.extend(values);
             format!("{}\n", Value::Object(document))
-        });
-        documents.collect()
+        };
+        let mut unrouted = self.unrouted.end(&metrics.unrouted);
+        unrouted.retain(|name, value| UNROUTED.contains(&&**name) && value.as_f64() > Some(0.0));
+        let unrouted = (!unrouted.is_empty()).then(|| document(&json!([[]]), None, unrouted));
+        let pools = pools.into_iter();
+        pools
+            .map(|(name, values)| document(&dimensions, Some(&name), values))
+            .chain(unrouted)
+            .collect()
     }
 }
 
@@ -311,6 +326,9 @@ const fn amount(
 
 /// The dimension that tells pools apart.
 const POOL: &str = "Pool";
+
+/// What is told of requests that no pool was for.
+const UNROUTED: [&str; 3] = ["Requests", "Requests4xx", "Requests5xx"];
 
 /// Most values of one metric in a document, which is CloudWatch's limit.
 const VALUES_MAX: usize = 100;

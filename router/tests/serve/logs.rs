@@ -134,6 +134,9 @@ async fn cloudwatch_is_told_of_the_last_period_when_the_router_ends() {
     let settings = ["emf.enabled=true", &to, "emf.period=1h", "timeouts.drain_delay=0s"];
     let mut stage = logging(&folder, &settings).await;
     assert_eq!(stage.router.get("/").await.status, 200);
+    let mut client = Client::connect(stage.router.http).await;
+    client.send("GET /nobody HTTP/1.1\r\n\r\n").await.unwrap();
+    assert_eq!(client.answer("GET").await.unwrap().status, 400);
     stage.router.signal(Signal::TERM);
     assert!(stage.router.end().await.success());
     let lines = std::fs::read_to_string(&file).unwrap();
@@ -141,5 +144,5 @@ async fn cloudwatch_is_told_of_the_last_period_when_the_router_ends() {
         lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let count = |it: &serde_json::Value| it["Requests"].as_f64();
     let counts: Vec<_> = told.iter().map(|it| (it["Pool"].as_str(), count(it))).collect();
-    assert_eq!(counts, [(Some("default"), Some(1.0))], "{lines}");
+    assert_eq!(counts, [(Some("default"), Some(1.0)), (None, Some(1.0))], "{lines}");
 }

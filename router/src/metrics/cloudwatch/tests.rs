@@ -120,7 +120,7 @@ fn a_document_is_as_the_published_schema_says() {
         period.sample(&metrics);
     }
     let now = UNIX_EPOCH + Duration::from_millis(1_795_422_552_123);
-    let lines = period.end("PwrDrvr", now);
+    let lines = period.end(&metrics, "PwrDrvr", now);
     assert_eq!(lines.len(), 2);
     for line in &lines {
         assert_eq!(line.matches('\n').count(), 1);
@@ -162,7 +162,7 @@ fn names_of_the_original_mean_what_they_meant() {
     watch.show_levels(&gauges);
     let mut period = Period::default();
     period.sample(&metrics);
-    let document = checked(&period.end("PwrDrvr", UNIX_EPOCH)[0]);
+    let document = checked(&period.end(&metrics, "PwrDrvr", UNIX_EPOCH)[0]);
     assert_eq!(document["_aws"]["CloudWatchMetrics"][0]["Dimensions"], json!([[]]), "one pool");
     for (name, value) in [
         ("RunningRequestCount", json!([7])),
@@ -188,7 +188,7 @@ fn names_of_the_original_mean_what_they_meant() {
 /// The documents of a period that is over.
 fn told(period: &mut Period, metrics: &Metrics) -> Vec<Value> {
     period.sample(metrics);
-    period.end("a", UNIX_EPOCH).iter().map(|line| checked(line)).collect()
+    period.end(metrics, "a", UNIX_EPOCH).iter().map(|line| checked(line)).collect()
 }
 
 #[test]
@@ -232,6 +232,25 @@ fn a_pool_that_goes_is_told_of_to_its_end_and_not_kept() {
     drop(again);
     assert_eq!(told(&mut period, &metrics)[0]["Requests"], 0.0);
     assert!(told(&mut period, &metrics).is_empty());
+}
+
+#[test]
+fn requests_that_reach_no_pool_are_told_of_without_one() {
+    let metrics = Metrics::new();
+    let _pools = [metrics.pool("web"), metrics.pool("api")];
+    let mut period = Period::default();
+    assert_eq!(told(&mut period, &metrics).len(), 2, "there were none");
+    for (status, reason) in [(404, "unknown_path"), (431, "bad_request"), (505, "bad_request")] {
+        metrics.record(&access(status, reason));
+    }
+    let unrouted = &told(&mut period, &metrics)[2];
+    assert_eq!(unrouted["_aws"]["CloudWatchMetrics"][0]["Dimensions"], json!([[]]));
+    assert_eq!(unrouted.get("Pool"), None);
+    for (name, count) in [("Requests", 3.0), ("Requests4xx", 2.0), ("Requests5xx", 1.0)] {
+        assert_eq!(unrouted[name], count, "{name}");
+    }
+    assert_eq!(unrouted.get("IncomingRequestDuration"), None);
+    assert_eq!(told(&mut period, &metrics).len(), 2, "they are told of once");
 }
 
 #[test]
