@@ -341,6 +341,24 @@ fn traces_are_set_as_opentelemetry_has_it() {
 }
 
 #[test]
+fn what_opentelemetrys_variables_say_to_others_is_ignored() {
+    let others = [
+        ("OTEL_TRACES_SAMPLER", "xray"),
+        ("OTEL_TRACES_SAMPLER_ARG", "endpoint=http://localhost:2000,polling_interval=300"),
+    ];
+    let settings = from_environment(&others).unwrap();
+    let told = warnings(&settings).join("\n");
+    assert!(told.contains("OTEL_TRACES_SAMPLER is \"xray\""), "{told}");
+    assert!(told.contains("OTEL_TRACES_SAMPLER_ARG is \"endpoint="), "{told}");
+    let file = "[traces]\nendpoint = \"http://127.0.0.1:4318\"\nsampler = \"traceidratio\"\n\
+                ratio = 0.25";
+    let traces = load(Some(file), &others, &[FUNCTION]).unwrap().traces.unwrap();
+    assert_eq!(traces.sampler, Sampler::new("traceidratio", 0.25));
+    let ours = from_environment(&[("LAMBDA_DISPATCH_TRACES_SAMPLER", "xray")]).unwrap_err();
+    assert!(ours.to_string().contains("traces.sampler is \"xray\""), "{ours}");
+}
+
+#[test]
 fn a_file_that_is_not_toml_or_not_there_is_named() {
     let text = from_file("[pool]\nslots = = 3\n").unwrap_err().to_string();
     assert!(text.contains(".toml:2:9: "), "{text}");

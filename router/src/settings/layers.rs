@@ -11,10 +11,13 @@ use std::path::PathBuf;
 use super::error::{DidYouMean, SettingsError};
 use super::nearest::nearest;
 use super::table::{IGNORED, PATIENCE, QUEUE_TIMEOUT, ROUTE, SETTINGS, Setting, find};
-use super::value::folded;
+use super::value::{folded, parse};
 
 /// The prefix of every environment variable of ours and of the original's.
 pub const PREFIX: &str = "LAMBDA_DISPATCH_";
+
+/// The prefix of variables that all who send traces share, and not all of whose values we know.
+const OPEN_TELEMETRY: &str = "OTEL_";
 
 /// The environment variable that names the settings file.
 pub const FILE_VARIABLE: &str = "LAMBDA_DISPATCH_CONFIG";
@@ -176,6 +179,16 @@ impl Layers {
         let variables: BTreeMap<_, _> = variables.filter(|(_, value)| !value.is_empty()).collect();
         for (name, value) in variables {
             let Some((setting, rank)) = self.variable(&name) else { continue };
+            if name.starts_with(OPEN_TELEMETRY)
+                && let Err(allowed) = parse(setting.kind, &value, setting.default)
+            {
+                self.warnings.push(format!(
+                    "{name} is {value:?}, which may mean something to others, and was ignored; \
+                     {} can be {allowed}",
+                    setting.name
+                ));
+                continue;
+            }
             let found = strongest.entry(setting.name);
             let held = found.or_insert_with(|| (rank, name.clone(), value.clone()));
             if rank < held.0 {

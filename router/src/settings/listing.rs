@@ -104,7 +104,7 @@ fn split(setting: &Setting) -> (&'static str, &'static str) {
 /// The default as TOML.
 fn written(setting: &Setting) -> String {
     match setting.kind {
-        Kind::Flag | Kind::Number { .. } => setting.default.to_owned(),
+        Kind::Flag | Kind::Number { .. } | Kind::Ratio => setting.default.to_owned(),
         Kind::Address { .. }
         | Kind::Bytes { .. }
         | Kind::Choice(_)

@@ -234,11 +234,8 @@ impl Reader {
     }
 
     fn traces(&mut self) -> Option<Traces> {
-        let ratio = self.text("traces.ratio").and_then(|text| text.parse().ok());
-        let ratio = ratio.filter(|ratio| (0.0..=1.0).contains(ratio)).unwrap_or_else(|| {
-            self.bad("traces.ratio", "a number from 0 to 1, such as 0.05".to_owned());
-            1.0
-        });
+        let ratio = self.value("traces.ratio");
+        let ratio = if let Some(Value::Ratio(ratio)) = ratio { ratio } else { 1.0 };
         let sampler = Sampler::new(self.choice("traces.sampler"), ratio);
         let service_name = self.text("traces.service_name");
         let text = self.text("traces.endpoint")?;

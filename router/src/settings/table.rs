@@ -52,6 +52,8 @@ pub enum Kind {
         /// The most allowed.
         max: u64,
     },
+    /// A part of a whole: a number from 0 to 1.
+    Ratio,
     /// A time: `250ms`, `30s`, `2m`, `1h`, or the original's `00:02:00`.
     Span {
         /// The least allowed.
@@ -433,12 +435,7 @@ pub const SETTINGS: &[Setting] = &[
     },
     Setting {
         variables: &["OTEL_TRACES_SAMPLER_ARG"],
-        ..plain(
-            "traces.ratio",
-            Kind::Text,
-            "1",
-            "part of them that samplers with a ratio record, from 0 to 1",
-        )
+        ..plain("traces.ratio", Kind::Ratio, "1", "part of them that samplers with a ratio record")
     },
     plain(
         "recorder.ring",

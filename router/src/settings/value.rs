@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::table::Kind;
 
 /// A value that has passed its kind's check.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Value {
     Address(SocketAddr),
     /// The chosen word, as the table spells it.
@@ -18,6 +18,7 @@ pub(super) enum Value {
     Off,
     /// Millionths of a millionth of a dollar.
     Picodollars(u64),
+    Ratio(f64),
     Span(Duration),
     Text(String),
 }
@@ -44,6 +45,7 @@ pub(super) fn parse(kind: Kind, text: &str, default: &str) -> Result<Value, Stri
         Kind::Number { min, max } => {
             text.parse().ok().filter(|n| (min..=max).contains(n)).map(Value::Number)
         }
+        Kind::Ratio => text.parse().ok().filter(|it| (0.0..=1.0).contains(it)).map(Value::Ratio),
         Kind::Span { min, max } => span(text).filter(|s| (min..=max).contains(s)).map(Value::Span),
         Kind::Text if text.is_empty() && !default.is_empty() => None,
         Kind::Text => Some(Value::Text(text.to_owned())),
@@ -82,6 +84,7 @@ pub(super) fn allowed(kind: Kind) -> String {
         Kind::Dollars => "an amount of dollars above 0, such as 12.50".to_owned(),
         Kind::Flag => "true or false".to_owned(),
         Kind::Number { min, max } => format!("a whole number from {min} to {max}"),
+        Kind::Ratio => "a number from 0 to 1, such as 0.05".to_owned(),
         Kind::Span { min, max } => format!(
             "a time from {} to {} with its unit, such as 250ms, 30s or 2m",
             Shown(min),
@@ -221,6 +224,7 @@ mod tests {
             ),
             (Kind::Dollars, "12.50", Value::Picodollars(12_500_000_000_000)),
             (Kind::Dollars, "0.0000166667", Value::Picodollars(16_666_700)),
+            (Kind::Ratio, "0.05", Value::Ratio(0.05)),
             (Kind::Address { off: false }, "8080", at("0.0.0.0:8080")),
             (Kind::Address { off: false }, ":8080", at("0.0.0.0:8080")),
             (Kind::Address { off: false }, "[::1]:80", at("[::1]:80")),
@@ -250,6 +254,8 @@ mod tests {
             (Kind::Dollars, "0"),
             (Kind::Dollars, "-3"),
             (Kind::Dollars, "1e3"),
+            (Kind::Ratio, "1.1"),
+            (Kind::Ratio, "NaN"),
             (Kind::Address { off: false }, "off"),
             (Kind::Address { off: false }, "localhost:80"),
             (Kind::Address { off: false }, "70000"),
