@@ -223,7 +223,8 @@ impl<O: Observer> Turns<O> {
                 let instance = session.instance;
                 let attachment = self.instances.entry(instance).or_default();
                 attachment.session = Some(session);
-                tracing::info!(%instance, slots, ?lease, cold, "instance attached");
+                let pool = &*self.settings.name;
+                tracing::info!(pool, %instance, slots, ?lease, cold, "instance attached");
                 Some(Input::InstanceAttached { instance, slots, lease, cold })
             }
         }
@@ -243,13 +244,16 @@ impl<O: Observer> Turns<O> {
                     session.close();
                 }
             }
-            Output::Decided(decision) => tracing::info!("scale: {decision}"),
+            Output::Decided(decision) => {
+                tracing::info!(pool = &*self.settings.name, "scale: {decision}");
+            }
             Output::Dispatch { request, instance, waited, cold_exposed } => {
                 self.dispatch(request, instance, waited, cold_exposed);
             }
             Output::GoAway { instance, reason } => {
                 // On this wire the model's Close, which follows, is all an instance needs to hear.
-                tracing::info!(%instance, ?reason, "instance goes away");
+                let pool = &*self.settings.name;
+                tracing::info!(pool, %instance, ?reason, "instance goes away");
             }
             Output::Invoke { instance } => self.invoke(instance),
             Output::Ping { instance } => {
@@ -322,10 +326,11 @@ impl<O: Observer> Turns<O> {
         self.runtime.spawn(async move {
             let invoked = invoker.invoke(&function, payload.to_json()).await;
             let Invoked { outcome, detail } = invoked;
+            let name = &**pool.name();
             if outcome == InvokeOutcome::Returned {
-                tracing::debug!(%instance, detail, "invoke returned");
+                tracing::debug!(pool = name, %instance, detail, "invoke returned");
             } else {
-                tracing::warn!(%instance, ?outcome, detail, "invoke failed");
+                tracing::warn!(pool = name, %instance, ?outcome, detail, "invoke failed");
             }
             pool.tell(Input::InvokeEnded { instance, outcome });
         });

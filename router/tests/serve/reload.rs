@@ -105,6 +105,22 @@ async fn removed_pool_finishes_what_it_has_and_a_wrong_file_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn log_says_whose_instances_come_and_go_and_who_decided_that() {
+    let file = File::new("said", TWO);
+    let mut stage = Stage::demo(&[&file.flag(), "timeouts.drain_delay=0s"]).await;
+    assert_eq!(get(&stage.router, "other").await.status, 200);
+    stage.router.signal(Signal::TERM);
+    assert!(stage.router.end().await.success());
+    for said in ["scale: ", "instance attached", "instance goes away"] {
+        until(said, async || {
+            let log = stage.router.log();
+            log.lines().any(|line| line.contains(said) && line.contains("pool=\"other\""))
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn bounds_move_and_pools_come_while_requests_are_served() {
     let file = File::new("added", "");
     let mut stage = Stage::demo(&[&file.flag(), "timeouts.drain_delay=0s"]).await;
