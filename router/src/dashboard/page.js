@@ -299,10 +299,15 @@ function drawPools(now) {
 
 let keptMs = 600000, latest = null, source = null, heard = 0, retry = 0, last = {};
 const past = new Map();
+/** What the address asks for, which somebody may have written by hand. */
+const wanted = () => {
+  const text = location.hash.slice(1);
+  try { return decodeURIComponent(text); } catch { return text; }
+};
 const chosen = () => {
-  const wanted = decodeURIComponent(location.hash.slice(1));
+  const name = wanted();
   const pools = latest ? latest.pools : [];
-  return (pools.find((pool) => pool.name === wanted) || pools[0] || { name: "" }).name;
+  return (pools.find((pool) => pool.name === name) || pools[0] || { name: "" }).name;
 };
 
 function draw() {
@@ -338,10 +343,10 @@ function onNow(event) {
   heard = Date.now();
   latest = JSON.parse(event.data);
   for (const pool of latest.pools) {
-    const points = past.get(pool.name) || [];
-    if (points.length === 0 || points.at(-1)[AT] < pool.point[AT]) points.push(pool.point);
-    while (points.length > 0 && points[0][AT] < latest.at_ms - keptMs) points.shift();
-    past.set(pool.name, points);
+    // Later points are from before the clock was set back.
+    const before = (past.get(pool.name) || []).filter((point) => point[AT] < pool.point[AT]);
+    const points = [...before, pool.point];
+    past.set(pool.name, points.filter((point) => point[AT] >= latest.at_ms - keptMs));
   }
   link("Live", false);
   draw();
@@ -369,12 +374,13 @@ function open() {
 }
 
 // Nobody looks at a page that is hidden, and others may want its place.
-document.addEventListener("visibilitychange", () => {
+function look() {
   clearTimeout(retry);
-  source.close();
+  if (source) source.close();
   if (document.hidden) link("Paused while hidden", false);
   else open();
-});
+}
+document.addEventListener("visibilitychange", look);
 document.addEventListener("click", (event) => {
   const pool = event.target.dataset && event.target.dataset.pool;
   if (pool) location.hash = encodeURIComponent(pool);
@@ -385,4 +391,4 @@ setInterval(() => {
   const silent = Date.now() - heard;
   if (heard && silent > 5000 && !document.hidden) link(`Nothing heard for ${span(silent)}`, true);
 }, 1000);
-open();
+look();
