@@ -14,7 +14,7 @@ use super::instances::{Instance, State};
 pub struct Stats {
     /// Requests that arrived.
     pub arrived: u64,
-    /// Requests whose client went away, waiting or running.
+    /// Requests that were given up, waiting or running.
     pub cancelled: u64,
     /// Dispatches of requests that had waited at least as long as a cold start takes.
     pub cold_exposed: u64,

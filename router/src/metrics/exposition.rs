@@ -83,7 +83,11 @@ fn requests(page: &mut Page<'_>) -> Result<(), Error> {
     page.times("request_seconds", "From a request's head to the end of the response", |pool| {
         &pool.request_time
     })?;
-    page.counter("cancelled", "Requests whose client went away", |pool| &pool.totals.cancelled)?;
+    page.counter(
+        "cancelled",
+        "Requests given up: their client left or erred, or their total time was over",
+        |pool| &pool.totals.cancelled,
+    )?;
     page.counters("refused", "Requests that the router answered with an error", "reason", |pool| {
         pool.refused.iter().collect()
     })
