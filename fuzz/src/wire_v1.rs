@@ -49,7 +49,7 @@ fn request_means_the_same_again(head: &[u8]) {
     assert!(text.iter().filter(|byte| **byte == b'\n').count() <= 66, "too many lines");
     let (again, _) = read_request(&text).expect("what was written can be read").into_parts();
     assert_eq!(again.method, parts.method);
-    for name in parts.headers.keys().filter(|name| *name != "te") {
+    for name in parts.headers.keys().filter(|name| *name != "te" && *name != "expect") {
         assert!(again.headers.contains_key(name), "{name} is lost");
     }
     // What one writes, the other reads as one head and nothing else.

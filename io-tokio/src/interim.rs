@@ -20,7 +20,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
-use http::Response;
+use http::{Response, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::request_head::response_headers;
@@ -98,6 +98,14 @@ impl Drop for Hints {
             hints.clear();
         }
     }
+}
+
+/// The word that a client waits for before it sends its body.
+#[must_use]
+pub fn continues() -> Response<()> {
+    let mut head = Response::new(());
+    *head.status_mut() = StatusCode::CONTINUE;
+    head
 }
 
 /// A connection that interim responses are written to.

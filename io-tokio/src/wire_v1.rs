@@ -22,9 +22,10 @@
 //! differs from `:authority`.
 //!
 //! **What it cannot do:** trailers (dropped, so no gRPC), upgrades such as WebSocket (501), 1xx
-//! responses, more than 64 request header lines (431), `OPTIONS *` (501), giving a request back
-//! that a channel has already been sent. One that is reset ends the whole invoke of the original's
-//! extension, so that a client that breaks its upload off costs an instance.
+//! responses (so our router says `100 Continue` itself), more than 64 request header lines (431),
+//! `OPTIONS *` (501), giving a request back that a channel has already been sent. One that is reset
+//! ends the whole invoke of the original's extension, so that a client that breaks its upload off
+//! costs an instance.
 //!
 //! **Whom one trusts.** An instance proves nothing: whoever can reach the router's port and knows
 //! the 128 random bits of an instance's name that is about to attach is that instance, and the

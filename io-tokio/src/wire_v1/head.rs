@@ -154,7 +154,8 @@ impl Unsayable {
     }
 }
 
-/// Writes the head of a request as the original's extension can read it.
+/// Writes the head of a request as the original's extension can read it. `Expect` stays behind, for
+/// this wire cannot say that a body may come: whoever has a channel for the request says it.
 ///
 /// # Errors
 ///
@@ -180,7 +181,8 @@ pub fn write_request(head: &request::Parts, has_body: bool) -> Result<Bytes, Uns
         lines += 1;
     }
     // The original's extension keeps only the last line of a name.
-    for name in headers.keys().filter(|name| **name != header::TE) {
+    let is_said = |name: &&HeaderName| **name != header::TE && **name != header::EXPECT;
+    for name in headers.keys().filter(is_said) {
         let separator: &[u8] = if name == header::COOKIE { b"; " } else { b", " };
         let values: Vec<_> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
         write_line(&mut text, name.as_str().as_bytes(), &values.join(separator));

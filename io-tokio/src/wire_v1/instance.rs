@@ -9,6 +9,7 @@
 //! |---|---|
 //! | no channel waits for a request, for 2 s | nothing: `REFUSED_STREAM`, no app has seen it |
 //! | what this wire cannot say | nothing: 404, 431 or 501 |
+//! | `Expect: 100-continue` | the body: `100`, as soon as a channel has the request |
 //! | the client went away after its request | the response is read to its end, for at most 5 s |
 //! | the client went away within its request | reset: the app must not take it for a whole one |
 //! | a channel that ends without a head | `INTERNAL_ERROR`: the app may have seen the request |
@@ -26,7 +27,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dispatch_model::{Input, InstanceId};
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, header};
 use http_body::Body;
 use http_body_util::BodyExt;
 use tokio::io::DuplexStream;
@@ -39,6 +40,7 @@ use super::head::{self, read_response, write_request};
 use super::link::Link;
 use crate::headers::content_length;
 use crate::http2::{self, Config, Reason, Receiving, Responder, Sending, share_of};
+use crate::interim;
 use crate::pool::Pool;
 use crate::request_id::RequestId;
 use crate::stream_body::{SendError, send_body};
@@ -78,6 +80,8 @@ struct Desk {
 struct Job {
     id: RequestId,
     head: Bytes,
+    /// The client sends its body only when it is told to.
+    expects: bool,
     body: Receiving,
     respond: Responder,
 }
@@ -177,7 +181,8 @@ impl Instance {
             }
         };
         let id = RequestId::of(&parts.headers);
-        let mut job = Job { id, head, body, respond };
+        let expects = parts.headers.contains_key(header::EXPECT);
+        let mut job = Job { id, head, expects, body, respond };
         let deadline = tokio::time::sleep(CHANNEL_PATIENCE);
         let mut deadline = pin!(deadline);
         loop {
@@ -279,7 +284,10 @@ enum Afterwards {
 /// Carries a request and its response.
 async fn exchange(channel: Channel, job: Job) -> Afterwards {
     let Channel { up, down, .. } = channel;
-    let Job { id, head, body, respond } = job;
+    let Job { id, head, expects, body, mut respond } = job;
+    if expects && let Err(error) = respond.send_interim(&interim::continues()) {
+        tracing::debug!(request_id = %id, %error, "nobody waits for the word to go on");
+    }
     let sending = send_body(Raw::new(head, body), down);
     let (sent, received) = tokio::join!(sending, receive(up, respond, &id));
     match sent {

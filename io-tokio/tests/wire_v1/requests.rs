@@ -72,6 +72,21 @@ async fn a_hundred_requests_pass_through_ten_channels() {
 }
 
 #[tokio::test]
+async fn a_client_that_expects_to_be_told_sends_its_body_once_a_channel_has_the_request() {
+    let mut stage = Stage::set(Plan::default()).await;
+    let head = b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n";
+    let mut client = stage.client(head).await;
+    let mut call = stage.call().await;
+    assert!(!call.headers.contains_key("expect"), "nobody there could be answered: {}", call.head);
+    let seen = read_until(&mut client, "\r\n\r\n").await;
+    assert_eq!(seen, "HTTP/1.1 100 Continue\r\n\r\n");
+    client.write_all(b"hello").await.unwrap();
+    assert_eq!(soon("the body comes", call.body()).await.unwrap(), b"hello");
+    call.respond("done").await;
+    read_until(&mut client, "done").await;
+}
+
+#[tokio::test]
 async fn large_bodies_pass_in_both_directions() {
     let mut stage = Stage::set(Plan::default()).await;
     for (framing, announced) in [
