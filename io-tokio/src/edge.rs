@@ -100,8 +100,25 @@ pub struct Patience {
     /// that a slow client holds no slot; at most `idle`, or `total` if that is shorter. Default
     /// true.
     ///
-    /// A request that expects `100-continue` never waits, for its client does.
+    /// A request that expects `100-continue` never waits, for its client does; nor does a call of
+    /// gRPC, in which the server may be the first to speak.
     pub await_body: bool,
+}
+
+impl Patience {
+    /// The same for a request or a response with `headers`: what is meant to stay open, by its
+    /// media type, may be silent for longer, from its beginning on.
+    pub(crate) fn with(self, headers: &HeaderMap) -> Self {
+        let stays_open = headers.get(header::CONTENT_TYPE).is_some_and(|value| {
+            let media_type = value.as_bytes();
+            STREAMS.iter().any(|stream| {
+                media_type
+                    .get(..stream.len())
+                    .is_some_and(|start| start.eq_ignore_ascii_case(stream.as_bytes()))
+            })
+        });
+        if stays_open { Self { idle: self.stream_idle, await_body: false, ..self } } else { self }
+    }
 }
 
 impl Default for Patience {
@@ -239,9 +256,12 @@ impl Edge {
         };
         self.label(&mut forwarded, &mut entry, count);
         entry.routed(Arc::clone(to.pool.name()), Arc::clone(&to.log));
-        let patience = to.patience;
         let hints = (head.version == Version::HTTP_11).then(|| interim.begin());
         let mut upload = (!body.is_end_stream()).then(|| Upload::new(body, entry.upload()));
+        let mut patience = to.patience;
+        if upload.is_some() {
+            patience = patience.with(forwarded.headers());
+        }
         let awaits = patience.await_body && !expects;
         if let Some(body) = upload.as_mut().filter(|_| awaits) {
             let limit = patience.total.map_or(patience.idle, |total| total.min(patience.idle));
@@ -314,3 +334,6 @@ fn head_bytes(head: &http::request::Parts) -> u32 {
         head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 64).sum();
     u32::try_from(headers + head.uri.path().len() + 1024).unwrap_or(u32::MAX)
 }
+
+/// Media types, or their beginnings, of what is meant to stay open though nothing comes.
+const STREAMS: [&str; 2] = ["text/event-stream", "application/grpc"];

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use http::header;
 use http_body::{Body, Frame, SizeHint};
 use tokio::sync::oneshot;
 use tokio::time::Sleep;
@@ -86,16 +85,8 @@ pub(crate) struct Limits {
 impl Limits {
     /// What `patience` means for a response with `headers`.
     pub(crate) fn new(patience: Patience, headers: &HeaderMap) -> Self {
-        let stays_open = headers.get(header::CONTENT_TYPE).is_some_and(|value| {
-            let media_type = value.as_bytes();
-            STREAMS.iter().any(|stream| {
-                media_type
-                    .get(..stream.len())
-                    .is_some_and(|start| start.eq_ignore_ascii_case(stream.as_bytes()))
-            })
-        });
-        let idle = if stays_open { patience.stream_idle } else { patience.idle };
-        Self { idle, total: patience.total }
+        let Patience { idle, total, .. } = patience.with(headers);
+        Self { idle, total }
     }
 }
 
@@ -258,6 +249,3 @@ pub(crate) enum Cut {
     #[error("the instance cut the response: {0}")]
     Instance(http2::Error),
 }
-
-/// Media types, or their beginnings, of what is meant to stay open though nothing comes.
-const STREAMS: [&str; 2] = ["text/event-stream", "application/grpc"];

@@ -337,7 +337,7 @@ pub const SETTINGS: &[Setting] = &[
         "timeouts.await_body",
         Kind::Flag,
         "true",
-        "a request with a body gets in line when the first bytes of that are there",
+        "a request with a body, gRPC apart, gets in line when the first bytes of that are there",
     ),
     plain("timeouts.keep_alive", span(3_600), "75s", "how long an idle client connection is kept"),
     plain(

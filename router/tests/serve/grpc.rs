@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
@@ -62,9 +63,14 @@ impl Drop for Counted {
 
 impl App {
     async fn stage() -> (Stage, Self) {
+        Self::stage_with(&[]).await
+    }
+
+    async fn stage_with(settings: &[&str]) -> (Stage, Self) {
         let app = Self { gate: Arc::new(Semaphore::new(0)), streaming: Arc::default() };
         let serving = app.clone();
-        let stage = Stage::served(H2C, SETTINGS, move |io| serving.clone().connection(io)).await;
+        let settings = [SETTINGS, settings].concat();
+        let stage = Stage::served(H2C, &settings, move |io| serving.clone().connection(io)).await;
         (stage, app)
     }
 
@@ -124,6 +130,14 @@ impl App {
                 });
                 grpc.streaming(serve, request).await
             }
+            "/echo.Echo/Greet" => {
+                let serve = tower::service_fn(|request: Request<Streaming<Text>>| async move {
+                    let greeting = stream::iter([Ok(text("who is there?"))]);
+                    let texts = greeting.chain(request.into_inner()).boxed() as Texts;
+                    Ok::<_, Status>(Response::new(texts))
+                });
+                grpc.streaming(serve, request).await
+            }
             _ => Status::unimplemented("no such method").into_http(),
         }
     }
@@ -160,6 +174,12 @@ fn method(name: &'static str) -> PathAndQuery {
 
 fn codec() -> ProstCodec<Text, Text> {
     ProstCodec::default()
+}
+
+/// A client's messages, said one by one.
+fn spoken() -> (mpsc::Sender<Text>, impl Stream<Item = Text> + Send + 'static) {
+    let (say, said) = mpsc::channel(1);
+    (say, stream::unfold(said, |mut said| async move { Some((said.recv().await?, said)) }))
 }
 
 async fn soon<T>(future: impl Future<Output = T>) -> T {
@@ -235,11 +255,42 @@ async fn a_clients_stream_of_any_size_passes() {
 }
 
 #[tokio::test]
+async fn a_clients_stream_may_be_silent_for_as_long_as_streams_may() {
+    let (stage, _) = App::stage_with(&["timeouts.idle=300ms"]).await;
+    let mut client = client(&stage).await;
+    let (say, said) = spoken();
+    let collect =
+        client.client_streaming(Request::new(said), method("/echo.Echo/Collect"), codec());
+    let saying = async move {
+        say.send(text("a")).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        say.send(text("b")).await.unwrap();
+    };
+    let (answer, ()) = soon(async { tokio::join!(collect, saying) }).await;
+    let answer: Response<Text> = answer.unwrap();
+    assert_eq!(answer.into_inner(), text("2 with 0"));
+}
+
+#[tokio::test]
+async fn a_server_may_speak_first() {
+    let (stage, _) = App::stage_with(&["timeouts.idle=300ms"]).await;
+    let mut client = client(&stage).await;
+    let (say, said) = spoken();
+    let greet = client.streaming(Request::new(said), method("/echo.Echo/Greet"), codec());
+    let answer: Response<Streaming<Text>> = soon(greet).await.unwrap();
+    let mut heard = answer.into_inner();
+    assert_eq!(soon(heard.message()).await.unwrap(), Some(text("who is there?")));
+    say.send(text("me")).await.unwrap();
+    assert_eq!(soon(heard.message()).await.unwrap(), Some(text("me")));
+    drop(say);
+    assert_eq!(soon(heard.message()).await.unwrap(), None);
+}
+
+#[tokio::test]
 async fn both_sides_talk_in_turn() {
     let (stage, _) = App::stage().await;
     let mut client = client(&stage).await;
-    let (say, said) = mpsc::channel(1);
-    let said = stream::unfold(said, |mut said| async move { Some((said.recv().await?, said)) });
+    let (say, said) = spoken();
     // The server's head comes before the first message is said.
     let both = client.streaming(Request::new(said), method("/echo.Echo/Both"), codec());
     let (answer, ()) =
