@@ -72,7 +72,8 @@ pub struct EdgeSettings {
     pub h2_streams_max: u32,
     /// Most bytes of a request's head. Default 64 KiB; more is 431.
     pub head_bytes_max: usize,
-    /// Most header lines of a request. Default 100; more is 431.
+    /// Most header lines of a request, where the crumbs of a cookie in HTTP/2 are one. Default 100;
+    /// more is 431.
     pub headers_max: usize,
     /// Most bytes of a request's target. Default 16 KiB; more is 414.
     pub target_bytes_max: usize,

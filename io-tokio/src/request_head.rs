@@ -103,7 +103,12 @@ impl Target {
             let status = StatusCode::URI_TOO_LONG;
             return Err(BadHead { status, why: "the target is too long" });
         }
-        if head.headers.len() > settings.headers_max {
+        if head.version == Version::HTTP_2 {
+            // That of HTTP/1 was walked over before.
+            check_length(&head.headers)?;
+        }
+        let lines = head.headers.len();
+        if lines > settings.headers_max && lines - crumbs(head) > settings.headers_max {
             let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
             return Err(BadHead { status, why: "too many header lines" });
         }
@@ -174,6 +179,29 @@ impl Target {
         *request.headers_mut() = headers;
         request
     }
+}
+
+/// Whether there is one length at most, and that a number. The library takes one of no digits, and
+/// one that is said again.
+fn check_length(headers: &HeaderMap) -> Result<(), BadHead> {
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter().map(HeaderValue::as_bytes);
+    let is_legal = |length: &[u8]| !length.is_empty() && length.iter().all(u8::is_ascii_digit);
+    if !lengths.next().is_none_or(is_legal) {
+        return Err(bad("Content-Length is illegal"));
+    }
+    if lengths.next().is_some() {
+        return Err(bad("more than one Content-Length"));
+    }
+    Ok(())
+}
+
+/// How many header lines are there only because HTTP/2 splits cookies (RFC 9113, 8.2.3): the app
+/// gets one line, and their bytes count as all others do.
+fn crumbs(head: &http::request::Parts) -> usize {
+    if head.version != Version::HTTP_2 {
+        return 0;
+    }
+    head.headers.get_all(header::COOKIE).iter().count().saturating_sub(1)
 }
 
 /// Whom the request is for: the target's authority, else Host, of which there must be exactly one.
@@ -374,6 +402,33 @@ mod tests {
         assert_eq!(sent(&expects, "10.0.0.1").unwrap_err().status, 417);
         let file = parts(|head| head.uri("ftp://a/b"));
         assert_eq!(sent(&file, "10.0.0.1").unwrap_err().status, 400);
+    }
+
+    #[test]
+    fn crumbs_of_a_cookie_are_one_line_in_http2_alone() {
+        let with = |version, crumbs: usize, others: usize| {
+            let head = parts(|head| {
+                let head = head.uri("http://a/").version(version);
+                let head = (0..crumbs).fold(head, |head, _| head.header("cookie", "a=1"));
+                (0..others).fold(head, |head, _| head.header("b", "1"))
+            });
+            sent(&head, "10.0.0.1").map(|_| ()).map_err(|bad| bad.status.as_u16())
+        };
+        assert_eq!(with(Version::HTTP_2, 120, 99), Ok(()));
+        assert_eq!(with(Version::HTTP_2, 120, 100), Err(431));
+        assert_eq!(with(Version::HTTP_2, 0, 101), Err(431));
+        assert_eq!(with(Version::HTTP_11, 101, 0), Err(431));
+    }
+
+    #[test]
+    fn illegal_lengths_of_http2_are_refused() {
+        for lengths in [&[""][..], &["5", "5"], &["+5"], &["5, 5"], &["0", ""]] {
+            let head = parts(|head| {
+                let head = head.uri("http://a/").version(Version::HTTP_2);
+                lengths.iter().fold(head, |head, length| head.header("content-length", *length))
+            });
+            assert_eq!(sent(&head, "10.0.0.1").unwrap_err().status, 400, "{lengths:?}");
+        }
     }
 
     #[test]

@@ -353,7 +353,12 @@ pub const SETTINGS: &[Setting] = &[
         "time after SIGTERM in which connections are still accepted, for a load balancer to notice",
     ),
     plain("limits.head_bytes", bytes(8 << 10, 1 << 20), "64KiB", "size of a request head"),
-    plain("limits.headers", number(1, 1_000), "100", "number of request headers"),
+    plain(
+        "limits.headers",
+        number(1, 1_000),
+        "100",
+        "number of request headers; of HTTP/2, a cookie in pieces is one",
+    ),
     plain("limits.uri_bytes", bytes(256, 64 << 10), "16KiB", "size of a request target"),
     plain("limits.connections", number(1, 1_000_000), "10000", "connections of clients at once"),
     plain(

@@ -9,7 +9,7 @@ use crate::frames::{
     Came, DATA, END_HEADERS, END_STREAM, Field, HEADERS, Http2, PING, RST_STREAM, SETTINGS,
     WINDOW_UPDATE, block, frame, get, request,
 };
-use crate::raw_app::{Body, RawApp};
+use crate::raw_app::{Body, RawApp, contains};
 use crate::{SETTINGS as STAGE, is_unharmed};
 
 /// What is sent on the first stream.
@@ -130,6 +130,7 @@ pub(crate) fn malformed() -> Vec<Malformed> {
             &[(b":method", Some(b"CONNECT")), (b":path", None), (b":scheme", None)],
         ),
         changed("87ao TRACE", &[(b":method", Some(b"TRACE"))]),
+        with("87ap a length of no digits", (b"content-length", b"")),
         with("88a host that is not :authority", (b"host", b"other")),
         Malformed {
             name: "88b two hosts",
@@ -196,6 +197,33 @@ async fn pseudo_headers_in_trailers_reach_nobody() {
     let seen = app.all_seen("/trailers");
     assert!(matches!(&*seen, [it] if it.body == Body::Whole(b"hello".to_vec())), "{seen:?}");
     assert!(app.seen("/evil").is_none());
+}
+
+/// Others may take both for one, which is why it is no row.
+#[tokio::test]
+async fn length_that_is_said_twice_is_refused() {
+    let (stage, app) = RawApp::stage(STAGE).await;
+    let mut http2 = Http2::connect(stage.router.http).await;
+    let mut fields = get("/twice");
+    fields[0].1 = b"POST";
+    fields.extend([(&b"content-length"[..], &b"5"[..]); 2]);
+    http2.send(&[request(1, &fields, false), frame(DATA, END_STREAM, 1, b"hello")].concat()).await;
+    assert_eq!(http2.outcome(1).await, Came::Status(400));
+    assert!(app.seen("/twice").is_none());
+}
+
+/// So browsers send a cookie of many pairs.
+#[tokio::test]
+async fn many_crumbs_of_a_cookie_reach_the_app_as_one_line() {
+    let (stage, app) = RawApp::stage(STAGE).await;
+    let mut http2 = Http2::connect(stage.router.http).await;
+    let crumbs: Vec<_> = (0..120).map(|number| format!("c{number}=1")).collect();
+    let mut fields = get("/crumbs");
+    fields.extend(crumbs.iter().map(|crumb| (&b"cookie"[..], crumb.as_bytes())));
+    http2.send(&request(1, &fields, true)).await;
+    assert_eq!(http2.outcome(1).await, Came::Status(200));
+    let head = app.seen("/crumbs").unwrap().head;
+    assert!(contains(&head, format!("cookie: {}\r\n", crumbs.join("; ")).as_bytes()));
 }
 
 #[tokio::test]
