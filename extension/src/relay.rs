@@ -12,6 +12,7 @@
 //! | the app answered | its answer |
 //! | nothing of the request reached the app | `REFUSED_STREAM`: may be given to another instance |
 //! | the head of its answer is too long | 502 |
+//! | its answer is in a transfer coding other than `chunked` | 502 |
 //! | the app broke off before its answer | 502 with `lambda-dispatch-error: app-connection` |
 //! | the app broke off within its answer | `INTERNAL_ERROR`: cut, never a clean end |
 //! | the router reset the stream | the connection to the app is closed at once |
@@ -31,9 +32,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use http::{header, request, response};
 use http_body::Body;
 use hyper::body::Incoming;
-use io_tokio::headers::{content_length, end_to_end};
+use io_tokio::headers::{content_length, end_to_end, without};
 use io_tokio::http2::{Error, Sending};
-use io_tokio::interim::INTERIM_MAX;
+use io_tokio::interim::{INTERIM_MAX, continues};
 use io_tokio::lifecycle_driver::Inputs;
 use io_tokio::net::Connector;
 use io_tokio::request_id::RequestId;
@@ -249,13 +250,6 @@ impl Expectation {
     }
 }
 
-/// The word that a client waits for before it sends its body.
-pub(crate) fn continues() -> Response<()> {
-    let mut head = Response::new(());
-    *head.status_mut() = StatusCode::CONTINUE;
-    head
-}
-
 fn pass_on_interim(mut head: Response<()>, respond: &mut Answer, id: &RequestId) {
     let headers = std::mem::take(head.headers_mut());
     *head.headers_mut() = router_headers(headers);
@@ -271,6 +265,12 @@ async fn pass_on(
     id: &RequestId,
 ) -> Ending {
     let (mut head, body) = response.into_parts();
+    // What a length frames is in no coding.
+    if body.size_hint().exact().is_none() && take_off_chunks(&mut head.headers).is_none() {
+        tracing::warn!(request_id = %id, "the app's answer is in more than chunks");
+        respond.say(StatusCode::BAD_GATEWAY, ODD_CODING, None, id);
+        return Ending::Own;
+    }
     let plan = Plan::new(wish, head.status, &head.headers, body.size_hint().exact());
     head.headers = plan.headers(router_headers(head.headers));
     let Answer { way, is_bodiless } = respond;
@@ -385,6 +385,21 @@ pub(crate) fn router_headers(headers: HeaderMap) -> HeaderMap {
     end_to_end(headers, |name, _| !is_ours(name))
 }
 
+/// Makes the head of an answer what it is without chunks, which hyper has taken off: they overrule
+/// a length beside them (RFC 9112, 6.3). `None` if there is another coding, which is still on, and
+/// of which nobody would be told.
+fn take_off_chunks(headers: &mut HeaderMap) -> Option<()> {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let Some(coding) = codings.next() else { return Some(()) };
+    if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
+        return None;
+    }
+    if headers.contains_key(header::CONTENT_LENGTH) {
+        *headers = without(headers, &header::CONTENT_LENGTH);
+    }
+    Some(())
+}
+
 fn router_response(head: response::Parts) -> Response<()> {
     let mut response = Response::new(());
     *response.status_mut() = head.status;
@@ -417,6 +432,7 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+const ODD_CODING: &str = "The app's answer is in a transfer coding other than chunked.\n";
 const HEAD_TOO_LONG: &str = "The head of the app's answer is too long.\n";
 /// How long an app may take to say whether it wants a body; RFC 9110, 10.1.1: nobody should wait
 /// for ever.

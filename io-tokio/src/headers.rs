@@ -41,7 +41,8 @@ pub fn end_to_end(
 }
 
 /// The headers of a message but for those called `gone`, in the same order.
-pub(crate) fn without(headers: &HeaderMap, gone: &HeaderName) -> HeaderMap {
+#[must_use]
+pub fn without(headers: &HeaderMap, gone: &HeaderName) -> HeaderMap {
     let mut kept = HeaderMap::with_capacity(headers.len() + MORE);
     for (name, value) in headers.iter().filter(|(name, _)| *name != gone) {
         kept.append(name, value.clone());

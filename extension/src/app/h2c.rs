@@ -15,13 +15,13 @@ use http::{HeaderMap, Request, Response, Version, header, request};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use io_tokio::interim::continues;
 use io_tokio::net::Connector;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
 
 use super::{AppError, Interims, RequestBody};
 use crate::readiness::APP_HOST;
-use crate::relay::continues;
 
 /// The app, and the connection to it.
 #[derive(Debug)]

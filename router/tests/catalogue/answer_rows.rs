@@ -80,6 +80,20 @@ pub(crate) fn rows() -> Vec<Row> {
          Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
         )
         .or_answered("ok", 200),
+        fails(
+            "94i",
+            "a length beside chunks that are shorter",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\
+         Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        )
+        .or_answered("\r\n2\r\nok\r\n0\r\n\r\n", 200),
+        fails(
+            "94j",
+            "a coding before chunked",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n\
+         2\r\nok\r\n0\r\n\r\n",
+        )
+        .or_answered("\r\n2\r\nok\r\n0\r\n\r\n", 502),
         cut(
             "95a",
             "a crash within a length",
