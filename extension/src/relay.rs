@@ -125,9 +125,10 @@ async fn relay_over<C: Connector>(
                 let is_reset = matches!(error, Error::Reset { .. });
                 return if is_reset { Ending::Own } else { Ending::LinkLost };
             }
+            // Before the interims, which are added here and wake nobody.
+            answered = &mut sending => break answered,
             head = interims.next() => before.pass_on(head, &mut respond, id),
             () = before.expectation.over() => pass_on_interim(continues(), &mut respond, id),
-            answered = &mut sending => break answered,
         }
     };
     while let Some(head) = interims.take() {

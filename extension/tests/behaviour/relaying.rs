@@ -1,5 +1,6 @@
 //! Requests through a link to the app and back.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -96,6 +97,34 @@ async fn a_megabyte_goes_both_ways_at_once_and_trailers_follow() {
         }
     }
     assert!(received == sent, "{} bytes came back", received.len());
+}
+
+#[tokio::test]
+async fn a_body_for_an_app_that_speaks_http2_is_asked_for_at_once() {
+    let app = App::with_sockets(|stream, _| async move {
+        let Ok(mut connection) = h2::server::handshake(stream).await else { return };
+        let mut unanswered = Vec::new();
+        while let Some(Ok((request, mut respond))) = connection.accept().await {
+            if request.method() == "GET" {
+                respond.send_response(Response::new(()), true).unwrap();
+            } else {
+                unanswered.push((request, respond));
+            }
+        }
+    })
+    .await;
+    let h2c = [("LAMBDA_DISPATCH_APP_PROTOCOL", "h2c")];
+    let mut stage = Stage::with_settings(&app, &h2c).await;
+    let mut link = stage.attach().await;
+    // With a connection that is there nothing else happens that could have the word looked for.
+    assert_eq!(link.get("/").await.unwrap().status(), 200);
+    let request = Request::post("https://a/").header("expect", "100-continue").body(()).unwrap();
+    let (mut response, _body) = link.open(request).await;
+    // The word has come when the app has answered a later request, and not a second after that.
+    assert_eq!(link.get("/").await.unwrap().status(), 200);
+    let interim = poll_fn(|cx| Poll::Ready(response.poll_informational(cx))).await;
+    let Poll::Ready(Some(Ok(interim))) = interim else { panic!("{interim:?}") };
+    assert_eq!(interim.status(), 100);
 }
 
 #[tokio::test]
