@@ -62,8 +62,10 @@ impl V1 {
         let visit = Arc::new(Visit::new(link));
         let (mut place, mut asked) = (Some(place), JoinSet::new());
         let mut pulse = std::pin::pin!(pulse.run());
+        // One for all that a stranger may ask.
+        let mut too_late = std::pin::pin!(tokio::time::sleep(HANDSHAKE_TIME));
         loop {
-            let patience = if place.is_some() { HANDSHAKE_TIME } else { IDLE_TIME };
+            let is_stranger = place.is_some();
             tokio::select! {
                 biased;
                 () = visit.attached.notified() => {
@@ -71,6 +73,7 @@ impl V1 {
                     connection.set_connection_window(visit.window.load(Ordering::Relaxed));
                     place = None;
                 }
+                () = &mut too_late, if is_stranger => break,
                 accepted = connection.accept() => match accepted {
                     // Answered elsewhere, so that one write carries many answers.
                     Some(Ok((request, respond))) => {
@@ -80,7 +83,7 @@ impl V1 {
                 },
                 Some(_) = asked.join_next() => {}
                 () = &mut pulse => {}
-                () = tokio::time::sleep(patience), if asked.is_empty() || place.is_some() => break,
+                () = tokio::time::sleep(IDLE_TIME), if asked.is_empty() && !is_stranger => break,
             }
             if visit.refused.load(Ordering::Relaxed) > REFUSALS_MAX {
                 tracing::warn!("closed a connection that asked for unknown instances only");
@@ -116,13 +119,15 @@ impl V1 {
                 if let Some(instance) = self.attached(instance) {
                     tracing::debug!(instance = instance.name(), "asks to leave");
                     instance.leave();
+                } else {
+                    visit.refuse();
                 }
                 StatusCode::OK
             }
             _ => StatusCode::NOT_FOUND,
         };
         if status.is_client_error() {
-            visit.refused.fetch_add(1, Ordering::Relaxed);
+            visit.refuse();
         }
         say(status, respond, body).await;
     }
@@ -194,6 +199,11 @@ impl Visit {
             window: AtomicU32::new(0),
             attached: Notify::new(),
         }
+    }
+
+    /// A request was in vain.
+    fn refuse(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
     }
 
     /// An instance came on it.
@@ -276,7 +286,54 @@ const PIPE_BYTES: usize = 256 << 10;
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::duplex;
+    use tokio::task::JoinHandle;
+
     use super::*;
+    use crate::clock::Clock;
+    use crate::http2::Opener;
+    use crate::strangers::Strangers;
+
+    const CLOSE: &str = "/api/chunked/close/i";
+
+    /// A stranger on a connection, and the task that serves it.
+    fn stranger() -> (Opener, JoinHandle<()>) {
+        let (near, far) = duplex(64 << 10);
+        let place = Strangers::new(Clock::start()).admit([127, 0, 0, 1].into(), 0).unwrap();
+        let v1 = V1::new(Invited::default(), Networks::none().and_loopback());
+        let (opener, mut connection) = http2::client(near, CONFIG);
+        tokio::spawn(async move { connection.run().await });
+        (opener, tokio::spawn(v1.serve(far, place)))
+    }
+
+    async fn close(opener: &Opener) -> Option<StatusCode> {
+        let request = Request::get(format!("http://router{CLOSE}")).body(()).unwrap();
+        let (response, _body) = opener.open(&request, true).ok()?;
+        Some(response.response().await.ok()?.status())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_does_not_attach_loses_the_place_however_often_they_ask_for_something() {
+        let (opener, serving) = stranger();
+        let asking = async {
+            while close(&opener).await == Some(StatusCode::OK) {
+                tokio::time::sleep(Duration::from_secs(4)).await;
+            }
+        };
+        timeout(Duration::from_secs(20), asking).await.expect("it is closed");
+        serving.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_asks_only_that_unknown_instances_be_closed_is_sent_away() {
+        let (opener, serving) = stranger();
+        let mut answered = 0;
+        while close(&opener).await == Some(StatusCode::OK) {
+            answered += 1;
+            assert!(answered <= 2 * REFUSALS_MAX, "it goes on");
+        }
+        serving.await.unwrap();
+    }
 
     #[test]
     fn both_forms_of_a_path_are_read_and_no_other() {
@@ -288,7 +345,7 @@ mod tests {
         assert_eq!(read_path("/api/chunked/ping/i"), ping);
         assert_eq!(read_path("/api/chunked/ping/poolId/p/lambdaId/i"), ping);
         let close = Some(Asked::Close { instance: "i" });
-        assert_eq!(read_path("/api/chunked/close/i"), close);
+        assert_eq!(read_path(CLOSE), close);
         assert_eq!(read_path("/api/chunked/close/poolId/p/lambdaId/i"), close);
         for other in ["/", "/reset", "/api/chunked/ping/", "/api/chunked/request/i", "/ping/i"] {
             assert_eq!(read_path(other), None, "{other}");
