@@ -118,8 +118,8 @@ pub(crate) struct Patient<S: Io> {
     io: S,
     limits: Limits,
     activity: Activity,
-    is_h2: bool,
-    has_read: bool,
+    /// How many of its first bytes are those of HTTP/2; `None` once there was another.
+    preface: Option<usize>,
     wait: Option<Wait>,
     /// Rings when the wait is over, or before; then it is set anew. Most waits are over long before
     /// their time, and cost no timer of their own.
@@ -141,7 +141,11 @@ struct Wait {
 impl<S: Io> Patient<S> {
     pub(crate) const fn new(io: S, limits: Limits, activity: Activity) -> Self {
         let (wait, alarm, blocked) = (None, None, None);
-        Self { io, limits, activity, is_h2: false, has_read: false, wait, alarm, blocked }
+        Self { io, limits, activity, preface: Some(0), wait, alarm, blocked }
+    }
+
+    fn is_h2(&self) -> bool {
+        self.preface == Some(PREFACE_BYTES)
     }
 
     /// Bytes came: is this the beginning of a head?
@@ -149,13 +153,17 @@ impl<S: Io> Patient<S> {
         if bytes.is_empty() || self.activity.is_busy() {
             return;
         }
-        if !self.has_read {
-            self.has_read = true;
-            self.is_h2 = bytes.starts_with(b"PRI ");
+        if let Some(before @ 0..PREFACE_BYTES) = self.preface {
+            let agrees = PREFACE.iter().skip(before).zip(bytes).all(|(one, other)| one == other);
+            self.preface = agrees.then(|| PREFACE_BYTES.min(before + bytes.len()));
+            if self.is_h2() {
+                // What was waited for, if these are not the first bytes, was a head of HTTP/1.
+                self.wait = None;
+            }
         }
         let begun = self.activity.begun();
         let is_coming = self.wait.is_some_and(|wait| wait.begun == begun && wait.for_head);
-        if !(self.is_h2 || is_coming) {
+        if !(self.is_h2() || is_coming) {
             let until = clock::after(self.limits.head);
             self.wait = Some(Wait { begun, for_head: true, until });
         }
@@ -259,6 +267,10 @@ impl<S: Io> AsyncWrite for Patient<S> {
     }
 }
 
+/// What begins HTTP/2, and no request of HTTP/1.
+const PREFACE: &[u8; PREFACE_BYTES] = b"PRI ";
+const PREFACE_BYTES: usize = 4;
+
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
@@ -335,11 +347,15 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn http2_connection_without_a_request_is_idle() {
-        let (io, mut client) = duplex(64);
-        let mut patient = Patient::new(io, LIMITS, Activity::default());
-        client.write_all(b"PRI * HTTP/2.0\r\n").await.unwrap();
-        let mut bytes = [0; 16];
-        patient.read_exact(&mut bytes).await.unwrap();
-        assert!(read(&mut patient, 74).await.is_none());
+        for pieces in [&["PRI * HTTP/2.0\r\n"][..], &["P", "R", "I * HTTP/2.0\r\n"]] {
+            let (io, mut client) = duplex(64);
+            let mut patient = Patient::new(io, LIMITS, Activity::default());
+            for piece in pieces {
+                client.write_all(piece.as_bytes()).await.unwrap();
+                patient.read_exact(&mut vec![0; piece.len()]).await.unwrap();
+                assert!(read(&mut patient, 1).await.is_none());
+            }
+            assert!(read(&mut patient, 73).await.is_none(), "{pieces:?}");
+        }
     }
 }
