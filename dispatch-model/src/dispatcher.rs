@@ -323,19 +323,27 @@ impl Dispatcher {
             return;
         }
         self.requests.enqueue(request, bytes, self.now);
-        if let Some(reason) = self.overflow() {
-            self.refuse(request, reason);
-            return;
+        let refused = self.overflow();
+        // Who finds no room in the queue is demand all the same: where nobody may wait, nobody else
+        // would ever have an instance started.
+        let is_demand = refused.is_none_or(|reason| {
+            reason != RefuseReason::Unavailable && self.shutdown == Shutdown::No
+        });
+        if is_demand {
+            let soonest = self.scaled.map(|at| at + SCALE_AT_MOST_EVERY);
+            let counts = self.instances.counts();
+            match soonest.filter(|soonest| *soonest > self.now) {
+                None => self.scale(),
+                // Whoever has nobody to wait for does not wait for the next tick.
+                Some(soonest) if counts.ready + counts.starting == 0 => self.scale_by(soonest),
+                Some(_) => {}
+            }
         }
-        let soonest = self.scaled.map(|at| at + SCALE_AT_MOST_EVERY);
-        let counts = self.instances.counts();
-        match soonest.filter(|soonest| *soonest > self.now) {
-            None => self.scale(),
-            // Whoever has nobody to wait for does not wait for the next tick.
-            Some(soonest) if counts.ready + counts.starting == 0 => self.scale_by(soonest),
-            Some(_) => {}
+        // A budget that is spent may have had the last word by now.
+        match refused.filter(|_| self.requests.get(request).is_some()) {
+            Some(reason) => self.refuse(request, reason),
+            None => self.pump(),
         }
-        self.pump();
     }
 
     /// Why the request that was queued last should not be.
@@ -352,30 +360,39 @@ impl Dispatcher {
             Some(RefuseReason::QueueLength)
         } else if self.requests.queued_bytes() > self.config.queue_bytes_max {
             Some(RefuseReason::QueueBytes)
-        } else if self.work_queued() > self.work_within(self.config.queue_timeout) {
+        } else if self.would_wait_too_long() {
             Some(RefuseReason::PredictedWait)
         } else {
             None
         }
     }
 
-    /// How long the last in line will wait at best: through all the slots that there may be. A cold
-    /// start is not counted, or nothing would ever start where it takes longer than the time-out.
+    /// Whether the last in line would wait for as long as it may, at best: until all the slots that
+    /// there may be have served those before it. If none of these needs one of the slots, it does
+    /// not wait for them, however long they take. A cold start is not counted, or nothing would
+    /// ever start where it takes longer than the time-out.
+    fn would_wait_too_long(&self) -> bool {
+        let ahead = self.requests.queued() - 1;
+        let free = self.slots_most().saturating_sub(self.requests.running().into());
+        let may = u128::from(self.slots_most()) * u128::from(nanos(self.config.queue_timeout));
+        u64::from(ahead) >= free && self.work(ahead) >= may
+    }
+
+    /// How long it takes at best until all that waits has a slot.
     fn predicted_wait(&self) -> Duration {
-        let wait = self.work_queued() / self.work_within(Duration::from_nanos(1));
+        let wait = self.work(self.requests.queued()) / u128::from(self.slots_most());
         Duration::from_nanos(u64::try_from(wait).unwrap_or(u64::MAX))
     }
 
-    /// What waits, in nanoseconds of one slot.
-    fn work_queued(&self) -> u128 {
-        u128::from(self.requests.queued()) * u128::from(nanos(self.estimate.service()))
+    /// What so many requests are to do, in nanoseconds of one slot.
+    fn work(&self, requests: u32) -> u128 {
+        u128::from(requests) * u128::from(nanos(self.estimate.service()))
     }
 
-    /// What all the slots that there may be do in `span`, in nanoseconds of one slot.
-    fn work_within(&self, span: Duration) -> u128 {
+    /// All the slots that there may be; 1 at least.
+    fn slots_most(&self) -> u64 {
         let most = u64::from(self.instances_max) * u64::from(self.config.slots);
-        let slots = most.max(self.instances.counts().slots.into()).max(1);
-        u128::from(slots) * u128::from(nanos(span))
+        most.max(self.instances.counts().slots.into()).max(1)
     }
 
     fn cancelled(&mut self, request: RequestId) {

@@ -63,7 +63,7 @@ impl World {
             } else {
                 Matching::LeastOutstanding
             },
-            queue_len_max: 1 + u32::try_from(chance.below(60)).unwrap(),
+            queue_len_max: u32::try_from(chance.below(60)).unwrap(),
             queue_bytes_max: 1_000 + chance.below(100_000),
             queue_timeout: Duration::from_millis(1 + chance.below(60_000)),
             retry_repeatable: chance.below(2) == 0,

@@ -475,7 +475,9 @@ impl Oracle {
             RefuseReason::Undeliverable => gone.attempts > 0,
             RefuseReason::QueueTimeout => waited >= self.limits.queue_timeout,
             RefuseReason::QueueLength => queued > self.limits.queue_len_max as usize,
-            RefuseReason::PredictedWait | RefuseReason::QueueBytes => waited.is_zero(),
+            // Who is alone in line waits for nobody.
+            RefuseReason::PredictedWait => waited.is_zero() && queued > 1,
+            RefuseReason::QueueBytes => waited.is_zero(),
             RefuseReason::ShuttingDown => self.draining,
             RefuseReason::OverBudget => self.limits.budget.is_some(),
             RefuseReason::Unavailable => true,
