@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use dispatch_model::time::nanos;
 use dispatch_model::{
-    Dispatcher, Ending, GoAwayReason, Input, InstanceId, InvokeOutcome, Limits, Output,
-    RefuseReason, RequestId, Time,
+    Budget, Dispatcher, Ending, GoAwayReason, Input, InstanceId, InvokeOutcome, Limits, Output,
+    RefuseReason, RequestId, Time, Why,
 };
 
 /// The books of one dispatcher.
@@ -38,6 +38,8 @@ pub struct Oracle {
     /// nobody since.
     was_failing: bool,
     started_for_nobody: Option<InstanceId>,
+    /// Why the number of instances was last changed.
+    decided: Option<Why>,
     /// A request that was placed in a part of a lease that is used only while starts fail.
     late: Option<(RequestId, InstanceId)>,
     /// Pings without an answer, oldest first.
@@ -146,6 +148,7 @@ impl Oracle {
             names: BTreeMap::new(),
             was_failing: false,
             started_for_nobody: None,
+            decided: None,
             late: None,
             pings: VecDeque::new(),
             tokens: u128::from(limits.invokes_burst) * BILLION,
@@ -326,6 +329,7 @@ impl Oracle {
         match *output {
             Output::Close { instance } => self.detached(instance),
             Output::Decided(decision) => {
+                self.decided = Some(decision.why);
                 let max = self.instances_max.max(decision.from);
                 ensure!(self, decision.to <= max, "(9) {decision} with at most {max}");
                 ensure!(self, decision.from != decision.to, "(9) nothing decided: {decision}");
@@ -413,12 +417,19 @@ impl Oracle {
         };
         ensure!(self, fits, "(5) {instance} is sent away ({reason:?}): {known:?}");
         if reason == GoAwayReason::Surplus {
+            let left = self.instances.values().filter(|it| it.is_ready()).count();
+            // Whoever waits, there are no more than the operator's bound or a spent budget allows.
+            let budget = self.limits.budget.filter(|_| self.decided == Some(Why::Budget));
+            let max = budget.map_or(self.instances_max, Budget::instances).min(self.instances_max);
             let queued = self.line.len();
-            ensure!(self, queued == 0, "(9) {instance} is surplus while {queued} wait");
+            ensure!(
+                self,
+                queued == 0 || left >= max as usize,
+                "(9) {instance} is surplus while {queued} wait: {left} of at most {max} serve"
+            );
             let min = self.instances_min as usize;
             // A budget may not pay for as many, and who stops needs none.
             if min > 0 && self.limits.budget.is_none() && !self.draining {
-                let left = self.instances.values().filter(|it| it.is_ready()).count();
                 ensure!(self, left >= min, "(9) {instance} is surplus: {left} of {min} serve");
             }
         }
