@@ -1,8 +1,12 @@
 //! A function that always fails costs at most 40 invokes in ten minutes, whatever the failure and
 //! the traffic.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use dispatch_model::{
+    Config, Dispatcher, Ending, Input, InstanceId, InvokeOutcome, Limits, Output, RequestId, Time,
+};
 use sim::fault::{Fault, FaultKind, ZONES};
 use sim::plan::{Extension, Lambda, Plan, Pool};
 use sim::{Checks, Report, Traffic, fast};
@@ -10,6 +14,8 @@ use sim::{Checks, Report, Traffic, fast};
 const TEN_MINUTES: Duration = Duration::from_secs(600);
 /// So that nobody who came last is served because all is well again.
 const REST: Duration = Duration::from_secs(130);
+/// Requests a second, and instances that are kept.
+const TRAFFIC: [(u32, u32); 3] = [(1, 0), (1, 5), (1_000, 0)];
 
 /// A function that fails in this way in every zone from the start.
 fn failing(kind: FaultKind) -> Plan {
@@ -26,7 +32,7 @@ fn run(plan: &Plan) -> Report {
 }
 
 fn assert_few_invokes(name: &str, failing: &Plan) {
-    for (per_second, instances_min) in [(1, 0), (1, 5), (1_000, 0)] {
+    for (per_second, instances_min) in TRAFFIC {
         let first = Duration::from_millis(10);
         let traffic = Traffic {
             span: TEN_MINUTES - first,
@@ -88,6 +94,70 @@ fn throttled_function() {
 #[test]
 fn unavailable_lambda() {
     assert_few_invokes("unavailable", &failing(FaultKind::Unavailable));
+}
+
+/// Nothing comes through to them or from them, and their invokes return when they have noticed. Until
+/// the first is known to be silent, ten seconds later, more are started: as many as there may be.
+#[test]
+fn instances_that_fall_silent_when_they_have_attached() {
+    for (per_second, instances_min) in TRAFFIC {
+        let invokes = invokes_of_silent_instances(per_second, instances_min);
+        assert!((1..=40).contains(&invokes), "at {per_second}/s: {invokes} invokes");
+    }
+}
+
+/// The dispatcher and an agenda: the simulation has no fault that befalls every link, and that only
+/// when it stands.
+fn invokes_of_silent_instances(per_second: u32, instances_min: u32) -> u64 {
+    let limits = Limits { instances_min, instances_max: 20, ..Limits::default() };
+    let mut model = Dispatcher::new(Config::new(limits).unwrap(), 7, Time::ZERO);
+    let arrival = |number| {
+        let at = Time::from_millis(10) + TEN_MINUTES * number / (per_second * 600);
+        ((at, number), Input::RequestArrived { request: RequestId::new(number, 0), bytes: 500 })
+    };
+    let mut agenda: BTreeMap<_, _> = (0..per_second * 600).map(arrival).collect();
+    let mut placed: BTreeMap<InstanceId, Vec<RequestId>> = BTreeMap::new();
+    let mut number = per_second * 600;
+    loop {
+        let (due, next) = (model.poll_timeout(), agenda.first_key_value());
+        let times = due.map(|due| due.at).into_iter().chain(next.map(|((at, _), _)| *at));
+        let Some(now) = times.min().filter(|now| *now < Time::ZERO + TEN_MINUTES) else {
+            return model.stats().invokes;
+        };
+        match agenda.first_entry().filter(|entry| entry.key().0 == now) {
+            Some(entry) => model.handle_input(now, entry.remove()),
+            None => model.handle_timeout(now),
+        }
+        let mut plan = |span, input| {
+            number += 1;
+            agenda.insert((now + span, number), input);
+        };
+        while let Some(output) = model.poll_output() {
+            match output {
+                Output::Invoke { instance } => {
+                    let lease = Duration::from_secs(59);
+                    let there = Input::InstanceAttached { instance, slots: 10, lease, cold: true };
+                    plan(Duration::from_secs(1), there);
+                }
+                Output::Dispatch { request, instance, .. } => {
+                    placed.entry(instance).or_default().push(request);
+                }
+                Output::Close { instance } => {
+                    for request in placed.remove(&instance).unwrap_or_default() {
+                        let ending = Ending::Unknown { repeatable: false };
+                        plan(Duration::ZERO, Input::RequestEnded { request, ending });
+                    }
+                    let outcome = InvokeOutcome::Returned;
+                    plan(Duration::from_secs(5), Input::InvokeEnded { instance, outcome });
+                }
+                Output::Decided(_)
+                | Output::GoAway { .. }
+                | Output::Ping { .. }
+                | Output::Refuse { .. }
+                | Output::Stopped => {}
+            }
+        }
+    }
 }
 
 /// It works, and its instances leave before anybody has asked them for anything.

@@ -150,9 +150,14 @@ impl Dispatcher {
         let entry = self.instances.update(instance, |entry| entry.ping_timer = Time::MAX);
         let Some(entry) = entry.filter(super::instances::Instance::is_attached) else { return };
         if entry.pinged {
+            if !entry.served {
+                // It could attach and no more, and its invoke will return as if all were well.
+                self.count_failure(instance, InvokeOutcome::Unknown);
+            }
             self.stats.goaways += 1;
             self.outputs.push_back(Output::GoAway { instance, reason: GoAwayReason::Silent });
             self.cut(instance);
+            self.refuse_if_hopeless();
         } else {
             self.instances.update(instance, |entry| entry.pinged = true);
             self.set_ping_timer(instance, self.now + self.config.ping_timeout);
