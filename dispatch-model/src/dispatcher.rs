@@ -423,6 +423,12 @@ impl Dispatcher {
                 self.formula.ended(took);
                 self.note_served(instance);
             }
+            // How long it would have taken is not known.
+            Ending::Unread => {
+                self.requests.remove(request);
+                self.stats.cancelled += 1;
+                self.note_served(instance);
+            }
             Ending::TimedOut => {
                 self.stats.failed += 1;
                 self.refuse(request, RefuseReason::ResponseTimeout);

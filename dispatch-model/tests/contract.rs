@@ -128,10 +128,11 @@ impl World {
                 let ending = match self.chance.below(10) {
                     0 => Ending::Undelivered,
                     1 => Ending::Unknown { repeatable: self.chance.below(2) == 0 },
+                    2 => Ending::Unread,
                     _ => Ending::Served,
                 };
                 self.running.remove(&request);
-                if ending == Ending::Served {
+                if matches!(ending, Ending::Served | Ending::Unread) {
                     self.over(request);
                 } else {
                     self.waiting.insert(request);

@@ -32,7 +32,8 @@ impl ReferenceStateMachine for Pool {
         let running = 0..pool.running().max(1);
         let live = 0..pool.live().max(1);
         let endings = prop_oneof![
-            6 => Just(Ending::Served),
+            5 => Just(Ending::Served),
+            1 => Just(Ending::Unread),
             2 => Just(Ending::Undelivered),
             1 => Just(Ending::Unknown { repeatable: false }),
         ];

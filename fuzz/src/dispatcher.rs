@@ -150,10 +150,11 @@ impl Play {
             1 => Ending::Unknown { repeatable: true },
             2 => Ending::Unknown { repeatable: false },
             3 => Ending::TimedOut,
+            4 => Ending::Unread,
             _ => Ending::Served,
         };
         *place = Place::Waiting;
-        if ending == Ending::Served {
+        if matches!(ending, Ending::Served | Ending::Unread) {
             self.over(request);
         }
         Some(Input::RequestEnded { request, ending })

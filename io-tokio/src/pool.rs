@@ -214,10 +214,18 @@ impl Ticket {
     }
 
     /// The request has had its response.
-    pub fn served(mut self) {
+    pub fn served(self) {
+        self.over(Ending::Served);
+    }
+
+    /// The client has left in the middle of the response.
+    pub fn unread(self) {
+        self.over(Ending::Unread);
+    }
+
+    fn over(mut self, ending: Ending) {
         self.open = false;
-        let input = Input::RequestEnded { request: self.request, ending: Ending::Served };
-        self.pool.tell(input);
+        self.pool.tell(Input::RequestEnded { request: self.request, ending });
     }
 }
 

@@ -182,13 +182,14 @@ impl Relayed {
 }
 
 /// Dropped before its end: the client has gone, unless there was nothing left but the word that it
-/// is the end, for which hyper does not wait. Dropping the ticket tells the model, dropping the
-/// body resets the stream, and so the app hears of it.
+/// is the end, for which hyper does not wait. Dropping the body resets the stream, and so the app
+/// hears of it.
 impl Drop for Relayed {
     fn drop(&mut self) {
         if self.body.is_complete() {
             self.finish("served");
-        } else if self.ticket.is_some() {
+        } else if let Some(ticket) = self.ticket.take() {
+            ticket.unread();
             self.entry.finish("client_gone");
         }
     }

@@ -427,6 +427,22 @@ async fn client_that_leaves_ends_its_request_wherever_it_is() {
 }
 
 #[tokio::test]
+async fn client_that_leaves_in_the_middle_of_a_response_has_seen_that_the_function_works() {
+    let linger = Duration::from_secs(60);
+    let mut router = Router::plain(Limits { linger, ..one_slot() }).await;
+    let (client, mut stream) = begun(&mut router).await;
+    drop(client);
+    soon(std::future::poll_fn(|cx| stream.poll_reset(cx))).await.unwrap();
+    drop(stream);
+    let access = router.logged().await;
+    assert_eq!((access.reason, access.status), ("client_gone", 200));
+    // It leaves so soon that it would have failed without a response.
+    router.leave.send_replace(1);
+    router.until(|it| it.ready + it.draining + it.detached == 0).await;
+    assert!(!router.gauges.borrow().starts_fail);
+}
+
+#[tokio::test]
 async fn request_that_an_instance_gives_back_is_served_by_another_with_its_body() {
     let limits = Limits { slots: 1, instances_max: 2, instances_min: 2, ..Limits::default() };
     let mut router = Router::plain(limits).await;

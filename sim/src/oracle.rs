@@ -248,11 +248,15 @@ impl Oracle {
         let Some(entry) = self.requests.get(&request).copied() else { return };
         let Stage::Running(instance) = entry.stage else { return };
         let repeats = match ending {
-            Ending::Served => {
+            Ending::Served | Ending::Unread => {
                 if let Some(there) = self.instances.get_mut(&instance) {
                     there.paused_until = Time::ZERO;
                 }
-                self.counts.served += 1;
+                if ending == Ending::Served {
+                    self.counts.served += 1;
+                } else {
+                    self.counts.cancelled += 1;
+                }
                 self.requests.remove(&request);
                 return self.leave(entry.stage);
             }

@@ -61,7 +61,8 @@ pub enum Input {
         /// Memory it holds while it waits, in bytes.
         bytes: u32,
     },
-    /// The client went away, or its time ran out, whether the request was waiting or running.
+    /// The client went away, or its time ran out, while the request waited or ran. One that has
+    /// been sent a response head ends as [`Ending::Unread`].
     RequestCancelled {
         /// Which request.
         request: RequestId,
@@ -103,6 +104,9 @@ pub enum Ending {
         /// Whether it is safe to repeat: a safe method (`GET`, `HEAD`, `OPTIONS`) and no body.
         repeatable: bool,
     },
+    /// A response head reached the client, which went away before the end of the body. Streams of
+    /// events hardly ever end in another way.
+    Unread,
 }
 
 /// How a Lambda invocation ended, by what it means for the next one.
@@ -162,6 +166,7 @@ impl fmt::Display for Ending {
             Self::Undelivered => "undelivered",
             Self::Unknown { repeatable: false } => "unknown",
             Self::Unknown { repeatable: true } => "unknown-repeatable",
+            Self::Unread => "unread",
         })
     }
 }

@@ -179,7 +179,7 @@ impl Pool {
         self.subject = request.number;
         let on = request.on.take().expect("it runs");
         match ending {
-            Ending::Served => self.instances[on].paused_until = None,
+            Ending::Served | Ending::Unread => self.instances[on].paused_until = None,
             Ending::Undelivered => {
                 self.instances[on].paused_until = Some(self.now + PAUSE_MS);
                 if request.attempts < ATTEMPTS {

@@ -184,6 +184,7 @@ fn inputs(words: &[&str]) -> Result<Vec<Input>, String> {
                 "undelivered" => Ending::Undelivered,
                 "unknown" => Ending::Unknown { repeatable: false },
                 "unknown-repeatable" => Ending::Unknown { repeatable: true },
+                "unread" => Ending::Unread,
                 _ => return Err(format!("no request ends `{how}`")),
             };
             Ok(requests(ids)?.map(|request| Input::RequestEnded { request, ending }).collect())

@@ -65,7 +65,10 @@ impl Flights<'_, '_> {
             Step::Input(Input::RequestEnded { request, ending: Ending::Served }) => {
                 self.ended(request, Some(now))
             }
-            Step::Input(Input::RequestCancelled { request })
+            Step::Input(
+                Input::RequestCancelled { request }
+                | Input::RequestEnded { request, ending: Ending::Unread },
+            )
             | Step::Output(Output::Refuse { request, .. }) => self.ended(request, None),
             Step::Output(Output::Dispatch { request, .. }) => {
                 if let Some((_, dispatched)) = self.live.get_mut(&request) {

@@ -75,6 +75,7 @@ async fn first_event_arrives_before_the_second_is_made() {
     // The app's side of it ends with the client, else the slot would be lost for an hour.
     until("the slot is free", async || stage.router.metric("dispatch_slots_busy").await == 0.0)
         .await;
+    assert_eq!(stage.router.metric("dispatch_cancelled_total").await, 1.0);
 }
 
 /// A stage whose only slot is taken, and who has it until it is dropped.

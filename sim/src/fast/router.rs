@@ -269,11 +269,13 @@ impl World<'_> {
 
     /// A client gives up, wherever its request is.
     pub(super) fn give_up(&mut self, request: RequestId) {
-        if self.router.request(request).is_none() {
-            return;
-        }
+        let Some(entry) = self.router.request(request) else { return };
+        let has_head = entry.head && entry.link.is_some();
         // A timer may decide about it in the turn in which its end is told.
-        self.tell(Input::RequestCancelled { request });
+        self.tell(match has_head {
+            true => Input::RequestEnded { request, ending: Ending::Unread },
+            false => Input::RequestCancelled { request },
+        });
         let Some(entry) = self.router.request(request) else { return };
         let link = entry.link.take();
         self.over(request, End::Cancelled);
@@ -394,7 +396,7 @@ impl World<'_> {
         };
         entry.link = None;
         match ending {
-            Ending::Served => self.over(request, End::Served),
+            Ending::Served | Ending::Unread => self.over(request, End::Served),
             Ending::Undelivered => {}
             Ending::TimedOut | Ending::Unknown { .. } => entry.forgiven = entry.seen,
         }
