@@ -572,8 +572,10 @@ impl Dispatcher {
         }
     }
 
+    /// Whoever says it again can make the end come sooner: the first end that comes is it, and any
+    /// later one finds nothing to do.
     fn shut_down(&mut self, drain: Duration) {
-        if self.shutdown != Shutdown::No {
+        if self.shutdown == Shutdown::Done {
             return;
         }
         self.shutdown = Shutdown::Draining;

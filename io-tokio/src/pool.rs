@@ -122,6 +122,10 @@ impl Pool {
         Self { driver, shared }
     }
 
+    pub(crate) fn downgrade(&self) -> WeakPool {
+        WeakPool { driver: Arc::downgrade(&self.driver), shared: Arc::clone(&self.shared) }
+    }
+
     /// Its name in the settings.
     #[must_use]
     pub fn name(&self) -> &Arc<str> {
@@ -149,7 +153,7 @@ impl Pool {
     }
 
     /// Stops the pool: lets requests finish for at most `drain`, tells instances to leave, and
-    /// returns when that is done.
+    /// returns when that is done. May be called again, to have it done sooner.
     pub async fn shut_down(&self, drain: Duration) {
         self.tell(Input::ShutdownRequested { drain });
         let mut stopped = self.shared.stopped.clone();

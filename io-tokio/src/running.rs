@@ -92,7 +92,7 @@ use crate::invoker::Invoker;
 use crate::net::Listener;
 use crate::networks::Networks;
 use crate::observe::{AccessLog, Observer};
-use crate::pool::{DEFAULT_POOL, Pool};
+use crate::pool::{DEFAULT_POOL, Pool, WeakPool};
 use crate::routes::Routes;
 use crate::split::Split;
 use crate::table::{Departure, Destination, Table};
@@ -171,6 +171,8 @@ pub struct Running {
     clock: Clock,
     /// Pools that are in no route any more and finish what they have.
     leaving: JoinSet<()>,
+    /// The same, to be told when there is less time for that.
+    left: Vec<WeakPool>,
     /// How long to wait for last requests, once it is to stop.
     stop: watch::Sender<Option<Duration>>,
     clients: JoinSet<()>,
@@ -214,14 +216,14 @@ impl Running {
                 stopped.clone(),
             ));
         }
-        let leaving = JoinSet::new();
         Self {
             pools,
             edge,
             departure,
             invited,
             clock,
-            leaving,
+            leaving: JoinSet::new(),
+            left: Vec::new(),
             stop,
             clients,
             _instances: instances,
@@ -264,6 +266,8 @@ impl Running {
         let departure = std::mem::replace(&mut self.departure, departure);
         // Forgets those that have left by now.
         while self.leaving.try_join_next().is_some() {}
+        self.left.retain(|pool| pool.upgrade().is_some());
+        self.left.extend(before.values().map(|live| live.pool.downgrade()));
         self.leaving.spawn(async move {
             departure.wait().await;
             // A later change must not send away whom a request of this old table is for.
@@ -289,6 +293,9 @@ impl Running {
             // The pools stay whole for requests that are on their way.
             drop(timeout(last_requests, end_of(&mut self.clients)).await);
             let rest = drain.saturating_sub(last_requests);
+            for pool in self.left.iter().filter_map(WeakPool::upgrade) {
+                pool.tell(Input::ShutdownRequested { drain: rest });
+            }
             let mut last: JoinSet<_> = std::mem::take(&mut self.pools)
                 .into_values()
                 .map(|live| async move { live.pool.shut_down(rest).await })

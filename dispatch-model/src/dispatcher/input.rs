@@ -74,9 +74,10 @@ pub enum Input {
         /// How it ended.
         ending: Ending,
     },
-    /// The operator wants the router to stop.
+    /// The operator wants the router to stop, or the pool is not needed any more. It may be said
+    /// again, to make it sooner.
     ShutdownRequested {
-        /// How long requests may still take, from now.
+        /// How long requests may still take, from now; the earliest end holds.
         drain: Duration,
     },
     /// An instance offers another number of slots than before.

@@ -1,5 +1,7 @@
 //! A router that becomes another one while it serves.
 
+use std::time::Duration;
+
 use dispatch_model::Limits;
 use io_tokio::edge::EdgeSettings;
 use tokio::io::AsyncWriteExt;
@@ -104,6 +106,20 @@ async fn pool_that_replaces_another_takes_new_requests_while_the_old_one_finishe
     assert_eq!(answer(running).await.0, 200);
     assert_eq!(answer(after).await.0, 200);
     until_drivers(&router, 2).await;
+}
+
+#[tokio::test]
+async fn request_that_waits_in_a_replaced_pool_is_answered_when_the_router_stops() {
+    let mut router = router().await;
+    let _running = router.client(&get("a", "/gated", "")).await;
+    router.until("gated", |gauges, _| gauges.running == 1).await;
+    let waiting = router.client(&get("a", "/gated", "")).await;
+    router.until("gated", |gauges, _| gauges.queued == 1).await;
+    router.change(&["kept"], &[("gated", Limits::default())], &OLD);
+    // The instance does not answer in this time.
+    let stopping = tokio::spawn(router.running.drain(Duration::from_secs(1)));
+    assert_eq!(answer(waiting).await.0, 503);
+    soon(stopping).await.unwrap();
 }
 
 #[tokio::test]
