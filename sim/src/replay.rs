@@ -10,11 +10,19 @@ use io_tokio::recording::{self, Recording};
 ///
 /// # Errors
 ///
-/// The file cannot be read, or is no recording.
+/// The file cannot be read, is no recording, or has nothing in it that could be replayed.
 pub fn replay(file: &Path, print: bool) -> Result<bool, String> {
     let bytes = std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
     let recording =
         Recording::read(&bytes).map_err(|error| format!("{}: {error}", file.display()))?;
+    if recording.segments().is_empty() {
+        return Err(format!(
+            "{}: nothing of it can be replayed: no segment begins in its {} bytes, as one does as \
+             soon as a router records; copy the recording again",
+            file.display(),
+            bytes.len()
+        ));
+    }
     let mut out = io::stdout().lock();
     // A closed standard output is no reason to stop.
     if print {

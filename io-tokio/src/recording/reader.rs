@@ -150,6 +150,15 @@ pub enum ReadError {
         /// Where.
         at: usize,
     },
+    /// A segment begins before the end of the one that it follows.
+    #[error(
+        "the segment at byte {at} begins before the end of the one before it: parts of the file \
+         were swapped or written twice; copy the recording again"
+    )]
+    OutOfOrder {
+        /// Where.
+        at: usize,
+    },
     /// Another version of the format.
     #[error(
         "the segment at byte {at} has version {version} of the format, this program reads \
@@ -214,8 +223,15 @@ impl<'a> Rest<'a> {
                 let payload = self.block(STEPS)?;
                 segment.push(payload).ok_or(Stop::Error(ReadError::Undecodable { at }))
             }
-            Some(_) | None => {
-                segments.push(self.segment()?);
+            before => {
+                let at = self.offset;
+                let segment = self.segment()?;
+                // A router that is started anew has a clock of its own.
+                let goes_on = matches!(segment.origin, Origin::Checkpoint { .. });
+                if before.is_some_and(|before| goes_on && segment.origin.at() < before.end) {
+                    return Err(Stop::Error(ReadError::OutOfOrder { at }));
+                }
+                segments.push(segment);
                 Ok(())
             }
         }

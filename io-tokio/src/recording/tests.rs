@@ -184,6 +184,26 @@ fn garbage_is_an_error_with_its_place_and_takes_no_memory() {
 }
 
 #[test]
+fn segments_that_were_swapped_or_doubled_are_refused() {
+    let (_, bytes) = recorded(10, 100, 30);
+    let begins = |at: &usize| bytes[*at..].starts_with(&MAGIC);
+    let mut places: Vec<usize> = (0..bytes.len()).filter(begins).collect();
+    places.push(bytes.len());
+    let parts: Vec<&[u8]> = places.windows(2).map(|it| &bytes[it[0]..it[1]]).collect();
+    let [first, second, third, ..] = parts[..] else { panic!("{} segments", parts.len()) };
+    assert!(Recording::read(&[first, second, third].concat()).is_ok());
+    for (wrong, at) in [
+        ([first, third, second], first.len() + third.len()),
+        ([first, second, second], first.len() + second.len()),
+    ] {
+        let error = Recording::read(&wrong.concat()).unwrap_err();
+        assert_eq!(error, ReadError::OutOfOrder { at });
+    }
+    // Another life of the router: its clock begins anew.
+    assert!(Recording::read(&[first, second, first, second].concat()).is_ok());
+}
+
+#[test]
 fn limits_out_of_range_are_not_believed() {
     // An origin as if nobody had checked the limits.
     let origin = |limits: Limits| {
