@@ -210,7 +210,10 @@ fn run_one(driver: Driver, which: &Which, args: &RunArgs) -> Result<bool, Failur
         }
     }
     let cpu = batch::cpu_time();
-    let (mut outcome, trace) = driver.run(&plan, checks);
+    let (mut outcome, trace) = match which.scenario {
+        Some(_) => driver.run_file(&plan, checks),
+        None => driver.run(&plan, checks),
+    };
     let cpu = batch::cpu_time().saturating_sub(cpu);
     out.write_all(trace.as_bytes())?;
     writeln!(out, "{}\nbroken        {:?}", outcome.report, outcome.broken)?;
@@ -240,7 +243,7 @@ fn scenarios() -> Result<bool, Failure> {
             if driver == Driver::Real && exact || !plan.kinds().all(|kind| driver.plays(kind)) {
                 continue;
             }
-            let (outcome, _) = driver.run(&plan, Checks::ALL);
+            let (outcome, _) = driver.run_file(&plan, Checks::ALL);
             all &= outcome.broken.is_none();
             let holds = outcome.broken.unwrap_or_else(|| "holds".to_owned());
             writeln!(out, "cargo sim {driver} --scenario {name}  # {holds}")?;

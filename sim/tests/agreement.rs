@@ -180,7 +180,7 @@ fn same_schedule_gives_the_same_decisions_under_three_drivers() {
 fn both(name: &str, wait: Duration, invokes: u64) {
     let plan = scenario::load(name).unwrap();
     let run = |driver: Driver| -> Report {
-        let (outcome, _) = driver.run(&plan, Checks::ALL);
+        let (outcome, _) = driver.run_file(&plan, Checks::ALL);
         let line = format!("cargo sim {driver} --scenario {name}");
         assert_eq!(outcome.broken, None, "{line}\n{}", outcome.report);
         outcome.report

@@ -19,7 +19,7 @@ fn what_once_broke_something_holds() {
             if !plan.kinds().all(|kind| driver.plays(kind)) {
                 continue;
             }
-            let (outcome, _) = driver.run(&plan, Checks::ALL);
+            let (outcome, _) = driver.run_file(&plan, Checks::ALL);
             assert_eq!(outcome.broken, None, "cargo sim {driver} --scenario {name}");
         }
     }

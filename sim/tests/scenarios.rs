@@ -9,7 +9,7 @@ fn every_scenario_holds() {
         let plan = scenario::load(name).unwrap();
         assert!(plan.hold.is_some(), "{name} says nothing about what must hold");
         assert!(!plan.about.trim().is_empty(), "{name} tells no story");
-        let (outcome, _) = Driver::Fast.run(&plan, Checks { model: false, ..Checks::ALL });
+        let (outcome, _) = Driver::Fast.run_file(&plan, Checks { model: false, ..Checks::ALL });
         let line = format!("cargo sim fast --scenario {name}");
         assert_eq!(outcome.broken, None, "{line}\n{}", outcome.report);
     }

@@ -103,13 +103,13 @@ pub(super) fn step(world: &World, sim: &mut Sim<'_>) {
     let (over, stopped) = stopped.into_iter().partition(|(until, _)| *until <= now);
     state.faults.stopped = stopped;
     over.into_iter().for_each(|(_, gate): (Time, Arc<Gate>)| gate.open());
+    state.strike();
+    // A router that has stopped is followed by the next, unless this is the end.
+    let dies = state.router_crashes() || state.router.stage == Stage::Stopped;
     if now >= state.healed {
         // Who has not been befallen by now is left in peace.
         state.faults.armed.clear();
     }
-    state.strike();
-    // A router that has stopped is followed by the next, unless this is the end.
-    let dies = state.router_crashes() || state.router.stage == Stage::Stopped;
     let is_dead = state.router.is_dying;
     if is_dead {
         state.router_dead();
