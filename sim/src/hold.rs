@@ -34,6 +34,13 @@ pub struct Hold {
     /// The longest wait of 99 in 100 dispatches.
     #[serde(with = "span::maybe", skip_serializing_if = "Option::is_none")]
     pub wait_p99: Option<Duration>,
+    /// From when on what arrives finds a pool that has settled, and the longest wait before its
+    /// dispatch from then on.
+    #[serde(with = "span::maybe", skip_serializing_if = "Option::is_none")]
+    pub settled: Option<Duration>,
+    #[expect(missing_docs, reason = "said with the field before")]
+    #[serde(with = "span::maybe", skip_serializing_if = "Option::is_none")]
+    pub settled_wait_max: Option<Duration>,
     /// The longest time from an arrival to its end.
     #[serde(with = "span::maybe", skip_serializing_if = "Option::is_none")]
     pub longest: Option<Duration>,
@@ -85,6 +92,7 @@ impl Hold {
             exposed.and_then(|it| counts("cold-exposed", report.stats.cold_exposed, it, it)),
             exposed.and_then(|it| counts("waited for a start", report.waited_cold, it, it)),
             at_most("longest wait", report.wait_max, self.wait_max),
+            at_most("longest wait once settled", report.settled_wait_max, self.settled_wait_max),
             at_most("p99 of waits", report.wait(0.99), self.wait_p99),
             at_most("longest request", report.longest, self.longest),
             at_most("billed", Duration::from_millis(report.billed_ms), self.billed_max),

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use dispatch_model::Stats;
 use dispatch_model::time::nanos;
+use dispatch_model::{Stats, Time};
 use hdrhistogram::Histogram;
 use io_tokio::recording::Digest;
 
 use crate::fault::{FaultKind, Fired};
+use crate::plan::Plan;
 
 /// Everything that is counted in a run.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,6 +37,8 @@ pub struct Report {
     pub waits: Histogram<u32>,
     /// The longest of them, exactly.
     pub wait_max: Duration,
+    /// The longest of those who arrived when the plan says that the pool has settled.
+    pub settled_wait_max: Duration,
     /// Dispatches that had waited as long as the function takes to start, counted naively.
     pub waited_cold: u64,
     /// The longest time from an arrival to its end, whatever that was.
@@ -68,6 +71,7 @@ impl Default for Report {
             refused: BTreeMap::new(),
             waits: Histogram::new(3).expect("three digits are possible"),
             wait_max: Duration::ZERO,
+            settled_wait_max: Duration::ZERO,
             waited_cold: 0,
             longest: Duration::ZERO,
             billed_ms: 0,
@@ -81,11 +85,16 @@ impl Default for Report {
 }
 
 impl Report {
-    /// A dispatch after this wait.
-    pub fn waited(&mut self, wait: Duration, cold_start: Duration) {
+    /// A dispatch `now` after this wait.
+    pub fn waited(&mut self, plan: &Plan, now: Time, wait: Duration) {
         self.waits.record(nanos(wait)).ok();
         self.wait_max = self.wait_max.max(wait);
-        self.waited_cold += u64::from(wait >= cold_start);
+        let settled = plan.hold.as_ref().and_then(|hold| hold.settled);
+        let arrived = now.saturating_since(Time::ZERO + wait);
+        if settled.is_some_and(|settled| arrived >= settled) {
+            self.settled_wait_max = self.settled_wait_max.max(wait);
+        }
+        self.waited_cold += u64::from(wait >= plan.lambda.placing + plan.lambda.init);
     }
 
     /// The wait that this share of dispatches did not exceed, to three digits.

@@ -202,7 +202,7 @@ impl World<'_> {
                 // On this wire the Close that follows is all that an instance hears.
                 Output::GoAway { .. } => {}
                 Output::Dispatch { request, instance, waited, .. } => {
-                    self.report.waited(waited, self.cold_start);
+                    self.report.waited(self.plan, self.now, waited);
                     self.dispatch(request, instance, waited >= self.cold_start);
                 }
                 Output::Invoke { instance } => self.invoke(instance),

@@ -118,8 +118,8 @@ impl Observer for Books {
         let mut state = self.world.state();
         state.note_step(now, Step::Output(*output));
         if let Output::Dispatch { waited, .. } = output {
-            let cold_start = state.cold_start;
-            state.report.waited(*waited, cold_start);
+            let now = state.now;
+            state.report.waited(&self.world.plan, now, *waited);
         }
     }
 
