@@ -1,7 +1,9 @@
 //! `cargo sim`: simulated pools, each run reproduced by the line that it prints first.
 
+use std::fs::File;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
@@ -50,7 +52,7 @@ enum Run {
         /// Which simulation it fails in
         #[arg(long, value_enum, default_value = "fast")]
         driver: DriverName,
-        /// Where to save what is left
+        /// Where to save what is left; no file may be there
         #[arg(long, default_value = "sim/regressions/new.toml")]
         out: PathBuf,
         /// Most runs that may be spent on it
@@ -266,13 +268,19 @@ fn regressions() -> io::Result<Vec<String>> {
     Ok(files)
 }
 
-fn make_smaller(which: &Which, driver: Driver, file: &PathBuf, runs: u32) -> Result<bool, Failure> {
+fn make_smaller(which: &Which, driver: Driver, file: &Path, runs: u32) -> Result<bool, Failure> {
+    shrink::check_place(file)?;
     let mut out = io::stdout().lock();
     let plan = which.plan(driver)?;
     let Some((small, broken, runs)) = shrink::shrink(driver, &plan, runs) else {
         return Err(format!("{driver} seed {} does not fail: nothing to shrink", plan.seed).into());
     };
-    std::fs::write(file, toml::to_string(&small)?)?;
+    let text = toml::to_string(&small)?;
+    let saved = File::create_new(file).and_then(|mut file| file.write_all(text.as_bytes()));
+    if let Err(error) = saved {
+        // What was found is not lost.
+        return Err(format!("{}: {error}; the plan is\n{text}", file.display()).into());
+    }
     writeln!(
         out,
         "{broken}\n{} arrivals and {} faults are left after {runs} runs: {}\n\
@@ -307,6 +315,8 @@ fn prove(seed: u64, seeds: u64) -> Result<bool, Failure> {
     Ok(true)
 }
 
+/// Where plans are kept that failed once.
+const REGRESSIONS: &str = "sim/regressions";
 /// So many seeds draw every kind of fault.
 const MANY: u64 = 200;
 /// Seeds that are run between the first time and the last.

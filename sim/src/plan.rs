@@ -39,6 +39,7 @@ pub struct Plan {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hold: Option<Hold>,
     /// When requests come, and what each needs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub traffic: Vec<Traffic>,
     /// What goes wrong.
     #[serde(skip_serializing_if = "Vec::is_empty")]

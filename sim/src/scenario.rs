@@ -14,16 +14,28 @@ use crate::plan::Plan;
 /// Where it cannot be read, and why.
 pub fn parse(text: &str) -> Result<Plan, String> {
     let plan: Plan = toml::from_str(text).map_err(|error| error.to_string())?;
+    check(&plan)?;
+    Ok(plan)
+}
+
+/// Looks whether `plan` can be run, and anything happens in it.
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub fn check(plan: &Plan) -> Result<(), String> {
     dispatch_model::Config::new(plan.pool.limits()).map_err(|error| format!("[pool]: {error}"))?;
-    if plan.traffic.is_empty() {
-        return Err("no [[traffic]]: nothing would happen".to_owned());
+    if plan.traffic.is_empty() && plan.fault.is_empty() && plan.pool.instances_min == 0 {
+        return Err("no [[traffic]], no [[fault]] and pool.instances_min is 0: nothing would \
+                    happen"
+            .to_owned());
     }
     let nothing =
         [("lambda.concurrency", plan.lambda.concurrency), ("lambda.ramp", plan.lambda.ramp)];
     if let Some((name, _)) = nothing.into_iter().find(|(_, value)| *value == 0) {
         return Err(format!("{name} is 0, must be at least 1"));
     }
-    Ok(plan)
+    Ok(())
 }
 
 /// The plan called `name`, or the one in the file at that path.

@@ -5,13 +5,40 @@
 //! breaks (Zeller and Hildebrandt, *Simplifying and Isolating Failure-Inducing Input*, 2002: delta
 //! debugging). What is left is rounded, and fit to be kept as a regression.
 
+use std::path::Path;
 use std::time::Duration;
 
 use crate::driver::Driver;
 use crate::fast::Checks;
 use crate::fault::Fault;
 use crate::plan::Plan;
+use crate::scenario;
 use crate::traffic::{self, Traffic};
+
+/// Looks whether a plan can be saved as `file`, before a search that takes long.
+///
+/// # Errors
+///
+/// Why it cannot.
+pub fn check_place(file: &Path) -> Result<(), String> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    if !folder.is_dir() {
+        return Err(format!(
+            "there is no folder {}, in which the plan would be saved; run this at the workspace's \
+             root, or say another place with --out",
+            folder.display()
+        ));
+    }
+    if file.exists() {
+        return Err(format!(
+            "{} is there already, from an earlier search; give it another name, or say another \
+             place with --out",
+            file.display()
+        ));
+    }
+    Ok(())
+}
 
 /// The smallest plan that was found to fail as `plan` does, what it breaks, and after how many
 /// runs. `None` if `plan` does not fail.
@@ -40,12 +67,17 @@ pub fn broken_by(driver: Driver, plan: &Plan) -> Option<String> {
     driver.run(plan, Checks::ALL).0.broken
 }
 
-/// The invariant's number in a message, or its first words: what makes it the same failure.
+/// The invariant's number in a message, or its first words that are none: what makes it the same
+/// failure.
 fn tag(broken: &str) -> String {
     let message = broken.split_once(": ").map_or(broken, |(_, message)| message);
     match message.split_once(") ") {
         Some((number, _)) if number.starts_with('(') => number.to_owned(),
-        _ => message.split_whitespace().take(3).collect::<Vec<_>>().join(" "),
+        _ => {
+            // How many are refused says nothing about why.
+            let words = message.split_whitespace().filter(|word| !word.contains(char::is_numeric));
+            words.take(3).collect::<Vec<_>>().join(" ")
+        }
     }
 }
 
@@ -73,8 +105,9 @@ struct Search {
 }
 
 impl Search {
+    /// Whether `plan` fails as the first one did, and could be loaded from a file.
     fn fails(&mut self, plan: &Plan) -> bool {
-        if self.runs >= self.runs_max {
+        if self.runs >= self.runs_max || scenario::check(plan).is_err() {
             return false;
         }
         self.runs += 1;

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use io_tokio::recording::{Recording, replay};
-use sim::{Checks, Driver, FaultKind, batch, meta, shrink};
+use sim::{Checks, Driver, FaultKind, Plan, batch, meta, scenario, shrink};
 
 #[test]
 fn worlds_hold_and_every_kind_of_fault_fires_in_them() {
@@ -56,14 +56,29 @@ fn about_half_of_the_kinds_are_in_a_world_with_faults() {
 
 #[test]
 fn plan_that_fails_shrinks_to_what_makes_it_fail() {
-    // A world in which nobody may be refused, which the crash of a busy instance breaks.
-    let mut plan = Driver::Fast.plan(3);
-    plan.calm = None;
-    plan.hold = Some(sim::hold::Hold { refused_max: 0, lost_max: u64::MAX, ..Default::default() });
-    let (before, _) = Driver::Fast.run(&plan, Checks::ALL);
-    assert!(before.broken.is_some(), "{}", before.report);
+    // A world in which no request may be lost, which the crash of a busy instance breaks.
+    let hold = sim::hold::Hold { refused_max: u64::MAX, lost_max: 0, ..Default::default() };
+    let plans = (0..100).map(|seed| Plan {
+        calm: None,
+        hold: Some(hold.clone()),
+        ..Driver::Fast.plan(seed)
+    });
+    let plan = plans.into_iter().find(|plan| shrink::broken_by(Driver::Fast, plan).is_some());
+    let plan = plan.expect("one of a hundred loses a request");
     let (small, broken, runs) = shrink::shrink(Driver::Fast, &plan, 2_000).unwrap();
     assert_eq!(shrink::broken_by(Driver::Fast, &small), Some(broken.clone()));
     let entries = small.traffic.len() + small.fault.len();
     assert!(entries <= 3, "{entries} entries are left after {runs} runs: {broken}");
+}
+
+#[test]
+fn what_is_left_of_a_plan_can_be_loaded_though_nobody_sends_anything_in_it() {
+    // It fails by its lower bound alone.
+    let hold = sim::hold::Hold { invokes: Some((0, 0)), ..Default::default() };
+    let mut plan = Driver::Fast.plan(3);
+    plan.pool = sim::plan::Pool { instances_min: 1, instances_max: 1, ..Default::default() };
+    (plan.fault, plan.calm, plan.hold) = (Vec::new(), None, Some(hold));
+    let (small, broken, _) = shrink::shrink(Driver::Fast, &plan, 2_000).unwrap();
+    assert_eq!(small.traffic, [], "{broken}");
+    assert_eq!(scenario::parse(&toml::to_string(&small).unwrap()), Ok(small));
 }
