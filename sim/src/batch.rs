@@ -1,8 +1,8 @@
 //! Many seeds on all cores: what they came to together, and the one line for each that failed.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
@@ -68,27 +68,19 @@ impl fmt::Display for Totals {
     }
 }
 
-/// Runs the seeds from `from` on until `more` says that it is enough, on all cores; tells `failed`
-/// of each that fails, at once. Which seeds are run does not depend on which core is quicker: every
-/// seed below the greatest that was run was run too.
+/// Runs `seeds` on all cores; tells `failed` of each that fails, at once.
 pub fn run(
     driver: Driver,
-    from: u64,
+    seeds: RangeInclusive<u64>,
     checks: Checks,
-    more: impl Fn(u64) -> bool + Sync,
     failed: impl Fn(&str) + Sync,
 ) -> Totals {
     let (cpu, wall) = (cpu_time(), wall_time());
-    let next = AtomicU64::new(from);
-    let over = AtomicBool::new(false);
+    let left = Mutex::new(seeds);
     let totals = Mutex::new(Totals::default());
+    let next = || left.lock().expect("nobody panics with it").next();
     let work = || {
-        while !over.load(Ordering::Relaxed) {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if !more(seed) {
-                over.store(true, Ordering::Relaxed);
-                return;
-            }
+        while let Some(seed) = next() {
             let (outcome, _) = driver.run(&driver.plan(seed), checks);
             let mut totals = totals.lock().expect("nobody panics with it");
             totals.add(&outcome.report);

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 use sim::driver::{Driver, commit};
 use sim::{Checks, Plan, batch, meta, mutants, scenario, shrink, soak};
 
@@ -65,7 +65,7 @@ enum Run {
         #[arg(long, default_value_t = 0)]
         seed: u64,
         /// How many seeds, from that one on
-        #[arg(long, default_value_t = 5)]
+        #[arg(long, default_value_t = 5, value_parser = value_parser!(u64).range(1..))]
         seeds: u64,
     },
     /// Break the code on purpose, once for each entry of sim/mutants.toml, and see whether it shows
@@ -91,12 +91,12 @@ struct RunArgs {
     #[command(flatten)]
     which: Which,
     /// How many seeds, from that one on
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = value_parser!(u64).range(1..))]
     seeds: u64,
-    /// Print every input and order
+    /// Print every input and order of one run
     #[arg(long)]
     trace: bool,
-    /// Save what the dispatcher was told and did, for `replay`
+    /// Save what the dispatcher was told and did in one run, for `replay`
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
     /// Leave out every check, for speed
@@ -168,8 +168,11 @@ fn main() -> ExitCode {
 
 /// Runs one plan and shows it, or many and shows what they came to.
 fn run(driver: Driver, args: &RunArgs) -> Result<bool, Failure> {
+    let seeds = range(args.which.seed, args.seeds)?;
+    if args.seeds > 1 && (args.trace || args.record.is_some()) {
+        return Err("--trace and --record show one run: leave out --seeds".into());
+    }
     if args.seeds == 1 || args.which.scenario.is_some() {
-        let seeds = args.which.seed..args.which.seed.saturating_add(args.seeds.max(1));
         let mut all = true;
         for seed in seeds {
             let which = Which { seed, scenario: args.which.scenario.clone() };
@@ -177,12 +180,11 @@ fn run(driver: Driver, args: &RunArgs) -> Result<bool, Failure> {
         }
         return Ok(all);
     }
-    let end = args.which.seed.saturating_add(args.seeds);
     let checks = if args.unchecked { Checks::NONE } else { Checks::ALL };
     let tell = |line: &str| {
         drop(writeln!(io::stdout(), "{line}"));
     };
-    let totals = batch::run(driver, args.which.seed, checks, |seed| seed < end, tell);
+    let totals = batch::run(driver, seeds, checks, tell);
     let mut out = io::stdout().lock();
     writeln!(out, "{}\nfaults: {}", totals.marks, totals.fired)?;
     // A few seeds need not draw every kind.
@@ -192,6 +194,14 @@ fn run(driver: Driver, args: &RunArgs) -> Result<bool, Failure> {
     }
     writeln!(out, "sim {driver}, commit {}: {totals}", commit())?;
     Ok(totals.failures.is_empty() && silent.is_empty())
+}
+
+/// The seeds from `first` on.
+fn range(first: u64, count: u64) -> Result<RangeInclusive<u64>, String> {
+    let last = first.checked_add(count - 1).ok_or_else(|| {
+        format!("there are no {count} seeds from {first} on: the last one is {}", u64::MAX)
+    })?;
+    Ok(first..=last)
 }
 
 fn run_one(driver: Driver, which: &Which, args: &RunArgs) -> Result<bool, Failure> {
@@ -228,7 +238,7 @@ fn run_one(driver: Driver, which: &Which, args: &RunArgs) -> Result<bool, Failur
         )?;
     }
     if let (Some(file), Some(recording)) = (&args.record, outcome.recording.take()) {
-        std::fs::write(file, recording)?;
+        std::fs::write(file, recording).map_err(|error| format!("{}: {error}", file.display()))?;
     }
     Ok(outcome.broken.is_none())
 }
@@ -237,7 +247,14 @@ fn scenarios() -> Result<bool, Failure> {
     let mut out = io::stdout().lock();
     let mut all = true;
     let mut names: Vec<_> = scenario::ALL.iter().map(|(name, _)| (*name).to_owned()).collect();
-    names.extend(regressions()?);
+    match regressions() {
+        Ok(files) => names.extend(files),
+        Err(error) => writeln!(
+            out,
+            "left out: the plans that failed once, {REGRESSIONS}: {error}; run this at the \
+             workspace's root to have them run, too"
+        )?,
+    }
     for name in names {
         let plan = scenario::load(&name)?;
         let exact = plan.hold.as_ref().is_some_and(|hold| hold.exact);
@@ -254,11 +271,10 @@ fn scenarios() -> Result<bool, Failure> {
     Ok(all)
 }
 
-/// The plans that failed once, as far as this is the workspace that has them.
+/// The plans that failed once, if this is the workspace that has them.
 fn regressions() -> io::Result<Vec<String>> {
-    let Ok(folder) = std::fs::read_dir("sim/regressions") else { return Ok(Vec::new()) };
     let mut files = Vec::new();
-    for file in folder {
+    for file in std::fs::read_dir(REGRESSIONS)? {
         let path = file?.path();
         if path.extension().is_some_and(|extension| extension == "toml") {
             files.push(path.display().to_string());
@@ -294,6 +310,7 @@ fn make_smaller(which: &Which, driver: Driver, file: &Path, runs: u32) -> Result
 }
 
 fn prove(seed: u64, seeds: u64) -> Result<bool, Failure> {
+    let seeds = range(seed, seeds)?;
     let this = std::env::current_exe()?;
     // The other level: the profile of `cargo build` optimises nothing.
     let built = Command::new("cargo").args(["build", "--quiet", "-p", "sim"]).status()?;
@@ -304,7 +321,7 @@ fn prove(seed: u64, seeds: u64) -> Result<bool, Failure> {
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
     let other = target.join("debug/sim");
     for driver in [Driver::Fast, Driver::Real] {
-        for seed in seed..seed.saturating_add(seeds) {
+        for seed in seeds.clone() {
             let bytes = meta::prove(driver, seed, OTHERS, &this, &other)?;
             writeln!(
                 io::stdout(),

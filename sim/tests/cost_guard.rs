@@ -96,8 +96,9 @@ fn unavailable_lambda() {
     assert_few_invokes("unavailable", &failing(FaultKind::Unavailable));
 }
 
-/// Nothing comes through to them or from them, and their invokes return when they have noticed. Until
-/// the first is known to be silent, ten seconds later, more are started: as many as there may be.
+/// Nothing comes through to them or from them, and their invokes return when they have noticed.
+/// Until the first is known to be silent, ten seconds later, more are started: as many as there may
+/// be.
 #[test]
 fn instances_that_fall_silent_when_they_have_attached() {
     for (per_second, instances_min) in TRAFFIC {
