@@ -22,7 +22,7 @@ use crate::traffic::{self, Traffic};
 /// Why it cannot.
 pub fn check_place(file: &Path) -> Result<(), String> {
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
+    let folder = folder.unwrap_or_else(|| Path::new("."));
     if !folder.is_dir() {
         return Err(format!(
             "there is no folder {}, in which the plan would be saved; run this at the workspace's \

@@ -111,7 +111,7 @@ fn instances_that_fall_silent_when_they_have_attached() {
 /// when it stands.
 fn invokes_of_silent_instances(per_second: u32, instances_min: u32) -> u64 {
     let limits = Limits { instances_min, instances_max: 20, ..Limits::default() };
-    let mut model = Dispatcher::new(Config::new(limits).unwrap(), 7, Time::ZERO);
+    let mut model = Dispatcher::new(Config::new(limits).expect("the limits agree"), 7, Time::ZERO);
     let arrival = |number| {
         let at = Time::from_millis(10) + TEN_MINUTES * number / (per_second * 600);
         ((at, number), Input::RequestArrived { request: RequestId::new(number, 0), bytes: 500 })
