@@ -100,8 +100,6 @@ struct World<'a> {
     plan: &'a Plan,
     checks: Checks,
     config: Config,
-    /// T, as the plan makes it.
-    cold_start: Duration,
     now: Time,
     chance: Prng,
     events: Events,
@@ -161,7 +159,6 @@ impl<'a> World<'a> {
             plan,
             checks,
             config,
-            cold_start: plan.lambda.placing + plan.lambda.init,
             now: Time::ZERO,
             chance: Prng::new(plan.seed ^ WORLD),
             events,

@@ -259,6 +259,12 @@ impl Default for Lambda {
 }
 
 impl Lambda {
+    /// T, from an invoke to an instance that serves.
+    #[must_use]
+    pub fn cold_start(&self) -> Duration {
+        self.placing + self.init
+    }
+
     /// What the emulator's model is told.
     #[must_use]
     pub fn config(&self) -> emulator::model::Config {

@@ -94,7 +94,7 @@ impl Report {
         if settled.is_some_and(|settled| arrived >= settled) {
             self.settled_wait_max = self.settled_wait_max.max(wait);
         }
-        self.waited_cold += u64::from(wait >= plan.lambda.placing + plan.lambda.init);
+        self.waited_cold += u64::from(wait >= plan.lambda.cold_start());
     }
 
     /// The wait that this share of dispatches did not exceed, to three digits.

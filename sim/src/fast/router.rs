@@ -203,7 +203,7 @@ impl World<'_> {
                 Output::GoAway { .. } => {}
                 Output::Dispatch { request, instance, waited, .. } => {
                     self.report.waited(self.plan, self.now, waited);
-                    self.dispatch(request, instance, waited >= self.cold_start);
+                    self.dispatch(request, instance, waited >= self.plan.lambda.cold_start());
                 }
                 Output::Invoke { instance } => self.invoke(instance),
                 Output::Ping { instance } => {
@@ -343,7 +343,7 @@ impl World<'_> {
             return;
         }
         let (count, service) = self.calm;
-        let most = self.cold_start * 2 + service * count.div_ceil(pool.slots) + SLACK;
+        let most = self.plan.lambda.cold_start() * 2 + service * count.div_ceil(pool.slots) + SLACK;
         // Nothing is promised to who may not wait as long, nor to who met as many that were just
         // leaving as it may, nor where all that may run is of no use: it hangs until Lambda ends
         // it, or may be hanging, or has no slot for this router.

@@ -183,7 +183,7 @@ impl World {
                 all_sent: false,
                 router: Router::default(),
                 closing: false,
-                cold_start: plan.lambda.placing + plan.lambda.init,
+                cold_start: plan.lambda.cold_start(),
                 healed: Time::ZERO + plan.healed(),
                 calm: plan.calm.map(|calm| Time::ZERO + calm),
                 patience: patience(plan),
