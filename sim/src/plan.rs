@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use dispatch_model::{Limits, Matching, Scaling, lifecycle};
+use dispatch_model::{Budget, Limits, Matching, Scaling, lifecycle};
 use serde::{Deserialize, Serialize};
 
 use crate::fault::{Fault, FaultKind};
@@ -73,6 +73,8 @@ impl Plan {
 #[serde(deny_unknown_fields, default)]
 #[expect(missing_docs, reason = "said with the fields of the same names of Limits")]
 pub struct Pool {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budget>,
     #[serde(with = "span::maybe", skip_serializing_if = "Option::is_none")]
     pub cold_start: Option<Duration>,
     pub instances_max: u32,
@@ -123,6 +125,7 @@ impl Default for Pool {
     fn default() -> Self {
         let limits = Limits::default();
         Self {
+            budget: limits.budget,
             cold_start: limits.cold_start,
             instances_max: limits.instances_max,
             instances_min: limits.instances_min,
@@ -150,6 +153,7 @@ impl Pool {
     #[must_use]
     pub fn limits(&self) -> Limits {
         Limits {
+            budget: self.budget,
             cold_start: self.cold_start,
             instances_max: self.instances_max,
             instances_min: self.instances_min,

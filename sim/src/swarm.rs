@@ -33,6 +33,7 @@ pub fn plan(seed: u64, calm: bool, may: impl Fn(FaultKind) -> bool) -> Plan {
     let service = draw.of(&[1, 5, 50, 200, 1_000].map(Duration::from_millis));
     let instances_max = draw.of(&[1, 2, 3, 10, 100]);
     let pool = Pool {
+        budget: None,
         cold_start: draw.one_in(2).then_some(lambda.placing + lambda.init),
         instances_max,
         instances_min: if draw.one_in(4) { draw.of(&[1, 2]).min(instances_max) } else { 0 },

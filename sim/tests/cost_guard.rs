@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use dispatch_model::{
-    Config, Dispatcher, Ending, Input, InstanceId, InvokeOutcome, Limits, Output, RequestId, Time,
+    Budget, Config, Dispatcher, Ending, Input, InstanceId, InvokeOutcome, Limits, Output,
+    RequestId, Time,
 };
 use sim::fault::{Fault, FaultKind, ZONES};
 use sim::plan::{Extension, Lambda, Plan, Pool};
@@ -173,4 +174,23 @@ fn instances_that_leave_at_once_and_nobody_who_wants_them() {
     let report = run(&plan);
     assert!((1..=40).contains(&report.stats.invokes), "{report}");
     assert_eq!(report.served, 1, "{report}");
+}
+
+/// Requests for two hundred instances and more during three hours, and money for twenty: an hour of
+/// credit is spent, what the rate pays for, and once what two hundred with work to finish cost.
+#[test]
+fn budget_holds_however_much_is_asked_for() {
+    let budget =
+        Budget { microdollars_per_hour: 73_800, picodollars_per_instance_second: 1_000_000 };
+    let (three_hours, service) = (Duration::from_secs(10_800), Duration::from_secs(20));
+    let traffic = Traffic { span: three_hours, ..Traffic::burst(216_000, Duration::ZERO, service) };
+    let plan = Plan {
+        pool: Pool { budget: Some(budget), instances_max: 200, slots: 1, ..Pool::default() },
+        traffic: vec![traffic],
+        ..Plan::default()
+    };
+    let report = run(&plan);
+    let microdollars = report.billed_ms / 1_000;
+    let most = 4 * 73_800 + 200 * 20;
+    assert!((200_000..=most).contains(&microdollars), "{microdollars} of {most}\n{report}");
 }

@@ -46,6 +46,8 @@ pub(crate) struct Guard {
 struct Purse {
     budget: Budget,
     credit: Bucket,
+    /// Picodollars spent and not yet paid: beyond the credit, where instances had work to finish.
+    debt: u64,
     /// All was spent, and too little has been saved since to begin again.
     spent: bool,
 }
@@ -55,7 +57,7 @@ impl Guard {
         let budget = config.budget.map(|budget| {
             let pico_per_hour = budget.picodollars_per_hour();
             let credit = Bucket::full(pico_per_hour, pico_per_hour / 3_600, now);
-            Purse { budget, credit, spent: false }
+            Purse { budget, credit, debt: 0, spent: false }
         });
         Self {
             window: config.starts_unproven_max,
@@ -197,21 +199,25 @@ impl Guard {
     }
 
     /// Pays for `instances` over `span`.
-    pub(crate) fn pay(&mut self, now: Time, instances: u32, span: Duration) {
+    pub(crate) fn pay(&mut self, instances: u32, span: Duration) {
         if let Some(purse) = &mut self.budget {
             let pico = u128::from(purse.budget.picodollars_per_instance_second)
                 * u128::from(instances)
                 * u128::from(nanos(span))
                 / 1_000_000_000;
-            purse.credit.take(now, u64::try_from(pico).unwrap_or(u64::MAX));
+            let pico = u64::try_from(pico).unwrap_or(u64::MAX);
+            purse.debt = purse.debt.saturating_add(pico);
         }
     }
 
     /// The most instances that the budget allows: any number while there is credit, then as many
     /// as the rate pays for, until one could run on credit for a minute again.
     pub(crate) fn affordable(&mut self, now: Time) -> u32 {
-        let Some(Purse { budget, credit, spent }) = &mut self.budget else { return u32::MAX };
+        let Some(Purse { budget, credit, debt, spent }) = &mut self.budget else { return u32::MAX };
         let price = budget.picodollars_per_instance_second;
+        let paid = credit.available(now).min(*debt);
+        credit.take(now, paid);
+        *debt -= paid;
         let left = credit.available(now);
         if left == 0 {
             *spent = true;

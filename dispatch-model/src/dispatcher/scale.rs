@@ -34,7 +34,7 @@ impl Dispatcher {
     pub(super) fn scale(&mut self) {
         let since = self.scaled.replace(self.now);
         if let Some(since) = since {
-            self.guard.pay(self.now, self.instances.all(), self.now.saturating_since(since));
+            self.guard.pay(self.instances.all(), self.now.saturating_since(since));
         }
         let need = self.estimate.need();
         self.estimate.tick(self.now);
