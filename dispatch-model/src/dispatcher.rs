@@ -128,6 +128,7 @@ pub struct Dispatcher {
     warm: Warm,
     /// Fewer instances are enough since then; the most that were enough in that time.
     surplus: Option<(Time, u32)>,
+    /// When a slot was last taken or given back, or anything queued or running at a tick.
     last_busy: Time,
     desired: u32,
     shutdown: Shutdown,
@@ -323,6 +324,7 @@ impl Dispatcher {
             return;
         }
         self.requests.enqueue(request, bytes, self.now);
+        self.tell_formula();
         let refused = self.overflow();
         // Who finds no room in the queue is demand all the same: where nobody may wait, nobody else
         // would ever have an instance started.
@@ -506,6 +508,7 @@ impl Dispatcher {
     }
 
     fn free_slot(&mut self, instance: InstanceId) {
+        self.last_busy = self.now;
         self.instances.release(instance);
         self.tidy(instance);
         self.pump();
@@ -534,7 +537,9 @@ impl Dispatcher {
     }
 
     fn dispatch(&mut self, request: RequestId, instance: InstanceId, arrived: Time) {
+        self.last_busy = self.now;
         self.instances.occupy(instance);
+        self.tell_formula();
         let waited = self.now.saturating_since(arrived);
         let cold_exposed = waited >= self.estimate.exposed_from();
         self.stats.dispatched += 1;

@@ -3,8 +3,9 @@
 //! [`scaling`](super::scaling) says how many instances; this says how fast the count may move: at
 //! most one step out per 2 s and one in per 2 s, each paid from a token bucket, steps in deferred
 //! by 300 ms and never while anything waits. From and to 0 it moves at once. The original acts on a
-//! message per event and per 250 ms; here it acts on every tick of 100 ms and when a request has to
-//! wait, which is the same to within a tick and does not depend on how messages are merged.
+//! message for each arrival and dispatch and per 250 ms, as far as they are not merged; here the count
+//! moves at each of these events and on every tick of 100 ms, and what follows from it is done at the
+//! ticks and when a request has to wait.
 
 use core::time::Duration;
 
@@ -166,7 +167,7 @@ fn quiet(last: Option<Time>, now: Time) -> bool {
 }
 
 /// 1 − e^(−0.1 / 5), the share of a tick of 100 ms in averages over 5 s.
-const ALPHA: f64 = 0.019_801_326_693_244_7;
+const ALPHA: f64 = 0.019_801_326_693_244_747;
 const TICK: Duration = Duration::from_millis(100);
 const COOL_DOWN: Duration = Duration::from_secs(2);
 const DEFER: Duration = Duration::from_millis(300);

@@ -88,12 +88,7 @@ impl Dispatcher {
         let (wanted, why) = match self.config.scaling {
             Scaling::Rule => self.by_rule(),
             Scaling::Simple | Scaling::Ewma => {
-                let (queued, running) = (self.requests.queued(), self.requests.running());
-                // A reload moves the bounds; the formulas remember a count within them.
-                let (instances_min, instances_max) = (self.instances_min, self.instances_max);
-                let limits = Limits { instances_min, instances_max, ..*self.config };
-                let desired = self.formula.desired(self.now, &limits, queued, running);
-                (desired, Why::Formula(self.config.scaling))
+                (self.by_formula(), Why::Formula(self.config.scaling))
             }
         };
         let bounded = match self.shutdown {
@@ -105,6 +100,21 @@ impl Dispatcher {
         let why = if bounded == wanted { why } else { Why::Limits };
         let affordable = self.guard.affordable(self.now);
         if affordable < bounded { (affordable, Why::Budget) } else { (bounded, why) }
+    }
+
+    fn by_formula(&mut self) -> u32 {
+        let (queued, running) = (self.requests.queued(), self.requests.running());
+        // A reload moves the bounds; the formulas remember a count within them.
+        let (instances_min, instances_max) = (self.instances_min, self.instances_max);
+        let limits = Limits { instances_min, instances_max, ..*self.config };
+        self.formula.desired(self.now, &limits, queued, running)
+    }
+
+    /// Lets the original's formulas see every request that waits or runs: most do between two ticks.
+    pub(super) fn tell_formula(&mut self) {
+        if self.config.scaling != Scaling::Rule {
+            self.by_formula();
+        }
     }
 
     fn by_rule(&self) -> (u32, Why) {
