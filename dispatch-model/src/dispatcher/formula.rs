@@ -3,9 +3,9 @@
 //! [`scaling`](super::scaling) says how many instances; this says how fast the count may move: at
 //! most one step out per 2 s and one in per 2 s, each paid from a token bucket, steps in deferred
 //! by 300 ms and never while anything waits. From and to 0 it moves at once. The original acts on a
-//! message for each arrival and dispatch and per 250 ms, as far as they are not merged; here the count
-//! moves at each of these events and on every tick of 100 ms, and what follows from it is done at the
-//! ticks and when a request has to wait.
+//! message for each arrival and dispatch and per 250 ms, as far as they are not merged; here the
+//! count moves at each of these events and on every tick of 100 ms, and what follows from it is
+//! done at the ticks and when a request has to wait.
 
 use core::time::Duration;
 

@@ -110,7 +110,8 @@ impl Dispatcher {
         self.formula.desired(self.now, &limits, queued, running)
     }
 
-    /// Lets the original's formulas see every request that waits or runs: most do between two ticks.
+    /// Lets the original's formulas see every request that waits or runs: most do so between two
+    /// ticks.
     pub(super) fn tell_formula(&mut self) {
         if self.config.scaling != Scaling::Rule {
             self.by_formula();
