@@ -128,8 +128,11 @@ pub struct Dispatcher {
     warm: Warm,
     /// Fewer instances are enough since then; the most that were enough in that time.
     surplus: Option<(Time, u32)>,
-    /// When a slot was last taken or given back, or anything queued or running at a tick.
+    /// When a slot was last taken or given back, or anything queued, turned away or running at a
+    /// tick.
     last_busy: Time,
+    /// Requests that found no room to wait since the number of instances was last looked at.
+    turned_away: u32,
     desired: u32,
     shutdown: Shutdown,
     outputs: VecDeque<Output>,
@@ -167,6 +170,7 @@ impl Dispatcher {
             warm: Warm::NONE,
             surplus: None,
             last_busy: now,
+            turned_away: 0,
             desired: 0,
             shutdown: Shutdown::No,
             outputs: VecDeque::new(),
@@ -336,9 +340,14 @@ impl Dispatcher {
             let counts = self.instances.counts();
             match soonest.filter(|soonest| *soonest > self.now) {
                 None => self.scale(),
-                // Whoever has nobody to wait for does not wait for the next tick.
-                Some(soonest) if counts.ready + counts.starting == 0 => self.scale_by(soonest),
-                Some(_) => {}
+                Some(soonest) => {
+                    // The next look does not find in the queue who is refused now.
+                    self.turned_away += u32::from(refused.is_some());
+                    // Whoever has nobody to wait for does not wait for the next tick.
+                    if counts.ready + counts.starting == 0 {
+                        self.scale_by(soonest);
+                    }
+                }
             }
         }
         // A budget that is spent may have had the last word by now.

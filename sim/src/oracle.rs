@@ -38,6 +38,8 @@ pub struct Oracle {
     /// nobody since.
     was_failing: bool,
     started_for_nobody: Option<InstanceId>,
+    /// When somebody last found no room to wait, until the next look that must have been since.
+    turned_away: Option<Time>,
     /// Why the number of instances was last changed.
     decided: Option<Why>,
     /// A request that was placed in a part of a lease that is used only while starts fail.
@@ -148,6 +150,7 @@ impl Oracle {
             names: BTreeMap::new(),
             was_failing: false,
             started_for_nobody: None,
+            turned_away: None,
             decided: None,
             late: None,
             pings: VecDeque::new(),
@@ -460,7 +463,7 @@ impl Oracle {
         let last = self.names.insert(instance.index(), instance);
         let is_new = last.is_none_or(|last| last.generation() < instance.generation());
         ensure!(self, is_new, "(8) {instance} is invoked after {last:?} was");
-        if self.line.is_empty() {
+        if self.line.is_empty() && self.turned_away.is_none() {
             self.started_for_nobody = Some(instance);
         }
         ensure!(self, !self.stopped, "(10) {instance} is invoked after the end");
@@ -503,6 +506,13 @@ impl Oracle {
             "(13) {request} is refused ({reason:?}) after {waited:?}, {queued} queued"
         );
         ensure!(self, retry_after_s <= 60, "(13) {request} is told to wait {retry_after_s} s");
+        let no_room = matches!(
+            reason,
+            RefuseReason::PredictedWait | RefuseReason::QueueBytes | RefuseReason::QueueLength
+        );
+        if no_room {
+            self.turned_away = Some(self.now);
+        }
         self.leave(gone.stage);
     }
 
@@ -522,6 +532,8 @@ impl Oracle {
         if gauges.starts_fail {
             self.instances.values_mut().for_each(|it| it.may_stay = true);
         }
+        // What is due comes first in a step, and such a step is over now.
+        self.turned_away = self.turned_away.filter(|at| now < *at + LOOKS_EVERY);
         let for_nobody = self.started_for_nobody.take();
         let fails = std::mem::replace(&mut self.was_failing, gauges.breaker_open);
         if let Some(instance) = for_nobody.filter(|_| fails && gauges.breaker_open) {
@@ -602,4 +614,6 @@ impl Oracle {
 const BILLION: u128 = 1_000_000_000;
 /// How long an instance that gave a request back is left alone.
 const PAUSE: Duration = Duration::from_millis(500);
+/// The number of instances is looked at as often at least while anybody comes.
+const LOOKS_EVERY: Duration = Duration::from_millis(100);
 const FEW: usize = 64;

@@ -82,6 +82,7 @@ scenarios! {
     "long-requests",
     "lost-after-unknown",
     "lost-link-frees-lambda",
+    "nobody-may-wait",
     "partition",
     "partition-one-way",
     "poisson",

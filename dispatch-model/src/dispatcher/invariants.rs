@@ -95,8 +95,8 @@ impl Dispatcher {
         if let Some(timeout) = self.poll_timeout() {
             assert!(timeout.at > self.now, "{timeout:?} is due at {}", self.now);
         }
-        let waits = self.requests.queued() > 0 && self.shutdown != Shutdown::Done;
-        assert!(!waits || self.scale_at.is_some(), "requests wait and nobody will look");
+        let waits = self.unserved() > 0 && self.shutdown != Shutdown::Done;
+        assert!(!waits || self.scale_at.is_some(), "requests want a slot and nobody will look");
         let over = self.shutdown == Shutdown::Done;
         assert!(!over || self.requests.queued() == 0, "requests wait though all is over");
     }

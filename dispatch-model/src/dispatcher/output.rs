@@ -126,7 +126,7 @@ pub struct Decision {
 pub enum Why {
     /// Queued requests would wait as long as a cold start.
     Backlog {
-        /// Requests in the queue.
+        /// Requests in the queue, and those that found no room in it since the last look.
         queued: u32,
         /// Slots that serve.
         slots: u32,

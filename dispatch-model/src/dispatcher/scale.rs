@@ -44,7 +44,7 @@ impl Dispatcher {
         self.formula.tick(self.now);
         let stuck_since = self.now.saturating_sub(self.estimate.stuck_after());
         self.requests.mark_stuck(stuck_since);
-        if self.requests.queued() > 0 || self.requests.running() > 0 {
+        if self.unserved() > 0 || self.requests.running() > 0 {
             self.last_busy = self.now;
         }
 
@@ -61,6 +61,7 @@ impl Dispatcher {
         } else if desired < current {
             self.shrink(desired, current, why);
         }
+        self.turned_away = 0;
         if self.nothing_serves_and_nothing_will() {
             self.refuse_queue(RefuseReason::OverBudget);
         }
@@ -68,6 +69,12 @@ impl Dispatcher {
         if !(idle && desired == 0 && self.estimate.is_silent()) {
             self.arm_scale();
         }
+    }
+
+    /// Requests that need a slot and have none: who waits, and who found no room to wait since the
+    /// last look and may well come again.
+    pub(super) fn unserved(&self) -> u32 {
+        self.requests.queued().saturating_add(self.turned_away)
     }
 
     /// Refuses what waits if the function is known to fail and nothing serves.
@@ -103,7 +110,7 @@ impl Dispatcher {
     }
 
     fn by_formula(&mut self) -> u32 {
-        let (queued, running) = (self.requests.queued(), self.requests.running());
+        let (queued, running) = (self.unserved(), self.requests.running());
         // A reload moves the bounds; the formulas remember a count within them.
         let (instances_min, instances_max) = (self.instances_min, self.instances_max);
         let limits = Limits { instances_min, instances_max, ..*self.config };
@@ -119,14 +126,14 @@ impl Dispatcher {
     }
 
     fn by_rule(&self) -> (u32, Why) {
-        let busy = self.requests.queued() > 0 || self.requests.running() > 0;
+        let busy = self.unserved() > 0 || self.requests.running() > 0;
         if !busy && self.now.saturating_since(self.last_busy) >= self.config.linger {
             return (0, Why::Idle);
         }
         let counts = self.instances.counts();
         let cold_start = self.estimate.cold_start();
         rule(&Load {
-            queued: self.requests.queued(),
+            queued: self.unserved(),
             slots: counts.slots - counts.slots_aging,
             stuck: self.requests.stuck().min(counts.busy),
             busy: counts.busy,
@@ -145,8 +152,8 @@ impl Dispatcher {
 
     fn start(&mut self, desired: u32, current: u32, why: Why) {
         // Only a response proves that a function works again which was known to fail, and only
-        // somebody who waits can have one.
-        let wanted = self.requests.queued() > 0;
+        // somebody who waits, or comes again, can have one.
+        let wanted = self.unserved() > 0;
         if self.guard.is_open() && !wanted {
             return;
         }

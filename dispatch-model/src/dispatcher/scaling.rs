@@ -100,7 +100,7 @@ pub const RATIO: f64 = 0.33;
 /// What [`rule`] looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Load {
-    /// Requests that wait.
+    /// Requests that wait, or found no room to since the last look.
     pub queued: u32,
     /// Slots of instances that serve and will still serve when a new one would be up.
     pub slots: u32,
