@@ -133,6 +133,8 @@ pub struct Dispatcher {
     last_busy: Time,
     /// Requests that found no room to wait since the number of instances was last looked at.
     turned_away: u32,
+    /// Until when somebody may come again who found no room to wait and nobody there.
+    awaited_until: Time,
     desired: u32,
     shutdown: Shutdown,
     outputs: VecDeque<Output>,
@@ -171,6 +173,7 @@ impl Dispatcher {
             surplus: None,
             last_busy: now,
             turned_away: 0,
+            awaited_until: now,
             desired: 0,
             shutdown: Shutdown::No,
             outputs: VecDeque::new(),
@@ -389,6 +392,27 @@ impl Dispatcher {
         u64::from(ahead) >= free && self.work(ahead) >= may
     }
 
+    /// When it may help who finds no room to wait to come again: once all that waits has a slot,
+    /// and where nobody serves not before a start is over. What is started for nobody else is then
+    /// kept for as long again: clients are told whole seconds, and are no more exact than starts.
+    fn room_after(&mut self) -> Duration {
+        let wait = self.predicted_wait().max(A_SECOND);
+        if self.instances.counts().ready > 0 {
+            return wait;
+        }
+        let cold_start = self.estimate.cold_start();
+        let wait = wait.max(self.paused_for().unwrap_or_default() + cold_start);
+        if self.requests.queued() == 0 {
+            self.awaited_until = self.now + wait + cold_start + A_SECOND;
+        }
+        wait
+    }
+
+    /// How long nothing may be started yet.
+    fn paused_for(&self) -> Option<Duration> {
+        self.guard.closed_until(self.now).map(|until| until.saturating_since(self.now))
+    }
+
     /// How long it takes at best until all that waits has a slot.
     fn predicted_wait(&self) -> Duration {
         let wait = self.work(self.requests.queued()) / u128::from(self.slots_most());
@@ -566,14 +590,11 @@ impl Dispatcher {
             }
             RefuseReason::OverBudget => Duration::from_secs(60),
             RefuseReason::PredictedWait | RefuseReason::QueueBytes | RefuseReason::QueueLength => {
-                self.predicted_wait()
+                self.room_after()
             }
             RefuseReason::QueueTimeout => self.estimate.cold_start(),
-            RefuseReason::ShuttingDown | RefuseReason::Undeliverable => Duration::from_secs(1),
-            RefuseReason::Unavailable => self
-                .guard
-                .closed_until(self.now)
-                .map_or(Duration::from_secs(1), |until| until.saturating_since(self.now)),
+            RefuseReason::ShuttingDown | RefuseReason::Undeliverable => A_SECOND,
+            RefuseReason::Unavailable => self.paused_for().unwrap_or(A_SECOND),
         };
         let seconds = nanos(after).div_ceil(1_000_000_000).min(RETRY_AFTER_MOST_S);
         let retry_after_s = u16::try_from(seconds).expect("bounded by RETRY_AFTER_MOST_S");
@@ -643,3 +664,4 @@ const REDISPATCH: u64 = 10;
 /// Most that can be saved up: a hundred re-dispatches.
 const REDISPATCH_CREDIT: u64 = 100 * REDISPATCH;
 const RETRY_AFTER_MOST_S: u64 = 60;
+const A_SECOND: Duration = Duration::from_secs(1);

@@ -40,7 +40,7 @@ pub struct Limits {
     /// Most bytes that waiting requests hold. Default 64 MiB.
     pub queue_bytes_max: u64,
     /// Most requests that wait. Default 10,000. With 0 nobody does: who finds no free slot is
-    /// refused, and an instance is started for those who come later.
+    /// refused, and an instance is started for those who come later: after the `Retry-After`.
     pub queue_len_max: u32,
     /// Longest wait in the queue. Default 120 s, as the original's `IncomingRequestTimeout`.
     pub queue_timeout: Duration,

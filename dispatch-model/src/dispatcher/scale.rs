@@ -199,9 +199,11 @@ impl Dispatcher {
         // one too many, that shows when it is there.
         let surplus = (counts.ready - counts.aging).saturating_sub(keep);
         self.surplus = None;
-        // Nobody is one too many while somebody waits, but for those that there may not be.
+        // Nobody is one too many while somebody waits, or was told to come again, but for those
+        // that there may not be.
         let must_go = why == Why::Budget || desired == self.instances_max;
-        if surplus == 0 || self.requests.queued() > 0 && !must_go {
+        let wanted = self.requests.queued() > 0 || self.now < self.awaited_until;
+        if surplus == 0 || wanted && !must_go {
             return;
         }
         self.outputs.push_back(Output::Decided(Decision {
