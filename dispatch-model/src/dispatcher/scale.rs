@@ -194,16 +194,20 @@ impl Dispatcher {
                 if at_once { desired } else { most }
             }
         };
+        self.surplus = None;
+        // Nobody is one too many while somebody waits, or was told to come again, but for those
+        // that there may not be.
+        let wanted = self.requests.queued() > 0 || self.now < self.awaited_until;
+        let (keep, why) = if wanted && why != Why::Budget {
+            (self.instances_max, Why::Limits)
+        } else {
+            (keep, why)
+        };
         let counts = self.instances.counts();
         // Who starts cannot be called back, and does not serve yet: nobody leaves for it. If it is
         // one too many, that shows when it is there.
         let surplus = (counts.ready - counts.aging).saturating_sub(keep);
-        self.surplus = None;
-        // Nobody is one too many while somebody waits, or was told to come again, but for those
-        // that there may not be.
-        let must_go = why == Why::Budget || desired == self.instances_max;
-        let wanted = self.requests.queued() > 0 || self.now < self.awaited_until;
-        if surplus == 0 || wanted && !must_go {
+        if surplus == 0 {
             return;
         }
         self.outputs.push_back(Output::Decided(Decision {
