@@ -127,6 +127,9 @@ struct World<'a> {
     /// Requests that came after all was calm or still waited then, and the longest that an app was
     /// to take for one.
     calm: (u32, Duration),
+    /// Where nobody may wait: whether any request was served of those that came after all was calm
+    /// and could have been.
+    any_served: Option<bool>,
     /// When nothing can be left of any request that has come.
     horizon: Time,
     /// Steps of dispatchers.
@@ -177,6 +180,7 @@ impl<'a> World<'a> {
             healed: Time::ZERO + plan.healed(),
             service_max: Duration::ZERO,
             calm: (0, Duration::ZERO),
+            any_served: None,
             horizon: Time::ZERO,
             steps: 0,
             closing: false,
@@ -369,6 +373,9 @@ impl<'a> World<'a> {
         let live = self.router.live;
         if live > 0 {
             self.breaks(|| format!("(1) {live} requests have not ended"));
+        }
+        if self.any_served == Some(false) {
+            self.breaks(|| "(14) all was calm, and nobody was served who came again".to_owned());
         }
         let open = self.links.open_ones().count();
         let at_work = self.lambda.concurrency();

@@ -71,6 +71,7 @@ struct Counts {
 #[derive(Clone, Copy, Debug)]
 struct Request {
     arrived: Time,
+    bytes: u32,
     attempts: u32,
     stage: Stage,
 }
@@ -201,7 +202,7 @@ impl Oracle {
                     there.pinged = None;
                 }
             }
-            Input::RequestArrived { request, .. } => self.arrived(request),
+            Input::RequestArrived { request, bytes } => self.arrived(request, bytes),
             Input::RequestCancelled { request } => self.cancelled(request),
             Input::RequestEnded { request, ending } => self.ended(request, ending),
             Input::ShutdownRequested { .. } => self.draining = true,
@@ -213,11 +214,11 @@ impl Oracle {
         }
     }
 
-    fn arrived(&mut self, request: RequestId) {
+    fn arrived(&mut self, request: RequestId, bytes: u32) {
         self.counts.arrived += 1;
         self.last += 1;
         let stage = Stage::Waiting(self.last);
-        let new = Request { arrived: self.now, attempts: 0, stage };
+        let new = Request { arrived: self.now, bytes, attempts: 0, stage };
         let old = self.requests.insert(request, new);
         ensure!(self, old.is_none(), "(1) {request} arrived twice");
         self.line.insert(self.last, request);
@@ -493,12 +494,19 @@ impl Oracle {
             RefuseReason::Undeliverable => gone.attempts > 0,
             RefuseReason::QueueTimeout => waited >= self.limits.queue_timeout,
             RefuseReason::QueueLength => queued > self.limits.queue_len_max as usize,
-            // Who is alone in line waits for nobody.
-            RefuseReason::PredictedWait => waited.is_zero() && queued > 1,
-            RefuseReason::QueueBytes => waited.is_zero(),
+            // Whoever finds a slot as soon as it is there waits for nobody.
+            RefuseReason::PredictedWait => {
+                let all = queued as u64 + u64::from(self.running);
+                waited.is_zero() && queued > 1 && all > self.slots_most()
+            }
+            RefuseReason::QueueBytes => {
+                let others = self.line.values().filter_map(|id| self.requests.get(id));
+                let bytes: u64 = others.chain([&gone]).map(|it| u64::from(it.bytes)).sum();
+                waited.is_zero() && bytes > self.limits.queue_bytes_max
+            }
             RefuseReason::ShuttingDown => self.draining,
             RefuseReason::OverBudget => self.limits.budget.is_some(),
-            RefuseReason::Unavailable => true,
+            RefuseReason::Unavailable => !self.instances.values().any(Instance::is_ready),
         };
         ensure!(
             self,
@@ -514,6 +522,13 @@ impl Oracle {
             self.turned_away = Some(self.now);
         }
         self.leave(gone.stage);
+    }
+
+    /// All the slots that there may be.
+    fn slots_most(&self) -> u64 {
+        let most = u64::from(self.instances_max) * u64::from(self.limits.slots);
+        let ready = self.instances.values().filter(|it| it.is_ready());
+        most.max(ready.map(|it| u64::from(it.slots)).sum())
     }
 
     /// All outputs that were due are out: compares the books with the dispatcher's.

@@ -44,7 +44,7 @@ pub fn plan(seed: u64, calm: bool, may: impl Fn(FaultKind) -> bool) -> Plan {
         ping_interval: draw.ms(500, 5_000),
         ping_timeout: draw.ms(500, 5_000),
         placement_margin: draw.ms(0, 15_000),
-        queue_len_max: draw.of(&[10_000, 10_000, 100, 5]),
+        queue_len_max: draw.of(&[10_000, 0, 100, 5]),
         queue_timeout: draw.of(&[120, 30, 10, 2].map(Duration::from_secs)),
         redispatch_max: draw.of(&[2, 2, 1, 5]),
         retry_repeatable: draw.one_in(2),
@@ -117,7 +117,11 @@ fn liveness_traffic(plan: &mut Plan, span: Duration) -> [Traffic; 3] {
     [
         Traffic { span: each_second, ..Traffic::burst(pathfinders, healed, service) },
         Traffic { span: two, ..Traffic::burst(2, calm - two, service) },
-        Traffic::burst((plan.pool.queue_len_max / 2).clamp(1, 20), calm, service),
+        match plan.pool.queue_len_max {
+            // Who may not wait comes again each second, until an instance is there.
+            0 => Traffic { span: 2 * two, ..Traffic::burst(20, calm, service) },
+            most => Traffic::burst((most / 2).clamp(1, 20), calm, service),
+        },
     ]
 }
 

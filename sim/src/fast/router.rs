@@ -357,6 +357,15 @@ impl World<'_> {
         let most = most + if scarce { THROTTLED } else { Duration::ZERO };
         let spent = of.attempt > pool.redispatch_max.into();
         let promised = pool.queue_timeout >= most && !taken && !spent;
+        if pool.queue_len_max == 0 {
+            // Who may not wait comes again, and one of those who do finds a slot, unless instances
+            // leave by themselves.
+            let stays = self.plan.extension.linger.is_none();
+            if ends_well || promised && stays && !scarce {
+                self.any_served = Some(ends_well || self.any_served == Some(true));
+            }
+            return;
+        }
         if promised && (!ends_well || took > most) {
             self.breaks(|| format!("(14) all was calm, and {request} ends {end:?} after {took:?}"));
         }

@@ -222,7 +222,8 @@ impl State {
         if since > most {
             self.breaks(|| format!("(14) request {number} ends after {since:?} of {most:?}"));
         }
-        let Some(calm) = self.calm.filter(|calm| arrival.at >= *calm) else { return };
+        let calm = self.calm.filter(|calm| self.may_wait && arrival.at >= *calm);
+        let Some(calm) = calm else { return };
         let rounds = u32::try_from(self.requests.iter().filter(|it| it.arrival.at >= calm).count())
             .expect("fewer than 2^32 requests")
             .div_ceil(self.slots);

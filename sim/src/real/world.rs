@@ -68,6 +68,8 @@ pub(super) struct State {
     pub(super) healed: Time,
     /// From when on requests must be served well.
     pub(super) calm: Option<Time>,
+    /// Who finds no slot is not refused at once.
+    pub(super) may_wait: bool,
     /// The longest that a request takes beside its app's time.
     pub(super) patience: Duration,
     /// The longest that an app was asked to take.
@@ -186,6 +188,7 @@ impl World {
                 cold_start: plan.lambda.cold_start(),
                 healed: Time::ZERO + plan.healed(),
                 calm: plan.calm.map(|calm| Time::ZERO + calm),
+                may_wait: plan.pool.queue_len_max > 0,
                 patience: patience(plan),
                 service_max: Duration::ZERO,
                 slots: plan.pool.slots,
