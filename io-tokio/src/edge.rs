@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use dispatch_model::Prng;
-use http::header;
+use http::header::{self, HeaderValue};
 use http::{HeaderMap, Request, Response, Version};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -107,18 +107,22 @@ pub struct Patience {
 }
 
 impl Patience {
-    /// The same for a request or a response with `headers`: what is meant to stay open, by its
-    /// media type, may be silent for longer, from its beginning on.
-    pub(crate) fn with(self, headers: &HeaderMap) -> Self {
-        let stays_open = headers.get(header::CONTENT_TYPE).is_some_and(|value| {
-            let media_type = value.as_bytes();
-            STREAMS.iter().any(|stream| {
-                media_type
-                    .get(..stream.len())
-                    .is_some_and(|start| start.eq_ignore_ascii_case(stream.as_bytes()))
-            })
-        });
-        if stays_open { Self { idle: self.stream_idle, await_body: false, ..self } } else { self }
+    /// The same for a request of `version` with a body and `headers`. A call of gRPC may be silent
+    /// for longer, from its beginning on, and does not wait for its body. Nothing else: what a
+    /// client merely says of a body must not get it a slot.
+    pub(crate) fn for_request(self, version: Version, headers: &HeaderMap) -> Self {
+        let rest = media_type(headers).and_then(|it| after(it, GRPC));
+        let is_call = version == Version::HTTP_2
+            && rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')));
+        if is_call { Self { idle: self.stream_idle, await_body: false, ..self } } else { self }
+    }
+
+    /// The same for a response with `headers`: what is meant to stay open, by its media type, may
+    /// be silent for longer.
+    pub(crate) fn for_response(self, headers: &HeaderMap) -> Self {
+        let stays_open = media_type(headers)
+            .is_some_and(|it| [EVENTS, GRPC].into_iter().any(|stream| after(it, stream).is_some()));
+        if stays_open { Self { idle: self.stream_idle, ..self } } else { self }
     }
 }
 
@@ -261,7 +265,7 @@ impl Edge {
         let mut upload = (!body.is_end_stream()).then(|| Upload::new(body, entry.upload()));
         let mut patience = to.patience;
         if upload.is_some() {
-            patience = patience.with(forwarded.headers());
+            patience = patience.for_request(head.version, forwarded.headers());
         }
         let awaits = patience.await_body && !expects;
         if let Some(body) = upload.as_mut().filter(|_| awaits) {
@@ -336,5 +340,54 @@ fn head_bytes(head: &http::request::Parts) -> u32 {
     u32::try_from(headers + head.uri.path().len() + 1024).unwrap_or(u32::MAX)
 }
 
-/// Media types, or their beginnings, of what is meant to stay open though nothing comes.
-const STREAMS: [&str; 2] = ["text/event-stream", "application/grpc"];
+/// What a message says that it is.
+fn media_type(headers: &HeaderMap) -> Option<&[u8]> {
+    headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes)
+}
+
+/// What follows `start` in `media_type`, if it begins so, in capitals or not.
+fn after<'a>(media_type: &'a [u8], start: &str) -> Option<&'a [u8]> {
+    let (begun, rest) = media_type.split_at_checked(start.len())?;
+    begun.eq_ignore_ascii_case(start.as_bytes()).then_some(rest)
+}
+
+const EVENTS: &str = "text/event-stream";
+/// So begin the media types of its kin as well, such as gRPC-Web.
+const GRPC: &str = "application/grpc";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(media_type: &str) -> HeaderMap {
+        let value = media_type.parse().unwrap();
+        std::iter::once((header::CONTENT_TYPE, value)).collect()
+    }
+
+    #[test]
+    fn a_request_is_no_call_of_grpc_by_the_beginning_of_a_name() {
+        let patience = Patience::default();
+        let as_call =
+            Patience { idle: patience.stream_idle, await_body: false, ..Patience::default() };
+        for call in ["application/grpc", "Application/gRPC+proto", "application/grpc;a=1"] {
+            assert_eq!(patience.for_request(Version::HTTP_2, &headers(call)), as_call, "{call}");
+            assert_eq!(patience.for_request(Version::HTTP_11, &headers(call)), patience, "{call}");
+        }
+        for other in ["application/grpc-web", "application/grpcs", "text/event-stream", "a"] {
+            assert_eq!(patience.for_request(Version::HTTP_2, &headers(other)), patience, "{other}");
+        }
+        assert_eq!(patience.for_request(Version::HTTP_2, &HeaderMap::new()), patience);
+    }
+
+    #[test]
+    fn a_response_that_is_meant_to_stay_open_may_be_silent_for_longer() {
+        let patience = Patience::default();
+        let open = Patience { idle: patience.stream_idle, ..Patience::default() };
+        for stream in ["text/event-stream; charset=utf-8", "application/grpc-web+proto"] {
+            assert_eq!(patience.for_response(&headers(stream)), open, "{stream}");
+        }
+        for other in ["text/event", "text/html"] {
+            assert_eq!(patience.for_response(&headers(other)), patience, "{other}");
+        }
+    }
+}

@@ -85,7 +85,7 @@ pub(crate) struct Limits {
 impl Limits {
     /// What `patience` means for a response with `headers`.
     pub(crate) fn new(patience: Patience, headers: &HeaderMap) -> Self {
-        let Patience { idle, total, .. } = patience.with(headers);
+        let Patience { idle, total, .. } = patience.for_response(headers);
         Self { idle, total }
     }
 }

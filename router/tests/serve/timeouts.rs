@@ -99,6 +99,19 @@ async fn client_that_sends_no_body_is_408_and_costs_no_slot() {
 }
 
 #[tokio::test]
+async fn no_media_type_gets_a_client_of_http1_a_slot_without_a_body() {
+    let stage = stage(&["timeouts.idle=500ms", "timeouts.stream_idle=3s"]).await;
+    let before = stage.router.metric("dispatch_dispatched_total").await;
+    for media_type in ["text/event-stream", "application/grpc", "application/grpc-web"] {
+        let mut client = Client::connect(stage.router.http).await;
+        let lines = format!("Content-Type: {media_type}\r\nContent-Length: 10\r\n");
+        client.send(format!("POST / HTTP/1.1\r\nHost: test\r\n{lines}\r\n")).await.unwrap();
+        assert_eq!(client.answer("POST").await.unwrap().status, 408, "{media_type}");
+    }
+    assert_eq!(stage.router.metric("dispatch_dispatched_total").await, before);
+}
+
+#[tokio::test]
 async fn bodies_that_are_empty_or_begun_are_not_waited_for() {
     let stage = stage(&["timeouts.idle=10m"]).await;
     let mut client = Client::connect(stage.router.http).await;
