@@ -267,25 +267,11 @@ impl Edge {
         if upload.is_some() {
             patience = patience.for_request(head.version, forwarded.headers());
         }
-        let awaits = patience.await_body && !expects;
-        if let Some(body) = upload.as_mut().filter(|_| awaits) {
-            let limit = patience.total.map_or(patience.idle, |total| total.min(patience.idle));
-            let failure = match timeout(limit, body.begin()).await {
-                Ok(Ok(any)) => {
-                    if !any {
-                        upload = None;
-                    }
-                    None
-                }
-                Ok(Err(error)) => Some(Failure::of_body(&error)),
-                Err(_) => Some(Failure::ClientSilent),
-            };
-            if let Some(failure) = failure {
-                return failure.answered(&mut entry, head.version < Version::HTTP_2);
-            }
+        // Nothing is read of a body whose client waits for the word that it may come.
+        if !expects && let Err(failure) = begin(&mut upload, patience).await {
+            return failure.answered(&mut entry, head.version < Version::HTTP_2);
         }
         entry.queued();
-        // Nothing is read of a body whose client waits for the word that it may come.
         let held = upload.as_ref().filter(|_| !expects).map_or(0, Upload::held_bytes);
         let ticket = to.pool.arrive(bytes.saturating_add(held));
         // It is in line: its pool may leave the table now.
@@ -331,6 +317,22 @@ impl std::fmt::Debug for Edge {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Edge").field("settings", &self.settings).finish_non_exhaustive()
     }
+}
+
+/// Takes what is there of a body before its request gets in line, so that it counts for what it is,
+/// and waits for the first of it where `patience` says so. A body of nothing is none.
+async fn begin(upload: &mut Option<Upload>, patience: Patience) -> Result<(), Failure> {
+    let Some(body) = upload else { return Ok(()) };
+    let begun = if patience.await_body {
+        let limit = patience.total.map_or(patience.idle, |total| total.min(patience.idle));
+        timeout(limit, body.begin()).await.map_err(|_| Failure::ClientSilent)?
+    } else {
+        body.take_what_is_there().await
+    };
+    if !begun.map_err(|error| Failure::of_body(&error))? {
+        *upload = None;
+    }
+    Ok(())
 }
 
 /// The memory that a head holds, about.

@@ -78,12 +78,18 @@ impl Upload {
         }
     }
 
-    /// Waits for the first of the body, and keeps it for whoever is sent the body, with what else
-    /// is there. Returns whether there is anything at all.
+    /// Waits for the first of the body, and takes that with what else is there. Returns whether
+    /// there is anything at all.
     pub(crate) async fn begin(&mut self) -> Result<bool, hyper::Error> {
         while !self.has_ended && self.is_nothing_taken() {
             poll_fn(|cx| self.poll_body(cx)).await.transpose()?;
         }
+        self.take_what_is_there().await
+    }
+
+    /// Takes what has come of the body, and keeps it for whoever is sent the body. Returns whether
+    /// there is anything, or may yet be.
+    pub(crate) async fn take_what_is_there(&mut self) -> Result<bool, hyper::Error> {
         let mut has_yielded = self.body.size_hint().upper().is_some();
         while self.has_room() {
             match poll_fn(|cx| Poll::Ready(self.poll_body(cx))).await {
@@ -95,7 +101,7 @@ impl Upload {
             }
         }
         self.rewind();
-        Ok(!self.is_nothing_taken())
+        Ok(!(self.has_ended && self.is_nothing_taken()))
     }
 
     /// Takes the body as it comes while nobody is sent it, as far as it can be kept, and returns

@@ -411,6 +411,23 @@ async fn client_that_stops_in_its_body_is_408_and_one_that_leaves_is_no_fault_of
 }
 
 #[tokio::test]
+async fn call_of_grpc_that_waits_counts_for_the_memory_that_it_holds() {
+    let mut router = Router::plain(one_slot()).await;
+    let _running = router.client(GET).await;
+    let _received = router.next().await;
+    let stream = TcpStream::connect(router.address).await.unwrap();
+    let (calls, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    let call = Request::post("http://app/echo").header("content-type", "application/grpc");
+    let mut calls = calls.ready().await.unwrap();
+    let (_response, mut body) = calls.send_request(call.body(()).unwrap(), false).unwrap();
+    body.send_data(Bytes::from_static(&[0; 20]), true).unwrap();
+    router.until(|gauges| gauges.queued == 1).await;
+    let bytes = router.gauges.borrow().queued_bytes;
+    assert!(bytes < 4 << 10, "{bytes} bytes for a call of 20");
+}
+
+#[tokio::test]
 async fn client_that_leaves_ends_its_request_wherever_it_is() {
     let mut router = Router::plain(one_slot()).await;
     let running = router.client(GET).await;
