@@ -288,11 +288,17 @@ impl Running {
     pub async fn drain(mut self, drain: Duration) {
         // Who sees no response in this time is not in the middle of anything.
         let last_requests = (drain / 10).min(LAST_REQUESTS_MAX);
+        let end = self.clock.now() + drain;
+        let rest = || end.saturating_since(self.clock.now());
         self.stop.send_replace(Some(last_requests));
         let finish = async {
-            // The pools stay whole for requests that are on their way.
+            // The pools stay whole for requests that are on their way: those on connections that
+            // seem idle, and those whose bodies are awaited, of which the models know nothing. Some
+            // time is left to serve the last of these.
             drop(timeout(last_requests, end_of(&mut self.clients)).await);
-            let rest = drain.saturating_sub(last_requests);
+            self.edge.table().renew();
+            drop(timeout(rest().saturating_sub(last_requests), self.departure.wait()).await);
+            let rest = rest();
             for pool in self.left.iter().filter_map(WeakPool::upgrade) {
                 pool.tell(Input::ShutdownRequested { drain: rest });
             }

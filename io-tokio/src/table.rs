@@ -79,6 +79,14 @@ impl Table {
         (departure, open)
     }
 
+    /// Puts the same routes in force anew: the departure of those before comes once everybody who
+    /// is on the way now is in line, or gone.
+    pub(crate) fn renew(&self) {
+        let mut table = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let (renewed, ..) = live(&table.map(|split| split.map(|held| held.destination.clone())));
+        *table = renewed;
+    }
+
     /// Looks something up in the routes in force. The lock is held for that alone, and only a
     /// reload ever waits for it.
     pub(crate) fn read<T>(&self, look: impl FnOnce(&Live) -> T) -> T {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dispatch_model::Limits;
 use io_tokio::edge::EdgeSettings;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::stage::{Route, Router, answer, get, soon};
@@ -119,6 +119,19 @@ async fn request_that_waits_in_a_replaced_pool_is_answered_when_the_router_stops
     // The instance does not answer in this time.
     let stopping = tokio::spawn(router.running.drain(Duration::from_secs(1)));
     assert_eq!(answer(waiting).await.0, 503);
+    soon(stopping).await.unwrap();
+}
+
+#[tokio::test]
+async fn request_whose_body_is_awaited_is_served_though_the_router_stops() {
+    let router = router().await;
+    router.functions.open.send_replace(true);
+    let mut idle = TcpStream::connect(router.address).await.unwrap();
+    let client = on_its_way(&router).await;
+    let stopping = tokio::spawn(router.running.drain(Duration::from_secs(10)));
+    // From then on pools without a request stop.
+    assert_eq!(soon(idle.read(&mut [0])).await.unwrap(), 0);
+    arrives(client).await;
     soon(stopping).await.unwrap();
 }
 
