@@ -98,8 +98,8 @@ pub struct Patience {
     /// included. Default none.
     pub total: Option<Duration>,
     /// Whether a request with a body gets in line only when the first bytes of that are there, so
-    /// that a slow client holds no slot; at most `idle`, or `total` if that is shorter. Default
-    /// true.
+    /// that a client that sends nothing holds no slot; at most `idle`, or `total` if that is
+    /// shorter. Default true. A body that then trickles in keeps its slot until `total`.
     ///
     /// A request that expects `100-continue` never waits, for its client does; nor does a call of
     /// gRPC, in which the server may be the first to speak.

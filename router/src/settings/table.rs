@@ -331,7 +331,8 @@ pub const SETTINGS: &[Setting] = &[
         "timeouts.total",
         span(24 * 3_600),
         "",
-        "longest time from a request's head to the end of its response; no bound when not set",
+        "longest time from a request's head to the end of its response, also if its body trickles \
+         in; no bound when not set",
     ),
     plain(
         "timeouts.await_body",

@@ -203,6 +203,14 @@ async fn request_is_over_when_its_total_time_is() {
     // It is never silent.
     assert_eq!(cut(&stage, "/drip").await.status, 200);
     is_over(&stage, 200, "total_timeout").await;
+    // Nor is this client, whose body has begun.
+    let mut client = Client::connect(stage.router.http).await;
+    client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 99999\r\n\r\nx").await.unwrap();
+    until("it is over", async || {
+        client.send("x").await.ok();
+        stage.router.ended(504, "total_timeout").await == 2
+    })
+    .await;
 
     stage.emulator.throttle(true).await;
     let mut client = Client::connect(stage.router.http).await;
