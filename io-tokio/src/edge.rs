@@ -78,7 +78,7 @@ pub struct EdgeSettings {
     /// Most bytes of a request's target. Default 16 KiB; more is 414.
     pub target_bytes_max: usize,
     /// Who gives requests their places in traces. Default nobody: what a client says of a trace is
-    /// passed on as it is.
+    /// passed on as it is, unless it says nothing (a `traceparent` that is none).
     pub tracer: Option<Arc<dyn Tracer>>,
 }
 

@@ -154,9 +154,8 @@ impl Target {
         let passes = |name: &HeaderName, value: &HeaderValue| {
             let is_in_vain = is_h2 && name == header::EXPECT;
             let is_hop_claim = is_claim(name.as_str()) && !trusts;
-            let is_endless_trace = is_trace(name) && value.len() > TRACE_BYTES_MAX;
             let is_odd = is_reserved(name) || is_look_alike(name);
-            !(is_odd || is_hop_claim || is_endless_trace || is_in_vain)
+            !(is_odd || is_hop_claim || is_no_trace(name, value) || is_in_vain)
         };
         // Before anything goes: nobody can have a hop forgotten by calling it hop-by-hop.
         let chain = origin.chain(&head.headers, trusts);
@@ -271,8 +270,24 @@ fn is_look_alike(name: &HeaderName) -> bool {
         )
 }
 
-fn is_trace(name: &HeaderName) -> bool {
-    matches!(name.as_str(), "traceparent" | "x-amzn-trace-id")
+/// Whether it says that it names a trace and does not.
+fn is_no_trace(name: &HeaderName, value: &HeaderValue) -> bool {
+    match name.as_str() {
+        "traceparent" => value.len() > TRACE_BYTES_MAX || !is_trace_parent(value.as_bytes()),
+        "x-amzn-trace-id" => value.len() > TRACE_BYTES_MAX,
+        _ => false,
+    }
+}
+
+/// Whether it has the shape `00-<32 digits>-<16>-<2>`; versions after 00 may have more.
+fn is_trace_parent(value: &[u8]) -> bool {
+    let Some((known, more)) = value.split_at_checked(55) else { return false };
+    let has_shape = known.iter().enumerate().all(|(at, byte)| match at {
+        2 | 35 | 52 => *byte == b'-',
+        _ => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
+    });
+    let is_over = more.is_empty() || more.starts_with(b"-") && !known.starts_with(b"00");
+    has_shape && is_over && !known.starts_with(b"ff")
 }
 
 /// A response's headers as the client may see them.
@@ -402,6 +417,31 @@ mod tests {
         assert_eq!(sent(&expects, "10.0.0.1").unwrap_err().status, 417);
         let file = parts(|head| head.uri("ftp://a/b"));
         assert_eq!(sent(&file, "10.0.0.1").unwrap_err().status, 400);
+    }
+
+    #[test]
+    fn a_traceparent_passes_if_it_is_one() {
+        let known = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let passes = |value: &str| {
+            let head = parts(|head| head.header("host", "a").header("traceparent", value));
+            sent(&head, "203.0.113.9").unwrap().headers().contains_key("traceparent")
+        };
+        assert!(passes(known));
+        let later = known.replacen("00", "cc", 1);
+        assert!(passes(&later) && passes(&format!("{later}-of its own")));
+        for illegal in [
+            "",
+            "of my own",
+            &known[..54],
+            &format!("{known}-"),
+            &format!("{later}0"),
+            &known.to_uppercase(),
+            &known.replacen('-', "0", 1),
+            &known.replacen("00", "ff", 1),
+            &format!("{later}-{}", "x".repeat(512)),
+        ] {
+            assert!(!passes(illegal), "{illegal}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //!
 //! Spans wait in a bounded queue for a task of its own. A collector that is slow or away costs
 //! spans, which are counted (`dispatch_spans_total`), and holds up no request. Without an endpoint
-//! none of this is there, and what clients say of traces is passed on untouched.
+//! none of this is there, and the trace that a client names is passed on untouched.
 
 mod context;
 mod export;

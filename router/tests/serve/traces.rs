@@ -99,11 +99,13 @@ async fn client_router_and_app_are_in_one_trace_of_which_the_collector_hears() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_collector_traces_pass_untouched() {
     let (stage, _) = RawApp::stage(&[]).await;
-    let strange = "traceparent: of my own\r\nX-Amzn-Trace-Id: Root=1-2;Self=3\r\n";
-    let answer = get(&stage, "/strange", strange).await;
-    assert_eq!(line(&answer, "traceparent").as_deref(), Some("of my own"));
+    let lines = format!("traceparent: {CLIENTS}\r\nX-Amzn-Trace-Id: Root=1-2;Self=3\r\n");
+    let answer = get(&stage, "/traced", &lines).await;
+    assert_eq!(line(&answer, "traceparent").as_deref(), Some(CLIENTS));
     assert_eq!(line(&answer, "x-amzn-trace-id").as_deref(), Some("root=1-2;self=3"));
-    assert_eq!(line(&get(&stage, "/none", "").await, "traceparent"), None);
+    for strange in ["", "traceparent: of my own\r\n"] {
+        assert_eq!(line(&get(&stage, "/none", strange).await, "traceparent"), None);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
