@@ -140,8 +140,9 @@ impl Target {
 
     /// The head to send to an instance: `head`'s headers, which are moved, and where the request
     /// came from, `X-Forwarded-For`, `-Proto` and `-Host`. What a trusted proxy said of earlier
-    /// hops stays. An HTTP/2 client's `Expect` does not: hyper's server has no way to tell it to go
-    /// on, so that it must not be waited for.
+    /// hops stays, `-Port` included, which is not added: `-Host` has the port that was asked for,
+    /// and another header costs every request. An HTTP/2 client's `Expect` does not stay: hyper's
+    /// server has no way to tell it to go on, so that it must not be waited for.
     #[must_use]
     pub fn forward(
         self,
@@ -363,13 +364,16 @@ mod tests {
             head.header("host", "a")
                 .header("x-forwarded-for", "1.2.3.4")
                 .header("x-forwarded-proto", "https")
+                .header("x-forwarded-port", "444")
         });
         let trusted = sent(&head, "10.0.0.1").unwrap();
         assert_eq!(trusted.headers()["x-forwarded-for"], "1.2.3.4, 10.0.0.1");
         assert_eq!(trusted.headers()["x-forwarded-proto"], "https");
+        assert_eq!(trusted.headers()["x-forwarded-port"], "444");
         let stranger = sent(&head, "203.0.113.9").unwrap();
         assert_eq!(stranger.headers()["x-forwarded-for"], "203.0.113.9");
         assert_eq!(stranger.headers()["x-forwarded-proto"], "http");
+        assert!(!stranger.headers().contains_key("x-forwarded-port"));
     }
 
     #[test]
