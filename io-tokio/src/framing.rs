@@ -17,7 +17,7 @@
 
 mod chunks;
 
-use http::StatusCode;
+use http::{StatusCode, Uri};
 use memchr::memchr;
 
 use crate::request_head::BadHead;
@@ -231,15 +231,18 @@ impl Head {
         let Some(version) = version.filter(|_| words.next().is_none()) else {
             return Err(bad("the request line is not a method, a target and a version"));
         };
-        if target.len() > limits.target {
+        if target.len() > limits.target || target.len() > TARGET_BYTES_MAX {
             return Err(TARGET_TOO_LONG);
-        }
-        if target.is_empty() || has_any(target, |byte| byte <= b' ' || byte == DELETE) {
-            return Err(bad("the target is illegal"));
         }
         // It would be passed on without that.
         if target.contains(&b'#') {
             return Err(bad("the target has a fragment"));
+        }
+        // What hyper does not take it would refuse without a word, and nobody would hear of it.
+        // Most targets are plain, and need no second parser.
+        let is_plain = target.first() == Some(&b'/') && !has_any(target, |byte| !is_plain(byte));
+        if !is_plain && Uri::try_from(target).is_err() {
+            return Err(bad("the target is illegal"));
         }
         self.is_http11 = match version {
             b"HTTP/1.1" => true,
@@ -267,6 +270,10 @@ impl Head {
         let Some(value) = value.strip_prefix(b":").filter(|_| !name.is_empty()) else {
             return Err(bad("a header's name is illegal"));
         };
+        if name.len() > NAME_BYTES_MAX {
+            let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+            return Err(BadHead { status, why: "a header's name is too long" });
+        }
         if has_any(value, |byte| (byte < b' ' && byte != b'\t') || byte == DELETE) {
             return Err(bad("a header's value is illegal"));
         }
@@ -349,6 +356,11 @@ fn has_any(bytes: &[u8], is_such: impl Fn(u8) -> bool) -> bool {
     bytes.iter().fold(false, |found, byte| found | is_such(*byte))
 }
 
+/// Whether a byte may stand anywhere in a path and a query.
+const fn is_plain(byte: u8) -> bool {
+    matches!(byte, b'!' | b'$'..=b';' | b'=' | b'?'..=b'_' | b'a'..=b'z' | b'|' | b'~')
+}
+
 fn is_token(byte: u8) -> bool {
     TOKEN.get(usize::from(byte)).copied().unwrap_or_default()
 }
@@ -411,6 +423,9 @@ const TARGET_TOO_LONG: BadHead =
 const PREFACE: &[u8] = b"PRI * HTTP/2.0";
 const DELETE: u8 = 0x7f;
 const METHOD_BYTES_MAX: usize = 64;
+/// As much as hyper takes, of a target and of a header's name.
+const TARGET_BYTES_MAX: usize = 65_534;
+const NAME_BYTES_MAX: usize = 65_535;
 const VERSION_BYTES: usize = "  HTTP/1.1\r".len();
 /// Some old clients end a body with a line too many.
 const EMPTY_LINES_BYTES_MAX: usize = 8;

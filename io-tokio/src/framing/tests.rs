@@ -112,3 +112,48 @@ fn what_is_too_long_is_refused_before_it_ends() {
     assert_eq!(status(format!("GET / HTTP/1.1\r\n{many}").as_bytes()), 431);
     assert_eq!(status(b"\x16\x03\x01\x02"), 400);
 }
+
+#[test]
+fn targets_that_the_parser_behind_does_not_take_are_refused_here() {
+    let fault = |target: &[u8]| {
+        let limits = HeadLimits { bytes: 200_000, headers: 100, target: 65_536 };
+        let head = [b"GET ", target, b" HTTP/1.1\r\nHost: a\r\n\r\n"].concat();
+        Walk::new(limits).step(&head).fault
+    };
+    let illegal = Some(Fault::Head(bad("the target is illegal")));
+    for target in [
+        &b"/a<b>"[..],
+        b"/a`b",
+        b"/x?q=\"y\"",
+        b"/a?x=<",
+        b"/\xff",
+        b"/a\x7f",
+        b"a/b",
+        b"/a\0",
+        b"?a",
+    ] {
+        assert_eq!(fault(target), illegal, "{}", target.escape_ascii());
+    }
+    // Each byte that is plain is one for the parser as well, in a path and in a query.
+    let plain: Vec<u8> = (0..=255).filter(|byte| is_plain(*byte)).collect();
+    for byte in plain {
+        let target = [b"/", &[byte][..], b"?", &[byte]].concat();
+        assert!(Uri::try_from(&target[..]).is_ok(), "{}", target.escape_ascii());
+    }
+    for target in ["*", "/", "http://a/b?c", "/caf\u{e9}", "/a?`{}|^", "/{}\"|"] {
+        assert_eq!(fault(target.as_bytes()), None, "{target}");
+    }
+    assert_eq!(fault(&[b'/'; 65_534]), None);
+    assert_eq!(fault(&[b'/'; 65_535]), Some(Fault::Head(TARGET_TOO_LONG)));
+}
+
+#[test]
+fn a_headers_name_that_the_parser_behind_does_not_take_is_too_long() {
+    let fault = |bytes| {
+        let limits = HeadLimits { bytes: 200_000, headers: 100, target: 1_024 };
+        let head = format!("GET / HTTP/1.1\r\n{}: 1\r\n\r\n", "x".repeat(bytes));
+        Walk::new(limits).step(head.as_bytes()).fault
+    };
+    assert_eq!(fault(65_535), None);
+    assert!(matches!(fault(65_536), Some(Fault::Head(bad)) if bad.status == 431));
+}

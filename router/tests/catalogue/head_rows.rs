@@ -99,7 +99,13 @@ fn request_lines() -> Vec<Row> {
         target("49a", "quotes and angle brackets in the query", "?a=\"<>\"").or_refused(400),
         target("49b", "braces, a bar and a circumflex in the query", "?a={}|^").or_refused(200),
         target("49c", "a backtick in the query", "?a=`").or_refused(200),
+        target("49d", "angle brackets in the path", "/a<b>").or_refused(400),
+        target("49e", "a backtick in the path", "/a`b").or_refused(400),
+        target("49f", "quotes in the query", "?q=\"y\"").or_refused(400),
+        target("49g", "an angle bracket in the query", "?x=<").or_refused(400),
         target("50", "bytes of UTF-8 in the target", "/caf\u{e9}").or_refused(200),
+        line("50b", "a byte in the target that is no UTF-8", b"GET {t}/\xff HTTP/1.1", 400)
+            .or_passed(None),
         target("51a", "dots in escapes", "/%2e%2e/x"),
         target("51b", "two slashes", "//x"),
         target("51c", "an escaped NUL", "/%00"),

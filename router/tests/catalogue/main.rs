@@ -26,9 +26,10 @@ mod slow;
 #[expect(dead_code, reason = "shared with the tests of `serve`")]
 mod stage;
 
+use crate::client::Client;
 use crate::play::play;
 use crate::raw_app::RawApp;
-use crate::row::Row;
+use crate::row::{May, Row};
 use crate::stage::{PATIENCE, Stage};
 
 /// One instance that stays, so that its end would show; and nobody is trusted.
@@ -39,12 +40,14 @@ const SETTINGS: &[&str] = &[
     "listen.trusted_proxies=none",
 ];
 
-/// Plays rows. After each another client is served, by the one instance that there ever was.
+/// Plays rows. After each another client is served, by the one instance that there ever was; and
+/// what was refused is noted.
 async fn hold(rows: &[Row]) {
     let (stage, app) = RawApp::stage(SETTINGS).await;
     assert_eq!(stage.router.get("/first").await.status, 200);
     let mut faults = Vec::new();
     for row in rows {
+        let before = refused(&stage).await;
         let outcome = play(row, stage.router.http, &app, PATIENCE).await;
         let answered = outcome.statuses.first().copied();
         let fault = outcome.fault(row).or_else(|| {
@@ -52,12 +55,25 @@ async fn hold(rows: &[Row]) {
             differs.then(|| format!("{answered:?} and not {}", row.status))
         });
         let fault = fault.or_else(|| (!outcome.closed).then(|| "it stays open".into()));
+        let noted = refused(&stage).await - before;
+        let is_refused = matches!(row.may, May::Refuse | May::RefuseOrPass(_)) && row.status >= 400;
+        let fault = fault.or_else(|| {
+            (is_refused && noted != 1).then(|| format!("{noted} refusals are noted for one"))
+        });
         if let Some(fault) = fault {
             faults.push(format!("{} {}: {fault}", row.number, row.name));
         }
         assert!(is_unharmed(&stage).await, "{} {}: others are harmed", row.number, row.name);
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// How many requests the router counts as refused for what they were.
+async fn refused(stage: &Stage) -> u32 {
+    let page = Client::connect(stage.router.admin).await.get("/metrics").await.unwrap().text();
+    let series = page.lines().filter(|line| line.starts_with("dispatch_requests_total{"));
+    let refused = series.filter(|line| line.contains("reason=\"bad_request\""));
+    refused.map(|line| line.rsplit(' ').next().unwrap().parse::<u32>().unwrap()).sum()
 }
 
 /// The instance that served the first request is the only one there ever was, and serves.
