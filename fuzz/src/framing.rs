@@ -27,17 +27,24 @@ pub fn framing(bytes: &[u8]) {
     }
 }
 
-/// What passes when `size` bytes come at a time, how many heads are among it, and the fault.
+/// What passes when `size` bytes come at a time and each message is answered at once, how many
+/// heads are among it, and the fault.
 fn walk(bytes: &[u8], size: usize) -> (Vec<u8>, u32, Option<Fault>) {
     let limits = HeadLimits { bytes: 1_024, headers: 16, target: 256 };
     let (mut walk, mut held, mut passed) = (Walk::new(limits), Vec::new(), Vec::new());
     for piece in bytes.chunks(size) {
         held.extend_from_slice(piece);
-        let step = walk.step(&held);
-        assert!(step.pass <= held.len(), "{} of {}", step.pass, held.len());
-        passed.extend(held.drain(..step.pass));
-        if step.fault.is_some() {
-            return (passed, walk.heads(), step.fault);
+        loop {
+            let step = walk.step(&held);
+            assert!(step.pass <= held.len(), "{} of {}", step.pass, held.len());
+            passed.extend(held.drain(..step.pass));
+            if step.fault.is_some() {
+                return (passed, walk.heads(), step.fault);
+            }
+            if !walk.is_between() {
+                break;
+            }
+            walk.go_on(false);
         }
     }
     (passed, walk.heads(), None)

@@ -6,14 +6,17 @@
 //! then reads it in that way; all else is refused.
 //!
 //! ```text
-//!        ┌──────────────── end of the message ─────────────────┐
+//!        ┌──────────────── its answer has ended ───────────────┐
 //!        ▼                                                     │
-//!   head, line by line ──▶ length, chunks or nothing ──────────┤
-//!        │                                                     ▼
-//!        └─▶ HTTP/2's preface: open for good ◀── 101 ── upgrade asked for
+//!   head, line by line ──▶ length, chunks or nothing ──▶ the message's end
+//!        │                                                     │
+//!        └─▶ HTTP/2's preface: open for good ◀──────── 101 ────┘
 //! ```
 //!
-//! A head goes on when it is complete, because a part of one cannot be taken back.
+//! A head goes on when it is complete, because a part of one cannot be taken back. And no message
+//! goes on before the one before it is answered: what follows a request that was switched to
+//! another protocol is none, and hyper does not see that a client has left while it has something
+//! of that client's to read.
 
 mod chunks;
 
@@ -66,8 +69,8 @@ enum State {
     /// In a body with so many bytes to come.
     Sized(u64),
     Chunked(Chunks),
-    /// After a request to switch protocols.
-    Asked,
+    /// After a message that is not answered, as far as is known.
+    Between,
     /// Not HTTP/1, or not any more.
     Open,
 }
@@ -105,7 +108,7 @@ impl Walk {
                     pass += taken;
                     *left -= taken as u64;
                     if *left == 0 {
-                        self.state = State::Head(Head::default());
+                        self.state = State::Between;
                     }
                 }
                 State::Chunked(chunks) => {
@@ -113,11 +116,11 @@ impl Walk {
                     pass += taken;
                     match behind {
                         Behind::More => {}
-                        Behind::NextHead => self.state = State::Head(Head::default()),
+                        Behind::End => self.state = State::Between,
                         Behind::Fault => return Step { pass, fault: Some(Fault::Body) },
                     }
                 }
-                State::Asked => return Step { pass, fault: None },
+                State::Between => return Step { pass, fault: None },
                 State::Open => return Step { pass: bytes.len(), fault: None },
             }
         }
@@ -129,14 +132,14 @@ impl Walk {
         self.heads
     }
 
-    /// Whether a switch of protocols was asked for, and nothing passes before it is decided.
+    /// Whether a message has ended, and nothing passes before it is answered.
     #[must_use]
-    pub const fn is_asked(&self) -> bool {
-        matches!(self.state, State::Asked)
+    pub const fn is_between(&self) -> bool {
+        matches!(self.state, State::Between)
     }
 
-    /// The protocol was switched, or not.
-    pub fn decide(&mut self, switched: bool) {
+    /// It is answered, and by that the protocol was switched or not.
+    pub fn go_on(&mut self, switched: bool) {
         self.state = if switched { State::Open } else { State::Head(Head::default()) };
     }
 }
@@ -153,7 +156,6 @@ struct Head {
     headers: Option<usize>,
     length: Option<u64>,
     is_chunked: bool,
-    asks_to_switch: bool,
 }
 
 impl Head {
@@ -282,8 +284,6 @@ impl Head {
             self.content_length(value)?;
         } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
             self.transfer_encoding(value)?;
-        } else if name.eq_ignore_ascii_case(b"upgrade") {
-            self.asks_to_switch = self.is_http11;
         }
         if self.is_chunked && self.length.is_some() {
             return Err(bad("Content-Length beside Transfer-Encoding"));
@@ -333,20 +333,7 @@ impl Head {
         match self.length {
             _ if self.is_chunked => State::Chunked(Chunks::new()),
             Some(length @ 1..) => State::Sized(length),
-            Some(0) | None if self.asks_to_switch => State::Asked,
-            Some(0) | None => State::Head(Self::new()),
-        }
-    }
-
-    const fn new() -> Self {
-        Self {
-            line: 0,
-            searched: 0,
-            is_http11: false,
-            headers: None,
-            length: None,
-            is_chunked: false,
-            asks_to_switch: false,
+            Some(0) | None => State::Between,
         }
     }
 }

@@ -5,6 +5,9 @@
 //! earlier requests, in the access log, and with a status that fits. Which request that is, the
 //! service learns from [`Passage`].
 //!
+//! What a client sends before it is answered is held here and not given to hyper, which would stop
+//! to read, and so not see that the client leaves.
+//!
 //! A connection that ends while its client still sends would be reset, and the client might never
 //! see the answer. So its end waits for the client's, within bounds.
 
@@ -169,12 +172,12 @@ impl<S: AsyncRead + Unpin> Guarded<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Whether it is known what becomes of a request to switch protocols.
-    fn is_decided(&mut self) -> bool {
+    /// Whether every message that has passed is answered, and so the next may.
+    fn is_answered(&mut self) -> bool {
         let switched = self.passage.0.switched.load(Ordering::Relaxed);
         let answered = self.activity.begun() == self.walk.heads() && !self.activity.is_busy();
         if switched || answered {
-            self.walk.decide(switched);
+            self.walk.go_on(switched);
         }
         switched || answered
     }
@@ -231,18 +234,21 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
                     return Poll::Ready(Err(error));
                 }
             }
-            if this.walk.is_asked() {
-                if this.is_decided() {
+            if this.walk.is_between() {
+                if this.is_answered() {
                     this.judge();
                     continue;
                 }
                 // hyper asks again when the connection wakes it, which has nothing more to say.
-                this.activity.wake_when_done(cx);
-                if this.held.len() >= READ_BYTES {
+                if !this.held.is_empty() {
+                    this.activity.wake_when_done(cx);
+                }
+                // Read on, as long as there is room, for who has left shows in that alone.
+                if this.held.len() >= HOLD_BYTES_MAX {
                     return Poll::Pending;
                 }
             }
-            if this.held.is_empty() && !this.walk.is_asked() {
+            if this.held.is_empty() {
                 if ready!(this.poll_through(cx, buffer))? {
                     return Poll::Ready(Ok(()));
                 }
@@ -292,6 +298,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
 /// What hyper reads in place of a refused head.
 const STAND_IN: &[u8] = b"- / HTTP/1.1\r\nconnection: close\r\n\r\n";
 const READ_BYTES: usize = 8 << 10;
+/// How much of what comes before the answer to what came before it is held.
+const HOLD_BYTES_MAX: usize = 16 << 10;
 /// How long a client may take to see that its connection ends.
 const LINGER_LIMIT: Duration = Duration::from_secs(2);
 /// How much it may send until then.

@@ -11,8 +11,8 @@ pub(super) struct Chunks {
 pub(super) enum Behind {
     /// More of it.
     More,
-    /// The next message.
-    NextHead,
+    /// Nothing of it.
+    End,
     /// Something that cannot come there.
     Fault,
 }
@@ -81,7 +81,7 @@ impl Chunks {
                 (Place::Trailer, b'\r') => Place::TrailerLf,
                 // What is in them, hyper reads.
                 (Place::Trailers | Place::Trailer, byte) if byte != b'\n' => Place::Trailer,
-                (Place::EndLf, b'\n') => return (at, Behind::NextHead),
+                (Place::EndLf, b'\n') => return (at, Behind::End),
                 _ => return (at - 1, Behind::Fault),
             };
         }

@@ -2,16 +2,22 @@ use super::*;
 
 const LIMITS: HeadLimits = HeadLimits { bytes: 65_536, headers: 100, target: 16_384 };
 
-/// Everything that passes of `bytes` when they come `size` at a time, the heads among it, and the
-/// fault.
+/// Everything that passes of `bytes` when they come `size` at a time and each message is answered
+/// at once, the heads among it, and the fault.
 fn walk(bytes: &[u8], size: usize) -> (Vec<u8>, u32, Option<Fault>) {
     let (mut walk, mut held, mut passed) = (Walk::new(LIMITS), Vec::new(), Vec::new());
     for piece in bytes.chunks(size) {
         held.extend_from_slice(piece);
-        let step = walk.step(&held);
-        passed.extend(held.drain(..step.pass));
-        if step.fault.is_some() {
-            return (passed, walk.heads(), step.fault);
+        loop {
+            let step = walk.step(&held);
+            passed.extend(held.drain(..step.pass));
+            if step.fault.is_some() {
+                return (passed, walk.heads(), step.fault);
+            }
+            if !walk.is_between() {
+                break;
+            }
+            walk.go_on(false);
         }
     }
     (passed, walk.heads(), None)
@@ -72,19 +78,26 @@ fn broken_chunks_are_a_fault_of_the_body() {
 }
 
 #[test]
-fn switch_of_protocols_holds_back_what_follows_until_it_is_decided() {
-    let head = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
-    let all = [&head[..], b"\x81\x00"].concat();
-    let mut walk = Walk::new(LIMITS);
-    assert_eq!(walk.step(&all), Step { pass: head.len(), fault: None });
-    assert!(walk.is_asked());
-    assert_eq!(walk.step(b"\x81\x00"), Step { pass: 0, fault: None });
-    walk.decide(true);
-    assert_eq!(walk.step(b"\x81\x00"), Step { pass: 2, fault: None });
-    let mut walk = Walk::new(LIMITS);
-    walk.step(&all);
-    walk.decide(false);
-    assert!(matches!(walk.step(b"\x81\x00").fault, Some(Fault::Head(_))));
+fn nothing_passes_before_the_message_before_it_is_answered() {
+    let plain = &b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"[..];
+    let sized = &b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\nok"[..];
+    let chunked = &b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"[..];
+    for message in [plain, sized, chunked] {
+        let all = [message, b"\x81\x00"].concat();
+        let begun = || {
+            let mut walk = Walk::new(LIMITS);
+            assert_eq!(walk.step(&all), Step { pass: message.len(), fault: None });
+            assert!(walk.is_between());
+            assert_eq!(walk.step(b"\x81\x00"), Step { pass: 0, fault: None });
+            walk
+        };
+        let mut switched = begun();
+        switched.go_on(true);
+        assert_eq!(switched.step(b"\x81\x00"), Step { pass: 2, fault: None });
+        let mut answered = begun();
+        answered.go_on(false);
+        assert!(matches!(answered.step(b"\x81\x00").fault, Some(Fault::Head(_))));
+    }
 }
 
 #[test]

@@ -129,6 +129,27 @@ async fn client_that_leaves_is_gone_from_queue_slot_and_app() {
     assert!(is_unharmed(&stage).await, "90 and 91: the instance is kept");
 }
 
+#[tokio::test]
+async fn client_that_leaves_is_noticed_though_it_had_sent_more_than_its_request() {
+    let (stage, app) = stage(&[]).await;
+    let next = "GET /next HTTP/1.1\r\nHost: test\r\n\r\n";
+    let early = "x".repeat(9_000);
+    for (target, lines, more) in [
+        ("/hang-next", "", next),
+        ("/hang-switch", "Connection: upgrade\r\nUpgrade: websocket\r\n", &early),
+    ] {
+        let mut client = Client::connect(stage.router.http).await;
+        let head = format!("GET {target} HTTP/1.1\r\nHost: test\r\n{lines}\r\n");
+        client.send(head + more).await.unwrap();
+        until("it reaches the app", async || app.seen(target).is_some()).await;
+        drop(client);
+        until_cut(&app, target).await;
+        until_no_slot_is_busy(&stage).await;
+    }
+    assert!(app.seen("/next").is_none(), "nobody waits for it");
+    assert!(is_unharmed(&stage).await);
+}
+
 /// Nothing tells it from a client that has left, for whom nobody should work.
 #[tokio::test]
 async fn client_that_ends_its_side_has_left() {
