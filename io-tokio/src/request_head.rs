@@ -105,7 +105,10 @@ impl Target {
         }
         if head.version == Version::HTTP_2 {
             // That of HTTP/1 was walked over before.
-            check_length(&head.headers)?;
+            check_h2(&head.headers)?;
+            if path.as_str().starts_with('?') {
+                return Err(bad("the target has no path"));
+            }
         }
         let lines = head.headers.len();
         if lines > settings.headers_max && lines - crumbs(head) > settings.headers_max {
@@ -181,9 +184,12 @@ impl Target {
     }
 }
 
-/// Whether there is one length at most, and that a number. The library takes one of no digits, and
-/// one that is said again.
-fn check_length(headers: &HeaderMap) -> Result<(), BadHead> {
+/// Whether the library took nothing that HTTP/2 does not allow: values with white space around
+/// them, and a length that is said again or has no digits.
+fn check_h2(headers: &HeaderMap) -> Result<(), BadHead> {
+    if headers.values().any(is_padded) {
+        return Err(bad("a header's value begins or ends with a space or a tab"));
+    }
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter().map(HeaderValue::as_bytes);
     let is_legal = |length: &[u8]| !length.is_empty() && length.iter().all(u8::is_ascii_digit);
     if !lengths.next().is_none_or(is_legal) {
@@ -193,6 +199,13 @@ fn check_length(headers: &HeaderMap) -> Result<(), BadHead> {
         return Err(bad("more than one Content-Length"));
     }
     Ok(())
+}
+
+/// Whether there is white space around a value. In HTTP/2 that is malformed (RFC 9113, 8.2.1), and
+/// an app that speaks HTTP/1.1 reads it as no part of the value.
+fn is_padded(value: &HeaderValue) -> bool {
+    let bytes = value.as_bytes();
+    matches!(bytes.first(), Some(b' ' | b'\t')) || matches!(bytes.last(), Some(b' ' | b'\t'))
 }
 
 /// How many header lines are there only because HTTP/2 splits cookies (RFC 9113, 8.2.3): the app
@@ -465,6 +478,16 @@ mod tests {
     }
 
     #[test]
+    fn a_query_without_a_path_is_refused_in_http2_alone() {
+        let with = |version| {
+            let head = parts(|head| head.uri("http://a?b").version(version));
+            sent(&head, "10.0.0.1").map(|_| ()).map_err(|bad| bad.status.as_u16())
+        };
+        assert_eq!(with(Version::HTTP_2), Err(400));
+        assert_eq!(with(Version::HTTP_11), Ok(()));
+    }
+
+    #[test]
     fn illegal_lengths_of_http2_are_refused() {
         for lengths in [&[""][..], &["5", "5"], &["+5"], &["5, 5"], &["0", ""]] {
             let head = parts(|head| {
@@ -473,6 +496,20 @@ mod tests {
             });
             assert_eq!(sent(&head, "10.0.0.1").unwrap_err().status, 400, "{lengths:?}");
         }
+    }
+
+    #[test]
+    fn white_space_around_a_value_is_refused_in_http2_alone() {
+        let with = |version, value: &str| {
+            let head = parts(|head| head.uri("http://a/").version(version).header("x", value));
+            sent(&head, "10.0.0.1").map(|_| ()).map_err(|bad| bad.status.as_u16())
+        };
+        for value in [" a", "\ta", "a ", "a\t", " "] {
+            assert_eq!(with(Version::HTTP_2, value), Err(400), "{value:?}");
+            assert_eq!(with(Version::HTTP_11, value), Ok(()), "{value:?}");
+        }
+        assert_eq!(with(Version::HTTP_2, ""), Ok(()));
+        assert_eq!(with(Version::HTTP_2, "a \tb"), Ok(()));
     }
 
     #[test]

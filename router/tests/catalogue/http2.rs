@@ -131,6 +131,9 @@ pub(crate) fn malformed() -> Vec<Malformed> {
         ),
         changed("87ao TRACE", &[(b":method", Some(b"TRACE"))]),
         with("87ap a length of no digits", (b"content-length", b"")),
+        with("87aq a value that begins with a space", (b"x-a", b" 1")),
+        with("87ar a value that ends with a tab", (b"x-a", b"1\t")),
+        changed("87as no path before a query in :path", &[(b":path", Some(b"?malformed"))]),
         with("88a host that is not :authority", (b"host", b"other")),
         Malformed {
             name: "88b two hosts",
