@@ -238,6 +238,9 @@ fn authority(head: &http::request::Parts) -> Result<Authority, BadHead> {
         (None, None) => return Err(bad("no Host")),
     };
     let bytes = authority.as_str().as_bytes();
+    if bytes.len() > AUTHORITY_BYTES_MAX {
+        return Err(bad("Host is too long"));
+    }
     if bytes.contains(&b'@') {
         return Err(bad("user information in the authority"));
     }
@@ -310,6 +313,8 @@ pub fn response_headers(headers: HeaderMap) -> HeaderMap {
     end_to_end(headers, |name, _| !is_reserved(name))
 }
 
+/// Four times the longest name that DNS has; the app is told it three times.
+const AUTHORITY_BYTES_MAX: usize = 1_024;
 /// A trace's name that is longer is none.
 const TRACE_BYTES_MAX: usize = 512;
 
@@ -530,11 +535,12 @@ mod tests {
             });
             assert_eq!(sent(&head, "10.0.0.1").unwrap_err().status, 400, "{name}");
         }
-        for host in ["a:", "a:65535", "[::1]", "[::1]:80", "[::1]:"] {
+        for host in ["a:", "a:65535", "[::1]", "[::1]:80", "[::1]:", &"a".repeat(1_024)] {
             let head = parts(|head| head.uri("/").header("host", host));
             assert_eq!(sent(&head, "10.0.0.1").unwrap().headers()["host"], host);
         }
-        for host in ["[::1]:b", "[::1]:65536"] {
+        let long = "a".repeat(1_025);
+        for host in ["[::1]:b", "[::1]:65536", &long] {
             let head = parts(|head| head.uri("/").header("host", host));
             assert_eq!(sent(&head, "10.0.0.1").unwrap_err().status, 400, "{host}");
         }

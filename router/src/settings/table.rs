@@ -353,7 +353,8 @@ pub const SETTINGS: &[Setting] = &[
         "10s",
         "time after SIGTERM in which connections are still accepted, for a load balancer to notice",
     ),
-    plain("limits.head_bytes", bytes(8 << 10, 1 << 20), "64KiB", "size of a request head"),
+    // As much as an extension takes, which counts 32 bytes more for each header and is told a few.
+    plain("limits.head_bytes", bytes(8 << 10, 192 << 10), "64KiB", "size of a request head"),
     plain(
         "limits.headers",
         number(1, 1_000),

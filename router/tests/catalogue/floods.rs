@@ -6,7 +6,7 @@ use crate::frames::{
     CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, Http2, PING, PRIORITY, RST_STREAM,
     SETTINGS, WINDOW_UPDATE, block, frame, get, request,
 };
-use crate::raw_app::RawApp;
+use crate::raw_app::{Body, RawApp, contains};
 use crate::stage::{Stage, peak_mib, until};
 use crate::{SETTINGS as STAGE, is_unharmed};
 
@@ -203,6 +203,26 @@ async fn requests_of_streams_that_are_reset_leave_the_queue_before_they_cost_an_
     println!("77 rapid reset of requests that wait: {invokes} invokes");
     assert!(invokes <= 3.0, "{invokes} invokes for requests that nobody waits for");
     assert!(app.all_seen("/reset").len() <= 3);
+}
+
+#[tokio::test]
+async fn longest_head_that_can_be_allowed_reaches_the_app_and_harms_no_neighbour() {
+    let limits = ["limits.head_bytes=192KiB", "limits.headers=1000"];
+    let (stage, app) = RawApp::stage(&[STAGE, &limits].concat()).await;
+    let mut neighbour = Client::connect(stage.router.http).await;
+    neighbour.send("GET /hang HTTP/1.1\r\nHost: test\r\n\r\n").await.unwrap();
+    until("it reaches the app", async || app.seen("/hang").is_some()).await;
+    // As many lines as there may be, and a host that the app is told again, as long as may be.
+    let head = format!("GET /long HTTP/1.1\r\nHost: {}\r\n", "a".repeat(1_024));
+    let line = format!("x: {}\r\n", "y".repeat(180));
+    let room = (192 << 10) - head.len() - 998 * line.len() - "z: \r\n\r\n".len();
+    let last = format!("z: {}\r\n\r\n", "z".repeat(room));
+    let mut client = Client::connect(stage.router.http).await;
+    client.send(head + &line.repeat(998) + &last).await.unwrap();
+    assert_eq!(client.answer("GET").await.unwrap().status, 200);
+    assert!(contains(&app.seen("/long").unwrap().head, last.trim_ascii().as_bytes()));
+    assert!(app.seen("/hang").is_some_and(|it| it.body != Body::Cut));
+    assert!(is_unharmed(&stage).await);
 }
 
 const MIB_MORE_MAX: u64 = 32;

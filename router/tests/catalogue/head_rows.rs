@@ -32,6 +32,7 @@ fn hosts() -> Vec<Row> {
         host("39d", "a backslash in Host", "a\\b"),
         host("39e", "a NUL in Host", "a\0b"),
         host("39f", "a word for the port", "a:b").or_passed(None),
+        host("39g", "a Host of 2,000 bytes", &"a".repeat(2_000)).or_passed(None),
         Row::passed(
             "40",
             "a target for another than Host",
