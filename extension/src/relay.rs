@@ -12,7 +12,7 @@
 //! | the app answered | its answer |
 //! | nothing of the request reached the app | `REFUSED_STREAM`: may be given to another instance |
 //! | the head of its answer is too long | 502 |
-//! | its answer is in a transfer coding other than `chunked` | 502 |
+//! | its answer is in a transfer coding other than `chunked`, or has lengths that differ | 502 |
 //! | the app broke off before its answer | 502 with `lambda-dispatch-error: app-connection` |
 //! | the app broke off within its answer | `INTERNAL_ERROR`: cut, never a clean end |
 //! | the router reset the stream | the connection to the app is closed at once |
@@ -272,6 +272,11 @@ async fn pass_on(
         respond.say(StatusCode::BAD_GATEWAY, ODD_CODING, None, id);
         return Ending::Own;
     }
+    if make_length_one(&mut head.headers).is_none() {
+        tracing::warn!(request_id = %id, "the app's answer has lengths that are none, or differ");
+        respond.say(StatusCode::BAD_GATEWAY, ODD_LENGTH, None, id);
+        return Ending::Own;
+    }
     let plan = Plan::new(wish, head.status, &head.headers, body.size_hint().exact());
     head.headers = plan.headers(router_headers(head.headers));
     let Answer { way, is_bodiless } = respond;
@@ -401,6 +406,28 @@ fn take_off_chunks(headers: &mut HeaderMap) -> Option<()> {
     Some(())
 }
 
+/// Leaves of a length that is said again the first, for clients of HTTP/2 take no other. `None` if
+/// it is no number or differs from another, which hyper looks at only where there is a body.
+fn make_length_one(headers: &mut HeaderMap) -> Option<()> {
+    let mut lengths = headers
+        .get_all(header::CONTENT_LENGTH)
+        .iter()
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii);
+    let Some(length) = lengths.next() else { return Some(()) };
+    let is_repeated = match lengths.next() {
+        None => false,
+        Some(other) if other == length && lengths.all(|other| other == length) => true,
+        Some(_) => return None,
+    };
+    let digits = std::str::from_utf8(length).ok().filter(|_| length.iter().all(u8::is_ascii_digit));
+    let number: u64 = digits?.parse().ok()?;
+    if is_repeated {
+        headers.insert(header::CONTENT_LENGTH, number.into());
+    }
+    Some(())
+}
+
 fn router_response(head: response::Parts) -> Response<()> {
     let mut response = Response::new(());
     *response.status_mut() = head.status;
@@ -434,6 +461,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 const ODD_CODING: &str = "The app's answer is in a transfer coding other than chunked.\n";
+const ODD_LENGTH: &str = "The app's answer has a Content-Length that is none, or several.\n";
 const HEAD_TOO_LONG: &str = "The head of the app's answer is too long.\n";
 /// How long an app may take to say whether it wants a body; RFC 9110, 10.1.1: nobody should wait
 /// for ever.

@@ -146,6 +146,48 @@ async fn an_answer_with_too_many_header_lines_is_a_502_that_says_so() {
 }
 
 #[tokio::test]
+async fn a_length_is_passed_on_once_and_lengths_that_differ_are_a_502() {
+    let app = App::with_sockets(|mut stream, _| async move {
+        let head = read_head(&mut stream).await;
+        if head.is_empty() {
+            return;
+        }
+        let (method, target) = head.split_once(' ').unwrap_or_default();
+        let lengths = match target.split(' ').next().unwrap_or_default() {
+            "/twice" => "Content-Length: 2\r\nContent-Length: 2",
+            "/list" => "Content-Length: 2, 2",
+            "/differ" => "Content-Length: 2\r\nContent-Length: 3",
+            "/plus" => "Content-Length: +2",
+            "/none" => "Content-Length:",
+            _ => "Content-Length: 2",
+        };
+        let body = if method == "HEAD" { "" } else { "ok" };
+        let start = "HTTP/1.1 200 OK\r\nConnection: close";
+        write(&mut stream, &format!("{start}\r\n{lengths}\r\n\r\n{body}")).await;
+    })
+    .await;
+    let mut stage = Stage::with(&app).await;
+    let mut link = stage.attach().await;
+    for (path, status) in [
+        ("/", 200),
+        ("/twice", 200),
+        ("/list", 200),
+        ("/differ", 502),
+        ("/plus", 502),
+        ("/none", 502),
+    ] {
+        for method in ["GET", "HEAD"] {
+            let uri = format!("https://a{path}");
+            let request = Request::builder().method(method).uri(uri).body("").unwrap();
+            let response = soon("an answer comes", link.send(request).await).await.unwrap();
+            assert_eq!(response.status(), status, "{method} {path}");
+            let lengths: Vec<_> = response.headers().get_all("content-length").iter().collect();
+            assert!(lengths.len() == 1 && (status == 502 || lengths[0] == "2"), "{method} {path}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn trailers_of_an_answer_arrive() {
     let app = App::with_sockets(|mut stream, _| async move {
         if read_head(&mut stream).await.is_empty() {

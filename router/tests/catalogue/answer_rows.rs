@@ -94,6 +94,12 @@ pub(crate) fn rows() -> Vec<Row> {
          2\r\nok\r\n0\r\n\r\n",
         )
         .or_answered("\r\n2\r\nok\r\n0\r\n\r\n", 502),
+        fails(
+            "94k",
+            "a length twice",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok",
+        )
+        .or_answered("\r\n\r\nok", 200),
         cut(
             "95a",
             "a crash within a length",
