@@ -32,12 +32,13 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use http::{header, request, response};
 use http_body::Body;
 use hyper::body::Incoming;
-use io_tokio::headers::{content_length, end_to_end, without};
+use io_tokio::headers::{content_length, end_to_end, list_bytes, without};
 use io_tokio::http2::{Error, Sending};
 use io_tokio::interim::{INTERIM_MAX, continues};
 use io_tokio::lifecycle_driver::Inputs;
 use io_tokio::net::Connector;
 use io_tokio::request_id::RequestId;
+use io_tokio::session::ANSWER_HEAD_BYTES_MAX;
 use io_tokio::stream_body::{SendError, send_body};
 use io_tokio::wire_v1::body::Raw;
 use io_tokio::wire_v1::head::write_response;
@@ -254,6 +255,10 @@ impl Expectation {
 fn pass_on_interim(mut head: Response<()>, respond: &mut Answer, id: &RequestId) {
     let headers = std::mem::take(head.headers_mut());
     *head.headers_mut() = router_headers(headers);
+    if is_too_long(head.headers()) {
+        tracing::warn!(request_id = %id, "the head of an interim answer of the app is too long");
+        return;
+    }
     if let Err(error) = respond.send_interim(&head) {
         tracing::debug!(request_id = %id, %error, "an interim answer cannot be passed on");
     }
@@ -279,6 +284,11 @@ async fn pass_on(
     }
     let plan = Plan::new(wish, head.status, &head.headers, body.size_hint().exact());
     head.headers = plan.headers(router_headers(head.headers));
+    if is_too_long(&head.headers) {
+        tracing::warn!(request_id = %id, "the head of the app's answer is too long");
+        respond.say(StatusCode::BAD_GATEWAY, HEAD_TOO_LONG, None, id);
+        return Ending::Own;
+    }
     let Answer { way, is_bodiless } = respond;
     let respond = match way {
         Way::Channel(up) => {
@@ -428,6 +438,11 @@ fn make_length_one(headers: &mut HeaderMap) -> Option<()> {
     Some(())
 }
 
+/// Whether a head with `headers` is more than the router takes.
+fn is_too_long(headers: &HeaderMap) -> bool {
+    list_bytes(headers) + STATUS_BYTES > ANSWER_HEAD_BYTES_MAX as usize
+}
+
 fn router_response(head: response::Parts) -> Response<()> {
     let mut response = Response::new(());
     *response.status_mut() = head.status;
@@ -463,6 +478,8 @@ fn chain(error: &dyn std::error::Error) -> String {
 const ODD_CODING: &str = "The app's answer is in a transfer coding other than chunked.\n";
 const ODD_LENGTH: &str = "The app's answer has a Content-Length that is none, or several.\n";
 const HEAD_TOO_LONG: &str = "The head of the app's answer is too long.\n";
+/// What `:status` counts for in a head.
+const STATUS_BYTES: usize = ":status200".len() + 32;
 /// How long an app may take to say whether it wants a body; RFC 9110, 10.1.1: nobody should wait
 /// for ever.
 const CONTINUE_PATIENCE: Duration = Duration::from_secs(1);

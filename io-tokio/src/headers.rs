@@ -69,6 +69,12 @@ pub fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
+/// What HTTP/2 counts `headers` for in a head: their bytes, and 32 more for each.
+#[must_use]
+pub fn list_bytes(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum()
+}
+
 /// Marks an answer as the extension's own and not the app's, for the router, which removes it.
 pub const ERROR: HeaderName = HeaderName::from_static("lambda-dispatch-error");
 

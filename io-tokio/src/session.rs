@@ -163,12 +163,14 @@ fn config(slots: u32) -> Config {
         connection_window: link,
         // Large frames make large bodies cheap: an answer of 100 KiB is one, and written at once.
         frame_bytes: 128 << 10,
-        head_bytes: 128 << 10,
+        head_bytes: ANSWER_HEAD_BYTES_MAX,
         // An instance opens none.
         streams_max: 0,
     }
 }
 
+/// The longest head of a response that an instance may send, as HTTP/2 counts it.
+pub const ANSWER_HEAD_BYTES_MAX: u32 = 128 << 10;
 /// What an instance may send of one response before its client has read it, where it has few slots;
 const RESPONSE_BYTES_MAX: u32 = 1 << 20;
 /// and where it has many, which is 170 MB/s at the 1.5 ms to another zone and back.

@@ -146,6 +146,20 @@ async fn an_answer_with_too_many_header_lines_is_a_502_that_says_so() {
 }
 
 #[tokio::test]
+async fn an_answer_whose_head_is_longer_than_the_router_takes_is_a_502_that_says_so() {
+    let app = App::serving(|request| async move {
+        let bytes = if request.uri() == "/long" { 131_000 } else { 130_000 };
+        Response::builder().header("x", "y".repeat(bytes)).body(full("done")).unwrap()
+    })
+    .await;
+    let mut stage = Stage::with(&app).await;
+    let mut link = stage.attach().await;
+    assert_eq!(link.text("/").await, (200, "done".to_owned()));
+    let too_long = "The head of the app's answer is too long.\n";
+    assert_eq!(link.text("/long").await, (502, too_long.to_owned()));
+}
+
+#[tokio::test]
 async fn a_length_is_passed_on_once_and_lengths_that_differ_are_a_502() {
     let app = App::with_sockets(|mut stream, _| async move {
         let head = read_head(&mut stream).await;
