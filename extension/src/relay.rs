@@ -14,6 +14,7 @@
 //! | the head of its answer is too long | 502 |
 //! | its answer is in a transfer coding other than `chunked`, or has lengths that differ | 502 |
 //! | the app broke off before its answer | 502 with `lambda-dispatch-error: app-connection` |
+//! | its answer is not HTTP, or no switch that was asked for | the same with `app-answer` |
 //! | the app broke off within its answer | `INTERNAL_ERROR`: cut, never a clean end |
 //! | the router reset the stream | the connection to the app is closed at once |
 //!
@@ -142,9 +143,10 @@ async fn relay_over<C: Connector>(
                     return Box::pin(upgrade.pass_on(response, from, respond, id)).await;
                 }
                 (_, respond) => {
-                    let text = "the app switched protocols without being asked";
-                    tracing::warn!(request_id = %id, "{text}");
-                    bad_gateway(respond, id);
+                    tracing::warn!(
+                        request_id = %id, "the app switched protocols without being asked"
+                    );
+                    bad_gateway(respond, AppFault::Switched, id);
                 }
             }
         }
@@ -185,12 +187,16 @@ fn unanswered(error: AppError, respond: Answer, id: &RequestId) -> Ending {
             respond.refuse(id);
         }
         AppError::Broken(ref cause) => {
-            let is_too_long = cause.is_parse_too_large();
-            tracing::warn!(request_id = %id, error = chain(&error), "no answer from the app");
-            if is_too_long {
+            if !cause.is_parse() {
+                tracing::warn!(request_id = %id, error = chain(&error), "no answer from the app");
+                bad_gateway(respond, AppFault::Closed, id);
+                return Ending::Own;
+            }
+            tracing::warn!(request_id = %id, error = chain(cause), "the app's answer is not HTTP");
+            if cause.is_parse_too_large() {
                 respond.say(StatusCode::BAD_GATEWAY, HEAD_TOO_LONG, None, id);
             } else {
-                bad_gateway(respond, id);
+                bad_gateway(respond, AppFault::NotHttp, id);
             }
         }
     }
@@ -456,9 +462,31 @@ pub(crate) fn forbid(respond: Answer, id: &RequestId) {
     respond.say(StatusCode::FORBIDDEN, text, None, id);
 }
 
-pub(crate) fn bad_gateway(respond: Answer, id: &RequestId) {
-    let text = "The app closed the connection before it answered.\n";
-    respond.say(StatusCode::BAD_GATEWAY, text, Some("app-connection"), id);
+/// Answers for an app that gave no answer.
+pub(crate) fn bad_gateway(respond: Answer, fault: AppFault, id: &RequestId) {
+    let (name, text) = match fault {
+        AppFault::Closed => {
+            ("app-connection", "The app closed the connection before it answered.\n")
+        }
+        AppFault::NotHttp => {
+            ("app-answer", "The app's answer is not HTTP; the extension's log says more.\n")
+        }
+        AppFault::Switched => {
+            ("app-answer", "The app switched protocols otherwise than it was asked.\n")
+        }
+    };
+    respond.say(StatusCode::BAD_GATEWAY, text, Some(name), id);
+}
+
+/// What an app did instead of giving an answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum AppFault {
+    /// It closed the connection.
+    Closed,
+    /// It said something that is no answer.
+    NotHttp,
+    /// It went on in a protocol that nobody had asked for.
+    Switched,
 }
 
 /// An error and its causes on one line; hyper says what happened only in the cause.

@@ -10,7 +10,7 @@ use io_tokio::request_id::RequestId;
 use io_tokio::tunnel::{Passed, TunnelError, tunnel};
 use io_tokio::upgrade::{SWITCHED, WEBSOCKET, websocket_accept, websocket_key};
 
-use crate::relay::{Ending, bad_gateway, router_headers};
+use crate::relay::{AppFault, Ending, bad_gateway, router_headers};
 use crate::stream::{Answer, Way};
 
 /// What the app is asked for.
@@ -57,7 +57,8 @@ impl Upgrade {
         id: &RequestId,
     ) -> Ending {
         let fail = |respond| {
-            bad_gateway(Answer { way: Way::Stream(respond), is_bodiless: false }, id);
+            let respond = Answer { way: Way::Stream(respond), is_bodiless: false };
+            bad_gateway(respond, AppFault::Switched, id);
             Ending::Own
         };
         let Some(headers) = self.answer(response.headers()) else {

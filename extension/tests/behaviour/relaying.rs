@@ -318,9 +318,20 @@ async fn an_answer_that_is_cut_arrives_as_cut_and_nothing_else_suffers() {
 }
 
 #[tokio::test]
-async fn what_is_no_answer_becomes_a_502() {
-    for answer in ["", "garbage\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Le", "HTTP/1.1 101 S\r\n\r\n"]
-    {
+async fn what_is_no_answer_becomes_a_502_that_says_what_it_is() {
+    let closed = ("app-connection", "The app closed the connection before it answered.\n");
+    let not_http = ("app-answer", "The app's answer is not HTTP; the extension's log says more.\n");
+    let unasked = ("app-answer", "The app switched protocols otherwise than it was asked.\n");
+    for (answer, (name, says)) in [
+        ("", closed),
+        ("HTTP/1.1 200 OK\r\nContent-Le", closed),
+        ("garbage\r\n\r\n", not_http),
+        ("HTTP/1.1 099 No\r\nContent-Length: 0\r\n\r\n", not_http),
+        ("HTTP/1.1 200 OK\r\nX-A : a\r\nContent-Length: 0\r\n\r\n", not_http),
+        ("HTTP/1.1 200 OK\r\nX-A: a\r\n b\r\nContent-Length: 0\r\n\r\n", not_http),
+        ("HTTP/1.1 200 OK\r\nContent-Length: +3\r\n\r\nyes", not_http),
+        ("HTTP/1.1 101 S\r\n\r\n", unasked),
+    ] {
         let app = App::with_sockets(move |mut stream, _| async move {
             if !read_head(&mut stream).await.is_empty() {
                 write(&mut stream, answer).await;
@@ -331,7 +342,8 @@ async fn what_is_no_answer_becomes_a_502() {
         let mut link = stage.attach().await;
         let response = link.get("/").await.unwrap();
         assert_eq!(response.status(), 502, "{answer:?}");
-        assert_eq!(response.headers()["lambda-dispatch-error"], "app-connection");
+        assert_eq!(response.headers()["lambda-dispatch-error"], name, "{answer:?}");
+        assert_eq!(text(response.into_body()).await.unwrap(), says, "{answer:?}");
     }
 }
 
