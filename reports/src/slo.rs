@@ -17,6 +17,8 @@ struct Limit {
     metric: Metric,
     /// In seconds, or as a share.
     below: f64,
+    /// That much is still allowed.
+    or_equal: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +52,7 @@ impl Slo {
     /// those that are so good, if that takes any time.
     #[must_use]
     pub fn usual(measured: &[Measured]) -> Self {
-        let limit = |metric| Limit { metric, below: 0.001 };
+        let limit = |metric| Limit { metric, below: 0.001, or_equal: false };
         let plain = Self(vec![limit(Metric::Cold), limit(Metric::Refused)]);
         let good = measured.iter().filter(|it| plain.broken(it).is_none());
         let fastest = good.map(|it| it.total.p99.mean).min_by(f64::total_cmp);
@@ -59,7 +61,7 @@ impl Slo {
             // To two digits: it is a rule of thumb.
             let scale = 10_f64.powf(fastest.max(1e-6).log10().floor() - 1.0);
             let below = (fastest * 2.0 / scale).ceil() * scale;
-            all.push(Limit { metric: Metric::Total(990), below });
+            all.push(Limit { metric: Metric::Total(990), below, or_equal: false });
         }
         Self(all)
     }
@@ -67,7 +69,7 @@ impl Slo {
     /// The first limit that `measured` does not meet: what it is, and what was measured.
     #[must_use]
     pub fn broken(&self, measured: &Measured) -> Option<String> {
-        let broken = self.0.iter().find(|limit| limit.of(measured) >= limit.below)?;
+        let broken = self.0.iter().find(|limit| !limit.is_met(measured))?;
         Some(format!("{} is {}, not {broken}", broken.name(), broken.show(broken.of(measured))))
     }
 
@@ -89,6 +91,11 @@ impl Slo {
 }
 
 impl Limit {
+    fn is_met(&self, measured: &Measured) -> bool {
+        let value = self.of(measured);
+        value < self.below || self.or_equal && value <= self.below
+    }
+
     fn strain(&self, measured: &Measured) -> f64 {
         self.of(measured) / self.below.max(1e-12)
     }
@@ -144,7 +151,8 @@ fn rounded(value: f64) -> String {
 
 impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}<{}", self.name(), self.show(self.below))
+        let than = if self.or_equal { "<=" } else { "<" };
+        write!(f, "{}{than}{}", self.name(), self.show(self.below))
     }
 }
 
@@ -173,7 +181,8 @@ fn limit(text: &str) -> Result<Limit, String> {
         )
     };
     let (name, value) = text.split_once('<').ok_or_else(|| wrong("has no `<`"))?;
-    let (name, value) = (name.trim(), value.trim_start_matches('=').trim());
+    let (value, or_equal) = value.strip_prefix('=').map_or((value, false), |value| (value, true));
+    let (name, value) = (name.trim(), value.trim());
     let known = METRICS.iter().find(|(known, _)| *known == name);
     let (_, metric) = known.ok_or_else(|| wrong("names no metric"))?;
     let below = match metric {
@@ -186,7 +195,9 @@ fn limit(text: &str) -> Result<Limit, String> {
             span::parse(value).map_err(|why| wrong(&format!("has no span: {why}")))?.as_secs_f64()
         }
     };
-    Ok(Limit { metric: *metric, below })
+    // Nothing is less than none.
+    let or_equal = or_equal || below == 0.0;
+    Ok(Limit { metric: *metric, below, or_equal })
 }
 
 #[cfg(test)]
@@ -196,7 +207,9 @@ mod tests {
     #[test]
     fn limits_are_read_and_written() {
         let slo: Slo = "p99<300ms, cold < 0.1%,wait-max<=2s".parse().unwrap();
-        assert_eq!(slo.to_string(), "p99<300ms, cold<0.1%, wait-max<2s");
+        assert_eq!(slo.to_string(), "p99<300ms, cold<0.1%, wait-max<=2s");
+        let none: Slo = "refused<0%".parse().unwrap();
+        assert_eq!(none.to_string(), "refused<=0%");
     }
 
     #[test]

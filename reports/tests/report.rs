@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use reports::report::{Kind, Measured};
+use reports::report::{Estimate, Kind, Measured};
 use reports::traffic::Opened;
 use reports::{Arch, MONTH, Plan, Prices, Progress, Report, Scene, Slo, solve};
 
@@ -509,6 +509,19 @@ kind = "lambda"
     let compared = report.findings.iter().find(|finding| finding.contains("Lambda alone"));
     let compared = compared.expect("Lambda alone is compared");
     assert!(!compared.contains("20 slots"), "{compared}");
+}
+
+#[test]
+fn limit_of_none_is_met_by_none() {
+    for limit in ["refused<=0%", "refused<0%", "cold<=0%,refused<=0%,max<=1s"] {
+        let slo: Slo = limit.parse().expect("a limit");
+        let plan = WAVES.replace("kind = \"dispatch\"\nslots = 10", "kind = \"containers\"");
+        let plan = plan.replace("instances_max = 1\nnetwork = \"0s\"", "");
+        let measured = &report(&plan).alternatives[0];
+        assert_eq!(slo.broken(measured), None, "{limit}");
+        let refuses = Measured { refused: Estimate::of(&[0.1]), ..measured.clone() };
+        assert!(slo.broken(&refuses).is_some(), "{limit}");
+    }
 }
 
 #[test]
