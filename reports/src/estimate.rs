@@ -12,7 +12,8 @@ impl Estimate {
             return Self::default();
         }
         let mean = values.iter().sum::<f64>() / count;
-        if values.len() == 1 {
+        // An endless one is so in every sense.
+        if values.len() == 1 || !mean.is_finite() {
             return Self { mean, low: mean, high: mean };
         }
         let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
@@ -66,6 +67,8 @@ mod tests {
         assert!((estimate.mean - 2.0).abs() < 1e-12);
         assert!((estimate.high - 2.0 - 4.303 / 3.0_f64.sqrt()).abs() < 1e-9, "{estimate:?}");
         assert_eq!(Estimate::of(&[7.0]), Estimate { mean: 7.0, low: 7.0, high: 7.0 });
+        let mean = f64::INFINITY;
+        assert_eq!(Estimate::of(&[7.0, mean]), Estimate { mean, low: mean, high: mean });
     }
 
     #[test]

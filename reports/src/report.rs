@@ -122,10 +122,16 @@ pub struct Measured {
     pub kind: Kind,
     /// What was set, as (name, value) to be read.
     pub settings: Vec<(String, String)>,
-    /// From arrival to the first moment on an instance.
+    /// From arrival to the first moment on an instance; requests that got there only. Endless if
+    /// none did.
     pub wait: Quantiles,
-    /// From arrival to the complete response; requests that were served only.
+    /// From arrival to the complete response; requests that were served only. Endless if none was.
     pub total: Quantiles,
+    /// The wait of all requests, which limits are about: of who never got to an instance it has no
+    /// end, so that a share which fewer reach is endless.
+    pub wait_of_all: Quantiles,
+    /// The same from arrival to the complete response: who was refused or failed has none.
+    pub total_of_all: Quantiles,
     /// Share of requests that paid a cold start: bound to one, or waited as long as one.
     pub cold: Estimate,
     /// Share of requests that were answered with an error: queue full, waited too long, no room.

@@ -23,9 +23,10 @@ struct Limit {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Metric {
-    /// From arrival to the response, at this share in thousandths; 1,000 is the longest.
+    /// From arrival to the response, at this share of all requests in thousandths; 1,000 is the
+    /// longest. Who failed has none, however quickly that was said.
     Total(u32),
-    /// From arrival to a slot.
+    /// From arrival to a slot, likewise.
     Wait(u32),
     Cold,
     Refused,
@@ -55,9 +56,9 @@ impl Slo {
         let limit = |metric| Limit { metric, below: 0.001, or_equal: false };
         let plain = Self(vec![limit(Metric::Cold), limit(Metric::Refused)]);
         let good = measured.iter().filter(|it| plain.broken(it).is_none());
-        let fastest = good.map(|it| it.total.p99.mean).min_by(f64::total_cmp);
+        let fastest = good.map(|it| it.total_of_all.p99.mean).min_by(f64::total_cmp);
         let mut all = plain.0;
-        if let Some(fastest) = fastest.filter(|fastest| *fastest > 0.0) {
+        if let Some(fastest) = fastest.filter(|fastest| *fastest > 0.0 && fastest.is_finite()) {
             // To two digits: it is a rule of thumb.
             let scale = 10_f64.powf(fastest.max(1e-6).log10().floor() - 1.0);
             let below = (fastest * 2.0 / scale).ceil() * scale;
@@ -70,7 +71,12 @@ impl Slo {
     #[must_use]
     pub fn broken(&self, measured: &Measured) -> Option<String> {
         let broken = self.0.iter().find(|limit| !limit.is_met(measured))?;
-        Some(format!("{} is {}, not {broken}", broken.name(), broken.show(broken.of(measured))))
+        let value = broken.of(measured);
+        if value.is_infinite() {
+            let failed = rounded(measured.refused.mean * 100.0);
+            return Some(format!("{failed}% of the requests failed, more than {broken} allows"));
+        }
+        Some(format!("{} is {}, not {broken}", broken.name(), broken.show(value)))
     }
 
     /// How far from its limits `measured` is: the largest quotient, below 1 if all are met.
@@ -97,7 +103,10 @@ impl Limit {
     }
 
     fn strain(&self, measured: &Measured) -> f64 {
-        self.of(measured) / self.below.max(1e-12)
+        let value = self.of(measured);
+        // Of two that have no answer at that share, the one that fails more is farther from it.
+        let value = if value.is_finite() { value } else { ENDLESS * measured.refused.mean };
+        value / self.below.max(1e-12)
     }
 
     fn of(&self, measured: &Measured) -> f64 {
@@ -109,8 +118,8 @@ impl Limit {
             _ => quantiles.max.mean,
         };
         match self.metric {
-            Metric::Total(share) => at(&measured.total, share),
-            Metric::Wait(share) => at(&measured.wait, share),
+            Metric::Total(share) => at(&measured.total_of_all, share),
+            Metric::Wait(share) => at(&measured.wait_of_all, share),
             Metric::Cold => measured.cold.mean,
             Metric::Refused => measured.refused.mean,
         }
@@ -199,6 +208,9 @@ fn limit(text: &str) -> Result<Limit, String> {
     let or_equal = or_equal || below == 0.0;
     Ok(Limit { metric: *metric, below, or_equal })
 }
+
+/// Longer than any time, in seconds.
+const ENDLESS: f64 = 1e12;
 
 #[cfg(test)]
 mod tests {

@@ -67,15 +67,17 @@ pub fn solved(solved: &Solved) -> String {
         rows.push([
             format!("  {}", printable(&measured.name)),
             words::money(measured.month),
-            words::duration(measured.total.p99.mean),
-            words::duration(measured.total.p999.mean),
+            words::duration(measured.total_of_all.p99.mean),
+            words::duration(measured.total_of_all.p999.mean),
             words::share(measured.cold.mean),
             words::share(measured.refused.mean),
             if broken.is_none() { "yes" } else { "no" }.to_owned(),
         ]);
     }
     table(&mut out, &rows);
-    _ = writeln!(out, "{} settings were tried.", solved.tried.len());
+    let tried = solved.tried.len();
+    let failed = "Requests that fail count as never answered (–).";
+    _ = writeln!(out, "{tried} settings were tried. {failed}");
     out
 }
 
@@ -123,9 +125,9 @@ fn alternatives(out: &mut String, report: &Report) {
     wrap(
         out,
         "",
-        "* the best answer. p50, p99, p99.9: from arrival to the complete response. wait: until \
-         somebody works on it. cold: waited at least as long as a cold start. instances: on \
-         average.",
+        "* the best answer. p50, p99, p99.9: from arrival to the complete response, of those that \
+         have one. wait: until somebody works on it. cold: waited at least as long as a cold \
+         start. instances: on average, idle ones too.",
     );
 }
 

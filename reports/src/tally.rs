@@ -209,6 +209,23 @@ impl Tally {
         at(&self.totals, share, self.total_max)
     }
 
+    /// What a share of so many requests waited at most, from arrival to a slot, in seconds; endless
+    /// where fewer got one.
+    pub(crate) fn wait_among(&self, requests: u64, share: f64) -> f64 {
+        among(requests, &self.waits, share, self.wait_max)
+    }
+
+    /// What a share of so many requests took at most, from arrival to response, in seconds; endless
+    /// where fewer got one.
+    pub(crate) fn total_among(&self, requests: u64, share: f64) -> f64 {
+        among(requests, &self.totals, share, self.total_max)
+    }
+
+    /// Requests that got a slot.
+    pub(crate) fn started(&self) -> u64 {
+        self.waits.len()
+    }
+
     /// The mean wait of those that got a slot, in seconds.
     #[must_use]
     pub fn wait_mean(&self) -> f64 {
@@ -412,6 +429,13 @@ fn add<T: Copy>(mine: &mut [T], theirs: Vec<T>, how: impl Fn(T, T) -> T) {
     for (mine, theirs) in mine.iter_mut().zip(theirs) {
         *mine = how(*mine, theirs);
     }
+}
+
+/// What a share of `requests` does not exceed, where the others than those in `histogram` have no
+/// end.
+fn among(requests: u64, histogram: &Histogram<u32>, share: f64, max: Duration) -> f64 {
+    let share = share * (requests as f64 / histogram.len() as f64);
+    if share <= 1.0 + 1e-9 { at(histogram, share, max).as_secs_f64() } else { f64::INFINITY }
 }
 
 fn at(histogram: &Histogram<u32>, share: f64, max: Duration) -> Duration {

@@ -53,11 +53,16 @@ pub(crate) fn sentence(
             winner.name
         );
     }
+    let p99 = winner.total_of_all.p99.mean;
+    let answered = if p99.is_finite() {
+        format!("99 in 100 requests are answered within {}", words::duration(p99))
+    } else {
+        format!("{} of the requests fail", words::share(winner.refused.mean))
+    };
     let mut text = format!(
-        "At {rate}, {} is the cheapest that meets {slo}: {month} a month, 99 in 100 requests are \
-         answered within {}, {} pay a cold start.",
+        "At {rate}, {} is the cheapest that meets {slo}: {month} a month, {answered}, {} pay a \
+         cold start.",
         winner.name,
-        words::duration(winner.total.p99.mean),
         words::share(winner.cold.mean),
     );
     let rival =

@@ -512,6 +512,62 @@ kind = "lambda"
 }
 
 #[test]
+fn latency_limits_are_not_met_by_failing_the_requests() {
+    // Lambda ends every invoke before the function has answered.
+    let plan = SMALL
+        .replace("title = \"Small\"", "title = \"Ends\"\nslo = \"p99<3s\"\nsweep = false")
+        .replace("{ kind = \"exponential\", mean = \"100ms\" }", "\"2s\"")
+        + r#"
+[function]
+memory_mb = 128
+timeout = "1s"
+[[alternative]]
+kind = "lambda"
+[[alternative]]
+kind = "containers"
+count = 30
+"#;
+    let late = report(&plan);
+    let [lambda, containers] = &late.alternatives[..] else { panic!("two were asked for") };
+    assert!((lambda.refused.mean - 1.0).abs() < 1e-9 && lambda.month < containers.month);
+    assert!(lambda.total_of_all.p50.mean.is_infinite() && lambda.total.p50.mean.is_infinite());
+    assert!(containers.is_best, "{}", late.verdict);
+    let why = "Lambda alone would cost";
+    assert!(late.verdict.contains(why), "{}", late.verdict);
+    assert!(late.verdict.contains("100% of the requests failed, more than p99<3s allows"));
+    assert!(late.verdict.contains("are answered within 2 s"), "{}", late.verdict);
+    assert!(!reports::page::write(&late).contains("NaN"));
+    // Nobody meets it: who fails everything is not the nearest to it.
+    let late = report(&plan.replace("p99<3s", "p99<1s"));
+    assert!(late.alternatives[1].is_best, "{}", late.verdict);
+}
+
+#[test]
+fn share_of_the_requests_that_fewer_reach_than_were_served_is_endless() {
+    let report = report(
+        r#"
+title = "Burst"
+seeds = 1
+sweep = false
+slo = "p50<1s"
+traffic = { kind = "burst", requests = 200, for = "1m" }
+service = { time = "100ms" }
+[[alternative]]
+kind = "managed"
+environments_min = 9
+"#,
+    );
+    // Of 200, 144 find a slot.
+    let managed = &report.alternatives[0];
+    assert!((managed.refused.mean - 0.28).abs() < 1e-9, "{:?}", managed.refused);
+    let (total, wait) = (managed.total_of_all, managed.wait_of_all);
+    assert!(total.p50.mean < 0.2 && total.p90.mean.is_infinite(), "{total:?}");
+    assert!(wait.p50.mean < 0.1 && wait.max.mean.is_infinite(), "{wait:?}");
+    assert!(managed.total.max.mean < 0.2, "{:?}", managed.total);
+    assert!(report.verdict.contains("28 % of the requests fail"), "{}", report.verdict);
+}
+
+#[test]
 fn limit_of_none_is_met_by_none() {
     for limit in ["refused<=0%", "refused<0%", "cold<=0%,refused<=0%,max<=1s"] {
         let slo: Slo = limit.parse().expect("a limit");

@@ -39,7 +39,7 @@ impl Scale {
         let on = |value: f64| if self.is_log { log10(value) } else { value };
         let (from, to) = (on(self.from), on(self.to));
         let part = if to > from { (on(value) - from) / (to - from) } else { 0.0 };
-        let part = if part.is_finite() { part.clamp(0.0, 1.0) } else { 0.0 };
+        let part = if part.is_nan() { 0.0 } else { part.clamp(0.0, 1.0) };
         self.start + part * (self.end - self.start)
     }
 }

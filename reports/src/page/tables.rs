@@ -140,9 +140,9 @@ fn alternative(index: usize, measured: &Measured) -> Markup {
 
 fn terms() -> Markup {
     let terms = [
-        ("Latency", "from a request's arrival to its complete response."),
+        ("Latency", "from a request's arrival to its complete response, of those that have one."),
         ("Wait", "from a request's arrival until an instance begins to work on it."),
-        ("p99", "99 in 100 requests took no longer."),
+        ("p99", "99 in 100 requests took no longer. A limit counts who failed as never answered."),
         ("Cold-exposed", "was bound to a cold start, or waited at least as long as one takes."),
         ("Failed", "was answered with an error: queue full, waited too long, or no capacity."),
         ("Throttled", "AWS answered 429: too many at once. Part of failed, unless retried."),

@@ -150,6 +150,8 @@ fn measured(index: usize, way: &Way) -> Measured {
         settings: way.settings.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect(),
         wait: quantiles(way, 0.0),
         total,
+        wait_of_all: quantiles(way, 0.0),
+        total_of_all: total,
         cold: about(way.cold, 0.04),
         refused: about(if way.kind == Kind::Lambda { 0.000_8 } else { 0.0 }, 0.2),
         throttled: about(if way.kind == Kind::Lambda { 0.000_8 } else { 0.0 }, 0.2),
