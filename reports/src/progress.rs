@@ -61,25 +61,29 @@ pub(crate) struct Outside<'a, S> {
     pub(crate) progress: &'a Progress,
     pub(crate) count: u64,
     pub(crate) stopped: bool,
-    /// What has come is looked at on its way, and left there at the end.
+    /// What has come is looked at on its way, and added there at the end.
     pub(crate) survey: Option<(Survey, &'a Mutex<Survey>)>,
 }
 
 /// What can be said of traffic once it has come.
 #[derive(Debug)]
 pub(crate) struct Survey {
-    pub(crate) requests: u64,
+    /// Streams that it was.
+    streams: u64,
+    requests: u64,
     service_sum: u128,
     /// Microseconds, to three digits.
     service: Histogram<u32>,
     /// The second that the last request came in, and how many came in it.
     second: (u64, u64),
-    pub(crate) most_in_a_second: u64,
+    /// Of each stream.
+    most_in_a_second: u64,
 }
 
 impl Survey {
     pub(crate) fn new() -> Self {
         Self {
+            streams: 0,
             requests: 0,
             service_sum: 0,
             service: Histogram::new(3).expect("three digits are possible"),
@@ -96,6 +100,31 @@ impl Survey {
         let count = if self.second.0 == second { self.second.1 + 1 } else { 1 };
         self.second = (second, count);
         self.most_in_a_second = self.most_in_a_second.max(count);
+    }
+
+    /// Adds one stream, which is over. In any order, the sum is the same.
+    fn add(&mut self, stream: &Self) {
+        self.streams += 1;
+        self.requests += stream.requests;
+        self.service_sum += stream.service_sum;
+        self.service.add(&stream.service).expect("both grow as they must");
+        self.most_in_a_second += stream.most_in_a_second;
+    }
+
+    /// Requests of a stream, in the mean.
+    pub(crate) fn requests(&self) -> u64 {
+        let streams = self.streams.max(1);
+        (self.requests + streams / 2) / streams
+    }
+
+    /// Requests a second of streams that take so many seconds.
+    pub(crate) fn rate_mean(&self, seconds: f64) -> f64 {
+        self.requests as f64 / self.streams.max(1) as f64 / seconds
+    }
+
+    /// Requests in the busiest second of a stream, in the mean.
+    pub(crate) fn rate_peak(&self) -> f64 {
+        self.most_in_a_second as f64 / self.streams.max(1) as f64
     }
 
     pub(crate) fn service_mean(&self) -> Duration {
@@ -149,7 +178,7 @@ impl<S> Drop for Outside<'_, S> {
         if let Some((survey, place)) = self.survey.take()
             && let Ok(mut place) = place.lock()
         {
-            *place = survey;
+            place.add(&survey);
         }
     }
 }

@@ -29,17 +29,18 @@ pub struct Report {
     pub method: Method,
 }
 
-/// What came, over the first seed.
+/// What came, over all seeds. Who sends after an answer only sends what the first alternative lets
+/// it send.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Arrived {
     /// Where from, in words: "Poisson, 250/s for 1h", "12 files of an ALB".
     pub about: String,
-    /// Requests.
+    /// Requests, the mean over seeds.
     pub requests: u64,
     /// From the start to the end of the traffic, in nanoseconds.
     #[serde(serialize_with = "crate::json::seconds")]
     pub span: Duration,
-    /// Requests a second, over all.
+    /// Requests a second, over the span.
     pub rate_mean: f64,
     /// Requests in the busiest second.
     pub rate_peak: f64,
@@ -144,6 +145,8 @@ pub struct Measured {
     pub instances_peak: Estimate,
     /// Busy share of the slots that were paid for.
     pub utilisation: Estimate,
+    /// Requests that arrive, a month.
+    pub requests_month: f64,
     /// GB-seconds of Lambda a month.
     pub gb_seconds_month: f64,
     /// Requests that Lambda charges for, a month.

@@ -76,7 +76,7 @@ struct Job<'a> {
     seed: u64,
     /// Service times and cold starts are so many times as long.
     factors: (f64, f64),
-    /// Where to leave what can be said of the traffic.
+    /// Where to add what can be said of the traffic.
     survey: Option<&'a Mutex<Survey>>,
 }
 
@@ -108,13 +108,14 @@ impl<'a> Scene<'a> {
         changes.retain(|change| self.allows(&change.alternative));
         swept.retain(|alternative| self.allows(alternative));
         let seeds = 0..u64::from(plan.seeds.max(1));
+        let count = seeds.clone().count();
         let mut jobs: Vec<_> = alternatives
             .iter()
             .flat_map(|alternative| seeds.clone().map(move |seed| (alternative, seed)))
             .map(|(alternative, seed)| Job::new(alternative, seed))
             .collect();
         let survey = Mutex::new(Survey::new());
-        jobs[0].survey = Some(&survey);
+        jobs[..count].iter_mut().for_each(|job| job.survey = Some(&survey));
         jobs.extend(changes.iter().map(|change| {
             let factors = change.factors;
             Job { factors, ..Job::new(&change.alternative, 0) }
@@ -127,7 +128,7 @@ impl<'a> Scene<'a> {
         let mut take = |count: usize| done.by_ref().take(count).collect::<Vec<_>>();
         let mut measured = Vec::new();
         for alternative in &alternatives {
-            let runs = take(seeds.clone().count());
+            let runs = take(count);
             for run in &runs {
                 digest = digest.rotate_left(7) ^ run.tally.digest();
             }
@@ -147,8 +148,8 @@ impl<'a> Scene<'a> {
         measured[best].is_best = true;
         Ok(Report {
             title: plan.title.clone(),
-            verdict: verdict::sentence(&arrived, &measured, best, &slo),
-            findings: verdict::findings(&arrived, &measured, &slo),
+            verdict: verdict::sentence(&measured, best, &slo),
+            findings: verdict::findings(&measured, &slo),
             traffic: arrived,
             tried: tried(&measured, &swept),
             alternatives: measured,
@@ -261,8 +262,11 @@ impl<'a> Scene<'a> {
         }
         let costs = mean_costs(&bills);
         let month: Dollars = costs.iter().map(|cost| cost.month).sum();
-        let a_month = usage::month(first.tally.requests.into(), self.traffic.span());
-        let per_million = u128::from(month.picodollars()) * 1_000_000 / a_month.max(1);
+        let span = self.traffic.span();
+        let requests = runs.iter().map(|run| u128::from(run.tally.requests)).sum();
+        let (months, a_month) = (runs.len(), usage::month(requests, span));
+        let per_million = u128::from(month.picodollars()) * 1_000_000 * months as u128;
+        let per_million = per_million / a_month.max(1);
         let per_million = u64::try_from(per_million).unwrap_or(u64::MAX);
         Ok(Measured {
             name: alternative.name(),
@@ -280,8 +284,9 @@ impl<'a> Scene<'a> {
             utilisation: each(&|run| {
                 run.tally.busy_seconds() / run.usage.paid_slot_time.as_secs_f64().max(1e-9)
             }),
-            gb_seconds_month: first.usage.gb_seconds_month(self.traffic.span()),
-            invokes_month: first.usage.lambda_requests_month(self.traffic.span()) as f64,
+            requests_month: a_month as f64 / months as f64,
+            gb_seconds_month: each(&|run| run.usage.gb_seconds_month(span)).mean,
+            invokes_month: each(&|run| run.usage.lambda_requests_month(span) as f64).mean,
             costs,
             month,
             per_million: Dollars::from_picodollars(per_million),
@@ -349,10 +354,10 @@ impl<'a> Scene<'a> {
     fn arrived(&self, survey: &Survey) -> Arrived {
         Arrived {
             about: self.traffic.about(),
-            requests: survey.requests,
+            requests: survey.requests(),
             span: self.traffic.span(),
-            rate_mean: survey.requests as f64 / self.span_s(),
-            rate_peak: survey.most_in_a_second as f64,
+            rate_mean: survey.rate_mean(self.span_s()),
+            rate_peak: survey.rate_peak(),
             service_mean: survey.service_mean(),
             service_p99: survey.service_p99(),
             cold_start: self.plan.cold_start.time.mean(),
@@ -362,7 +367,14 @@ impl<'a> Scene<'a> {
 
     /// What was assumed, a sentence each.
     fn assumptions(&self) -> Vec<String> {
+        let same = if self.traffic.is_closed_loop() {
+            "Clients that wait for their answers send more to who answers sooner: each bill is for \
+             what that alternative was sent, and the traffic that is told is the first one's."
+        } else {
+            "Every alternative was sent the same requests at the same times."
+        };
         let mut all = vec![
+            same.to_owned(),
             "This system: the dispatcher and the extension's machine that production runs, over \
              discrete events; network delays as set, no losses."
                 .to_owned(),

@@ -3,7 +3,7 @@
 //! choice.
 
 use crate::money::Dollars;
-use crate::report::{Arrived, Kind, Measured, Timeline};
+use crate::report::{Kind, Measured, Timeline};
 use crate::slo::Slo;
 use crate::usage::MONTH;
 use crate::words;
@@ -37,14 +37,9 @@ pub(crate) fn nearest(all: &[Measured], slo: &Slo, is: impl Fn(Kind) -> bool) ->
 }
 
 /// The answer in one sentence.
-pub(crate) fn sentence(
-    traffic: &Arrived,
-    alternatives: &[Measured],
-    best: usize,
-    slo: &Slo,
-) -> String {
+pub(crate) fn sentence(alternatives: &[Measured], best: usize, slo: &Slo) -> String {
     let winner = &alternatives[best];
-    let rate = words::rate(traffic.rate_mean);
+    let rate = words::rate(winner.requests_month / MONTH.as_secs_f64());
     let month = words::money(winner.month);
     if let Some(why) = slo.broken(winner) {
         // What a person can do about it is in the table.
@@ -79,7 +74,7 @@ pub(crate) fn sentence(
 }
 
 /// What else follows, a sentence each.
-pub(crate) fn findings(traffic: &Arrived, alternatives: &[Measured], slo: &Slo) -> Vec<String> {
+pub(crate) fn findings(alternatives: &[Measured], slo: &Slo) -> Vec<String> {
     let mut all = Vec::new();
     // What meets the limits goes before what does not, however cheap that is.
     let cheapest = |kind: Kind| {
@@ -88,7 +83,7 @@ pub(crate) fn findings(traffic: &Arrived, alternatives: &[Measured], slo: &Slo) 
     };
     let ours = cheapest(Kind::Dispatch);
     if let (Some(ours), Some(plain)) = (ours, cheapest(Kind::Lambda)) {
-        all.extend(against(traffic, ours, plain, slo));
+        all.extend(against(ours, plain, slo));
     }
     for kind in [Kind::Provisioned, Kind::Managed, Kind::Containers] {
         let (Some(ours), Some(other)) = (ours, cheapest(kind)) else { continue };
@@ -109,12 +104,13 @@ pub(crate) fn findings(traffic: &Arrived, alternatives: &[Measured], slo: &Slo) 
 }
 
 /// What this system saves or costs against Lambda by itself, and from which traffic on it pays.
-fn against(traffic: &Arrived, ours: &Measured, plain: &Measured, slo: &Slo) -> Vec<String> {
+/// Each has its own requests: clients that wait for answers send more to who answers sooner.
+fn against(ours: &Measured, plain: &Measured, slo: &Slo) -> Vec<String> {
     let mut all = Vec::new();
     let (fixed, varying) = split(ours);
     let (plain_fixed, plain_varying) = split(plain);
-    let requests = requests_a_month(traffic);
-    let (mine, theirs) = (varying / requests, plain_varying / requests);
+    let requests = ours.requests_month.max(1e-9);
+    let (mine, theirs) = (varying / requests, plain_varying / plain.requests_month.max(1e-9));
     let extra = fixed - plain_fixed;
     if ours.month < plain.month {
         let saved = less(plain.month, ours.month);
@@ -198,10 +194,6 @@ fn danger(measured: &Measured) -> Option<String> {
         words::duration(bucket.as_secs_f64()),
         words::share(measured.cold.mean)
     ))
-}
-
-fn requests_a_month(traffic: &Arrived) -> f64 {
-    (traffic.requests as f64 / traffic.span.as_secs_f64().max(1e-9) * MONTH.as_secs_f64()).max(1e-9)
 }
 
 fn less(more: Dollars, less: Dollars) -> Dollars {

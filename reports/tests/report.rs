@@ -63,7 +63,7 @@ fn every_way_to_serve_is_compared_where_nothing_is_said() {
 
 #[test]
 fn all_alternatives_are_sent_the_same_requests() {
-    let report = report(SMALL);
+    let report = report(&SMALL.replace("seeds = 2", "seeds = 1"));
     let came: Vec<u64> = report
         .alternatives
         .iter()
@@ -578,6 +578,69 @@ fn limit_of_none_is_met_by_none() {
         let refuses = Measured { refused: Estimate::of(&[0.1]), ..measured.clone() };
         assert!(slo.broken(&refuses).is_some(), "{limit}");
     }
+}
+
+/// Bursts, of which each seed has others.
+const ON_OFF: &str = r#"
+title = "On and off"
+seeds = 5
+[traffic]
+kind = "on-off"
+rate_on = 20
+rate_off = 0
+on = "1m"
+off = "10m"
+for = "30m"
+[service]
+time = "100ms"
+[balancer]
+used = false
+[[alternative]]
+kind = "dispatch"
+[[alternative]]
+kind = "lambda"
+"#;
+
+#[test]
+fn what_is_said_of_a_month_is_of_the_same_seeds_as_its_bill() {
+    let report = report(&ON_OFF.replace("seeds = 5", "seeds = 5\nsweep = false"));
+    let span = report.traffic.span.as_secs_f64();
+    let first: u32 = report.alternatives[0].timeline.arrivals.iter().sum();
+    let first = f64::from(first) / span;
+    assert!((report.traffic.rate_mean / first - 1.0).abs() > 0.05, "seeds are alike: {first}");
+    let about = |is: f64, expected: f64| (is / expected - 1.0).abs() < 1e-4;
+    for it in &report.alternatives {
+        let line = it.costs.iter().find(|cost| cost.what == "Lambda requests");
+        let line = line.map_or(0.0, |cost| cost.month.picodollars() as f64 / 1e12);
+        assert!(about(it.invokes_month * 2e-7, line), "{}: {line}", it.name);
+        let rate = it.requests_month / MONTH.as_secs_f64();
+        assert!(about(rate, report.traffic.rate_mean), "{}: {rate}", it.name);
+        let requests = it.month.picodollars() as f64 / it.per_million.picodollars() as f64 * 1e6;
+        assert!(about(requests, it.requests_month), "{}: {requests}", it.name);
+    }
+    let lambda = &report.alternatives[1];
+    assert!(about(lambda.invokes_month, lambda.requests_month), "{}", lambda.invokes_month);
+}
+
+#[test]
+fn closed_loops_are_judged_by_what_each_alternative_was_sent() {
+    let lambda = "[[alternative]]\nkind = 'lambda'\n";
+    let ours = "[[alternative]]\nkind = 'dispatch'\n";
+    let one = "[[alternative]]\nkind = 'containers'\ncount = 1\nslots = 1\n";
+    let plan = WAVES
+        .replace("kind = \"steps\"\nsteps = [{ for = \"10s\", rate = 1 }]", CLIENTS)
+        .replace("title = \"Waves\"", "title = \"Loop\"\nslo = \"p50<1s\"");
+    let plan = plan.split("[[alternative]]").next().expect("something is before").to_owned();
+    let slow_first = report(&format!("{plan}{one}{ours}{lambda}"));
+    let slow_last = report(&format!("{plan}{lambda}{ours}{one}"));
+    let sent: Vec<_> = slow_first.alternatives.iter().map(|it| it.requests_month).collect();
+    assert!(sent[0] * 10.0 < sent[1], "{sent:?}");
+    assert_eq!(slow_first.verdict, slow_last.verdict);
+    assert_eq!(slow_first.findings, slow_last.findings);
+    assert!(slow_first.findings.iter().any(|it| it.contains("With traffic of this shape")));
+    let said = |it: &Report| it.method.assumptions[0].clone();
+    assert!(said(&slow_first).contains("Clients that wait for their answers send more"));
+    assert!(said(&report(WAVES)).contains("the same requests"));
 }
 
 #[test]

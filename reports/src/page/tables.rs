@@ -382,8 +382,8 @@ pub(super) fn method(method: &Method) -> Markup {
         section.method aria-labelledby="method" {
             h2 #method { "How this was found" }
             p.lead {
-                "Each alternative was simulated with identical arrivals. The same plan and seed \
-                 give the same report, byte for byte:"
+                "Each alternative was simulated. The same plan and seed give the same report, \
+                 byte for byte:"
             }
             pre tabindex="0" { code { (method.command) } }
             dl.pairs {
