@@ -21,9 +21,10 @@ pub struct Report {
     pub traffic: Arrived,
     /// Who could serve it, in the plan's order.
     pub alternatives: Vec<Measured>,
-    /// The first alternative of ours with one setting changed at a time.
+    /// The first alternative of ours as it is, and with one setting changed at a time; each over
+    /// the first seed.
     pub sensitivity: Vec<Changed>,
-    /// Settings that were tried, for the picture of cost against wait.
+    /// Settings that were tried, each over the first seed, for the picture of cost against wait.
     pub tried: Vec<Tried>,
     /// Where the numbers come from.
     pub method: Method,
@@ -251,9 +252,9 @@ pub struct Theory {
 /// What becomes of one alternative when one thing is otherwise.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Changed {
-    /// What: "t", "T", "slots".
+    /// What: "nothing", "t", "T", "slots".
     pub what: String,
-    /// By how much: 0.8 or 1.2.
+    /// By how much: 0.8 or 1.2; 1 where nothing is.
     pub factor: f64,
     /// Wait that 99 in 100 do not exceed, in seconds.
     pub wait_p99: f64,

@@ -19,7 +19,7 @@ use crate::plan::Plan;
 use crate::prices::{Arch, Prices, PricesError};
 use crate::progress::{Outside, Progress, Survey};
 use crate::report::{
-    Arrived, Changed, Cost, Estimate, Measured, Method, Quantiles, Report, Theory,
+    Arrived, Changed, Cost, Estimate, Kind, Measured, Method, Quantiles, Report, Theory,
 };
 use crate::slo::Slo;
 use crate::tally::Tally;
@@ -127,20 +127,22 @@ impl<'a> Scene<'a> {
         let mut digest = 0_u64;
         let mut take = |count: usize| done.by_ref().take(count).collect::<Vec<_>>();
         let mut measured = Vec::new();
+        // What is otherwise has the first seed only, and is compared with what that came to.
+        let mut first = Vec::new();
         for alternative in &alternatives {
             let runs = take(count);
             for run in &runs {
                 digest = digest.rotate_left(7) ^ run.tally.digest();
             }
             measured.push(self.measured(alternative, &runs)?);
+            first.push(self.measured(alternative, &runs[..1])?);
         }
-        let sensitivity = changes.iter().zip(take(changes.len()));
-        let sensitivity: Result<_, _> =
-            sensitivity.map(|(change, run)| self.changed(change, run)).collect();
+        let ours = first.iter().find(|it| it.kind == Kind::Dispatch && !changes.is_empty());
+        let sensitivity = self.sensitivity(ours, &changes, take(changes.len()))?;
         let swept = swept.iter().zip(take(swept.len()));
         let swept: Result<Vec<_>, _> =
             swept.map(|(alternative, run)| self.measured(alternative, &[run])).collect();
-        let (sensitivity, swept) = (sensitivity?, swept?);
+        let tried = tried(&first, &swept?);
         drop(jobs);
         let arrived = self.arrived(&survey.into_inner().unwrap_or_else(PoisonError::into_inner));
         let slo = slo.unwrap_or_else(|| Slo::usual(&measured));
@@ -151,7 +153,7 @@ impl<'a> Scene<'a> {
             verdict: verdict::sentence(&measured, best, &slo),
             findings: verdict::findings(&measured, &slo),
             traffic: arrived,
-            tried: tried(&measured, &swept),
+            tried,
             alternatives: measured,
             sensitivity,
             method: Method {
@@ -340,15 +342,19 @@ impl<'a> Scene<'a> {
         })
     }
 
-    fn changed(&self, change: &Change, run: Done) -> Result<Changed, ReportError> {
-        let measured = self.measured(&change.alternative, &[run])?;
-        Ok(Changed {
-            what: change.what.to_owned(),
-            factor: change.factor,
-            wait_p99: measured.wait.p99.mean,
-            cold: measured.cold.mean,
-            month: measured.month,
-        })
+    /// What ours came to as it is, and with each change.
+    fn sensitivity(
+        &self,
+        ours: Option<&Measured>,
+        changes: &[Change],
+        runs: Vec<Done>,
+    ) -> Result<Vec<Changed>, ReportError> {
+        let mut all: Vec<_> = ours.map(|it| changed("nothing", 1.0, it)).into_iter().collect();
+        for (change, run) in changes.iter().zip(runs) {
+            let measured = self.measured(&change.alternative, &[run])?;
+            all.push(changed(change.what, change.factor, &measured));
+        }
+        Ok(all)
     }
 
     fn arrived(&self, survey: &Survey) -> Arrived {
@@ -458,6 +464,16 @@ impl<'a> Scene<'a> {
             }
         }
         if stopped { Err(ReportError::Stopped) } else { Ok(all) }
+    }
+}
+
+fn changed(what: &str, factor: f64, measured: &Measured) -> Changed {
+    Changed {
+        what: what.to_owned(),
+        factor,
+        wait_p99: measured.wait.p99.mean,
+        cold: measured.cold.mean,
+        month: measured.month,
     }
 }
 

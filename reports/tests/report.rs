@@ -58,7 +58,7 @@ fn every_way_to_serve_is_compared_where_nothing_is_said() {
         assert!(measured.nines.len() > 6, "{}", measured.name);
     }
     assert_eq!(report.alternatives.iter().filter(|it| it.is_best).count(), 1);
-    assert_eq!(report.sensitivity.len(), 6);
+    assert_eq!(report.sensitivity.len(), 7);
 }
 
 #[test]
@@ -620,6 +620,18 @@ fn what_is_said_of_a_month_is_of_the_same_seeds_as_its_bill() {
     }
     let lambda = &report.alternatives[1];
     assert!(about(lambda.invokes_month, lambda.requests_month), "{}", lambda.invokes_month);
+}
+
+#[test]
+fn what_is_otherwise_is_compared_with_what_the_same_seed_came_to() {
+    let (many, one) = (report(ON_OFF), report(&ON_OFF.replace("seeds = 5", "seeds = 1")));
+    let (nothing, ours) = (&many.sensitivity[0], &one.alternatives[0]);
+    assert_eq!((nothing.what.as_str(), nothing.month), ("nothing", ours.month));
+    assert!((nothing.factor - 1.0).abs() < 1e-9);
+    assert!((nothing.wait_p99 - ours.wait.p99.mean).abs() < 1e-9);
+    assert_ne!(nothing.month, many.alternatives[0].month);
+    assert_eq!(many.sensitivity, one.sensitivity);
+    assert_eq!(many.tried, one.tried);
 }
 
 #[test]

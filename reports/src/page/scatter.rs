@@ -8,7 +8,7 @@ use maud::{Markup, html};
 use super::chart::{self, LEFT, Picture, RIGHT, Readout, Scale, Tick, px, x_axis, y_axis};
 use super::series::{letter, marker};
 use crate::money::Dollars;
-use crate::report::{Kind, Report, Tried};
+use crate::report::{Kind, Measured, Report, Tried};
 use crate::words;
 
 const TOP: f64 = 34.0;
@@ -19,7 +19,7 @@ const POINTS: usize = 300;
 
 const READ: &str = " tried. Down and to the left is better. The line joins those for which \
                     nothing tried is both cheaper and faster without refusing more; the others are \
-                    faint. Letters mark the alternatives of the table.";
+                    faint. Letters mark the alternatives of the table. Of the first seed.";
 
 /// Where a letter may stand, from its marker; the first that is free is taken.
 const PLACES: [(f64, f64); 8] = [
@@ -45,8 +45,7 @@ pub(super) fn section(report: &Report) -> Markup {
     if report.tried.is_empty() {
         return html! {};
     }
-    let named = || report.alternatives.iter().map(|m| (dollars(m.month), m.total.p99.mean));
-    let all = || report.tried.iter().map(|t| (dollars(t.month), t.total_p99)).chain(named());
+    let all = || report.tried.iter().map(|t| (dollars(t.month), t.total_p99));
     let low = all().map(|(_, p99)| p99).filter(|p99| *p99 > 0.0).fold(f64::INFINITY, f64::min);
     let high = all().map(|(_, p99)| p99).filter(|p99| p99.is_finite()).fold(0.0, f64::max);
     let (from, to, y_ticks) = chart::log_time(low.min(high), high);
@@ -133,11 +132,13 @@ fn points(tried: &[Tried], x: &Scale, y: &Scale) -> Markup {
 
 /// Larger, with a letter where it touches no other letter.
 fn alternatives(report: &Report, x: &Scale, y: &Scale) -> Markup {
-    let marks: Vec<_> = report
-        .alternatives
-        .iter()
-        .map(|measured| (x.at(dollars(measured.month)), y.at(measured.total.p99.mean)))
-        .collect();
+    // Where it is as it was tried, not as it is in the mean over seeds: on the line or beside it.
+    let mark = |measured: &Measured| {
+        let tried = report.tried.iter().find(|tried| tried.name == measured.name);
+        let own = || (x.at(dollars(measured.month)), y.at(measured.total.p99.mean));
+        tried.map_or_else(own, |tried| point(tried, x, y))
+    };
+    let marks: Vec<_> = report.alternatives.iter().map(mark).collect();
     let mut labels: Vec<Label> = Vec::new();
     for (index, (at, height)) in marks.iter().copied().enumerate() {
         let free = PLACES.iter().find(|(right, down)| {

@@ -217,7 +217,7 @@ fn settings(report: &Report) -> Markup {
 
 /// One setting changed at a time, beside what is without.
 pub(super) fn sensitivity(report: &Report) -> Markup {
-    let base = report.alternatives.iter().find(|measured| measured.kind == Kind::Dispatch);
+    let ours = report.alternatives.iter().find(|measured| measured.kind == Kind::Dispatch);
     if report.sensitivity.is_empty() {
         return html! {};
     }
@@ -232,17 +232,8 @@ pub(super) fn sensitivity(report: &Report) -> Markup {
                 th.n scope="col" { "A month" }
             } }
             tbody {
-                @if let Some(base) = base {
-                    tr.is-base {
-                        th scope="row" { "nothing" }
-                        td.n { "–" }
-                        td.n { (words::duration(base.wait.p99.mean)) }
-                        td.n { (words::share(base.cold.mean)) }
-                        td.n { (words::money(base.month)) }
-                    }
-                }
                 @for changed in &report.sensitivity {
-                    tr {
+                    tr.is-base[changed.what == "nothing"] {
                         th scope="row" { (told(&changed.what)) }
                         td.n { (percent(changed.factor)) }
                         td.n { (words::duration(changed.wait_p99)) }
@@ -256,8 +247,10 @@ pub(super) fn sensitivity(report: &Report) -> Markup {
     html! {
         section aria-labelledby="sensitivity" {
             h2 #sensitivity { "If things are otherwise" }
-            @if let Some(base) = base {
-                p.lead { (base.name) ", when a guess that went into it is off." }
+            @if let Some(ours) = ours {
+                p.lead {
+                    (ours.name) ", when a guess that went into it is off. Of the first seed."
+                }
             }
             (boxed("If things are otherwise", &table))
         }
@@ -276,6 +269,9 @@ fn told(what: &str) -> String {
 
 fn percent(factor: f64) -> String {
     let change = (factor - 1.0) * 100.0;
+    if change == 0.0 {
+        return "–".to_owned();
+    }
     let sign = if change < 0.0 { "−" } else { "+" };
     format!("{sign}{} %", words::number(change.abs()))
 }

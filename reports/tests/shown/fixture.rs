@@ -271,6 +271,7 @@ fn sensitivity() -> Vec<Changed> {
         month: dollars(month),
     };
     vec![
+        changed("nothing", 1.0, 0.018, 0.000_6, 519),
         changed("t", 0.8, 0.012, 0.000_2, 433),
         changed("t", 1.2, 0.041, 0.001_9, 604),
         changed("T", 0.8, 0.017, 0.000_4, 515),
