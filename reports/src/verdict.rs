@@ -123,7 +123,7 @@ fn against(ours: &Measured, plain: &Measured, slo: &Slo) -> Vec<String> {
             part * 100.0
         ));
     } else {
-        let why = if mine >= theirs {
+        let why = if (mine - theirs) * requests > extra {
             "instances are kept longer than requests need them"
         } else {
             "the router costs more than the instances save"

@@ -656,6 +656,21 @@ fn closed_loops_are_judged_by_what_each_alternative_was_sent() {
 }
 
 #[test]
+fn router_is_named_where_it_is_what_costs_more() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("hourly.csv");
+    let lines: Vec<_> = (0..25).map(|hour| format!("{}\n", hour * 3_600)).collect();
+    std::fs::write(&file, format!("arrival\n{}", lines.concat())).expect("a temporary file");
+    let second = Duration::from_secs(1);
+    let mut plan = Plan::recorded("csv", &[file], second / 10, second, 1_024).expect("a plan");
+    (plan.seeds, plan.sweep) = (1, false);
+    let traffic = plan.open(Path::new("."), &Progress::default()).expect("it can be read");
+    let report = of_traffic(&plan, &traffic).expect("it can be run");
+    let why = report.findings.iter().find(|it| it.contains("Lambda alone is cheaper"));
+    assert!(why.is_some_and(|why| why.contains("the router costs more")), "{:?}", report.findings);
+}
+
+#[test]
 fn what_is_wrong_with_a_plan_is_said() {
     for (from, to, said) in [
         ("rate = 40", "rate = -1", "rate"),
