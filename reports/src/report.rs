@@ -215,8 +215,8 @@ pub struct Timeline {
     pub draining: Vec<f32>,
     /// Instances that should serve, at the end of the span; zeros where nobody decides that.
     pub desired: Vec<u32>,
-    /// The largest Q/C·t of the span in units of T: from 1 on the next request may pay a cold
-    /// start.
+    /// The largest Q/C·t of the span, or wait that ended in it, in units of T: from 1 on the next
+    /// request may pay a cold start.
     pub danger: Vec<f32>,
 }
 

@@ -53,6 +53,8 @@ pub struct Tally {
     /// The counts that hold now, since when.
     counts: Counts,
     since: Time,
+    /// T as it was told last; zero for who serves without a dispatcher.
+    cold_start: Duration,
     bars: Vec<Bar>,
     requests_file: Option<Box<dyn Write + Send>>,
     written: io::Result<()>,
@@ -131,6 +133,7 @@ impl Tally {
             place_until: Time::ZERO + bucket,
             counts: Counts::default(),
             since: Time::ZERO,
+            cold_start: Duration::ZERO,
             bars: Vec::new(),
             requests_file: None,
             written: Ok(()),
@@ -321,6 +324,20 @@ impl Tally {
         (self.place < self.timeline.arrivals.len()).then_some(self.place)
     }
 
+    /// Somebody waited so long: there may have been no slot of which that could be foretold.
+    fn waited(&mut self, since: Time, until: Time, cold: bool) {
+        if self.cold_start.is_zero() {
+            return;
+        }
+        let wait = until.saturating_since(since).as_secs_f64() / self.cold_start.as_secs_f64();
+        let wait = narrow(if cold { wait.max(1.0) } else { wait });
+        let bucket = until.as_nanos() / nanos(self.timeline.bucket);
+        let bucket = usize::try_from(bucket).unwrap_or(usize::MAX);
+        if let Some(danger) = self.timeline.danger.get_mut(bucket) {
+            *danger = danger.max(wait);
+        }
+    }
+
     fn bar(&mut self, instance: u32) -> Option<&mut Bar> {
         self.bars.get_mut((instance as usize).checked_sub(1)?)
     }
@@ -344,6 +361,7 @@ impl Watch for Tally {
             self.wait_sum += wait.as_nanos();
             self.busy += now.saturating_since(started).as_nanos();
         }
+        self.waited(arrived, started.unwrap_or(now), cold);
         match end {
             End::Served => {
                 self.served += 1;
@@ -384,6 +402,7 @@ impl Watch for Tally {
             self.count(now, counts);
         }
         self.running_peak = self.running_peak.max(gauges.running);
+        self.cold_start = gauges.cold_start;
         let Some(bucket) = self.bucket_of(now) else { return };
         self.timeline.desired[bucket] = gauges.desired;
         let queued = &mut self.timeline.queued[bucket];
@@ -415,14 +434,14 @@ impl Watch for Tally {
     }
 }
 
-/// Q/C·t in units of T. Without a slot, whoever waits waits for a start.
+/// Q/C·t in units of T. Without a slot it says nothing: an environment that is still warm attaches
+/// at once, a cold one does not.
 fn danger_of(gauges: &Gauges) -> f32 {
-    if gauges.slots == 0 {
-        return if gauges.service.is_zero() { 0.0 } else { 1.0 };
+    if gauges.slots == 0 || gauges.cold_start.is_zero() {
+        return 0.0;
     }
     let wait = gauges.service.as_secs_f64() * f64::from(gauges.queued) / f64::from(gauges.slots);
-    let cold_start = gauges.cold_start.as_secs_f64();
-    if cold_start > 0.0 { narrow(wait / cold_start) } else { 0.0 }
+    narrow(wait / gauges.cold_start.as_secs_f64())
 }
 
 fn add<T: Copy>(mine: &mut [T], theirs: Vec<T>, how: impl Fn(T, T) -> T) {

@@ -187,8 +187,8 @@ fn danger(measured: &Measured) -> Option<String> {
         return None;
     }
     Some(format!(
-        "{}: in {fired} of {} spans of {} there was a moment at which Q/C·t reached T, or nobody \
-         served; {} of the requests waited as long as a cold start.",
+        "{}: in {fired} of {} spans of {} there was a moment at which Q/C·t, or a wait, \
+         reached T; {} of the requests waited as long as a cold start.",
         measured.name,
         danger.len(),
         words::duration(bucket.as_secs_f64()),

@@ -671,6 +671,21 @@ fn router_is_named_where_it_is_what_costs_more() {
 }
 
 #[test]
+fn danger_is_where_somebody_waited_and_not_where_an_environment_is_still_warm() {
+    // The instance leaves after a minute, its environment after seven.
+    let plan = WAVES.replace(r#"{ for = "10s", rate = 1 }"#, r#"{ for = "2h", rate = 0.01 }"#);
+    let report = report(&plan);
+    let ours = &report.alternatives[0];
+    let fired: Vec<_> = ours.timeline.danger.iter().filter(|danger| **danger >= 1.0).collect();
+    assert!(ours.instances_mean.mean < 0.9, "{:?}", ours.instances_mean);
+    let (came, fired) = (report.traffic.requests, fired.len());
+    let cold = ours.cold.mean * came as f64;
+    assert!(came > 50 && (cold - fired as f64).abs() < 1e-9, "{fired} of {came}: {:?}", ours.cold);
+    let told = format!("in {fired} of 240 spans");
+    assert!(report.findings.iter().any(|it| it.contains(&told)), "{:?}", report.findings);
+}
+
+#[test]
 fn what_is_wrong_with_a_plan_is_said() {
     for (from, to, said) in [
         ("rate = 40", "rate = -1", "rate"),

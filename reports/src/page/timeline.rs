@@ -159,7 +159,7 @@ fn instances(timeline: &Timeline, x: &Scale) -> Markup {
     }
 }
 
-/// Q/C·t in units of T: calm below one, red and hatched from there.
+/// Q/C·t, or a wait, in units of T: calm below one, red and hatched from there.
 fn danger(timeline: &Timeline, x: &Scale) -> Markup {
     let (top, bottom) = DANGER;
     let values = wide(&timeline.danger);
@@ -170,7 +170,7 @@ fn danger(timeline: &Timeline, x: &Scale) -> Markup {
     let label = |at: f64, text: &str| Tick { at, label: text.to_owned() };
     let last = if most(&values) > high { format!("≥ {high} T") } else { format!("{high} T") };
     html! {
-        text.name x="4" y=(px(top - 18.0)) { "Danger: wait ahead (Q/C·t) in cold starts (T)" }
+        text.name x="4" y=(px(top - 18.0)) { "Danger: wait ahead (Q/C·t) or had, in cold starts (T)" }
         path.calm d=(chart::area(&values, x, &y)) {}
         path.danger d=(chart::area(&over, x, &y)) {}
         (y_axis(&y, &[label(0.0, "0"), label(high, &last)]))
@@ -184,8 +184,9 @@ fn danger_told(timeline: &Timeline) -> String {
     let when = |index: u32| words::duration(f64::from(index) * timeline.bucket.as_secs_f64());
     let worst = wide(&timeline.danger);
     let most = words::number(most(&worst));
-    let what = "Danger is how long the queue would take to clear with the slots there are, in \
-                units of a cold start T; from 1 T on, waiting is no better than a cold start.";
+    let what = "Danger is how long the queue would take to clear with the slots there are, or how \
+                long a request did wait, in units of a cold start T; from 1 T on, waiting is no \
+                better than a cold start.";
     match over().next() {
         None => format!("{what} Here it stays below 1 T; its most is {most} T."),
         Some((_, first)) => format!(
