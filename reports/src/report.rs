@@ -140,7 +140,8 @@ pub struct Measured {
     pub refused: Estimate,
     /// Share of requests that AWS throttled; a part of `refused` where nobody retries.
     pub throttled: Estimate,
-    /// Instances (environments, containers) that were paid for, over time.
+    /// Instances (environments, containers) that were there, over time: on their way, or idle, too.
+    /// Environments of Lambda by itself cost nothing while they are idle.
     pub instances_mean: Estimate,
     /// Most at once.
     pub instances_peak: Estimate,

@@ -146,6 +146,7 @@ fn terms() -> Markup {
         ("Cold-exposed", "was bound to a cold start, or waited at least as long as one takes."),
         ("Failed", "was answered with an error: queue full, waited too long, or no capacity."),
         ("Throttled", "AWS answered 429: too many at once. Part of failed, unless retried."),
+        ("Instances", "environments or containers that were there; Lambda's idle ones are free."),
         ("Busy", "share of the paid slots that worked on a request."),
         ("Slot", "room for one request in an instance; plain Lambda has one, others several."),
     ];
