@@ -29,6 +29,7 @@ use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::InvocationType;
 use aws_smithy_http_client::tls;
 use io_tokio::invoker::{Invoked, Invoker};
+use tokio::time::timeout;
 
 use crate::settings::Aws;
 
@@ -56,6 +57,13 @@ pub enum AwsError {
          `eval \"$(aws configure export-credentials --format env)\"`"
     )]
     NoCredentials(String),
+    /// Whoever has credentials does not answer.
+    #[error(
+        "no AWS credentials within {CREDENTIALS_TIMEOUT:?}; see that what gives them to this task, \
+         pod or instance (STS, or an address in AWS_ENDPOINT_URL_STS or \
+         AWS_CONTAINER_CREDENTIALS_FULL_URI) can be reached from here"
+    )]
+    CredentialsLate,
     /// No region.
     #[error(
         "no AWS region; set aws.region or AWS_REGION, or give pool.function as a full ARN, which \
@@ -73,7 +81,7 @@ impl LambdaInvoker {
     ///
     /// # Errors
     ///
-    /// There is no region, there are no credentials, or TLS cannot be set up.
+    /// There is no region, there are no credentials in time, or TLS cannot be set up.
     pub async fn connect(aws: &Aws) -> Result<Self, AwsError> {
         let (shared, _) = loaded(aws).await?;
         let config = aws_sdk_lambda::config::Builder::from(&shared);
@@ -113,8 +121,14 @@ impl LambdaInvoker {
     }
 }
 
-/// Region and credentials, from `aws` or from where every AWS program has them.
+/// Region and credentials, from `aws` or from where every AWS program has them. Whoever has
+/// credentials may be reached and never answer, so that this has an end.
 async fn loaded(aws: &Aws) -> Result<(SdkConfig, Credentials), AwsError> {
+    let found = timeout(CREDENTIALS_TIMEOUT, find(aws)).await;
+    found.unwrap_or(Err(AwsError::CredentialsLate))
+}
+
+async fn find(aws: &Aws) -> Result<(SdkConfig, Credentials), AwsError> {
     let provider = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
     let http = aws_smithy_http_client::Builder::new().tls_provider(provider).build_https();
     let mut loader = aws_config::defaults(BEHAVIOR()).http_client(http);
@@ -173,6 +187,9 @@ fn whole(error: &dyn std::error::Error) -> String {
 
 /// Pinned, so that an update of the SDK changes no time-out and no retry.
 const BEHAVIOR: fn() -> BehaviorVersion = BehaviorVersion::v2026_01_12;
+
+/// How long those that have credentials may take; EC2's answers in seconds where there is none.
+const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How long name lookup, TCP and TLS may take together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

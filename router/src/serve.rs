@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use io_tokio::clock::Clock;
@@ -70,7 +71,11 @@ pub(crate) fn run(configured: &Configured) -> anyhow::Result<()> {
         threads
     };
     let runtime = runtime.enable_all().max_io_events_per_tick(EVENTS_PER_TURN).build();
-    runtime.context("cannot start threads")?.block_on(serve(settings, configured))
+    let runtime = runtime.context("cannot start threads")?;
+    let ended = runtime.block_on(serve(settings, configured));
+    // The system may look a name up for longer than anybody waits.
+    runtime.shutdown_timeout(LAST_WORK);
+    ended
 }
 
 pub(crate) fn load(configured: &Configured) -> anyhow::Result<Settings> {
@@ -115,7 +120,14 @@ async fn serve(mut settings: Settings, configured: &Configured) -> anyhow::Resul
     let told = access_log.clone().map(|log| log as Arc<dyn AccessLog>).into_iter();
     let told = told.chain(traces.as_ref().map(traces::Sending::log)).collect();
     let tracer = traces.as_ref().map(traces::Sending::tracer);
-    let mut started = start(&settings, recorders, metrics, told, tracer).await?;
+    let mut started = tokio::select! {
+        biased;
+        () = signals.stop() => {
+            tracing::info!("told to stop before it was ready");
+            return Ok(());
+        }
+        started = start(&settings, recorders, metrics, told, tracer) => started?,
+    };
     readiness.send_replace(Readiness::Ready);
     tracing::info!(pools = settings.pools.len(), "ready");
     loop {
@@ -123,7 +135,12 @@ async fn serve(mut settings: Settings, configured: &Configured) -> anyhow::Resul
             Told::Stop => break,
             Told::HangUp => {
                 reopen(access_log.as_deref());
-                match started.reload(&settings, configured).await {
+                let reloaded = tokio::select! {
+                    biased;
+                    () = signals.stop() => break,
+                    reloaded = started.reload(&settings, configured) => reloaded,
+                };
+                match reloaded {
                     Ok(new) => settings = new,
                     Err(error) => tracing::error!("the settings stay as they were: {error:#}"),
                 }
@@ -304,7 +321,19 @@ impl Signals {
             _ = self.hang_up.recv() => Told::HangUp,
         }
     }
+
+    /// Returns when it is told to end. What else it is told waits for [`next`](Self::next).
+    async fn stop(&mut self) {
+        tokio::select! {
+            biased;
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
+
+/// How long the end may wait for what is not to be interrupted, beside writers' last words.
+const LAST_WORK: Duration = Duration::from_secs(5);
 
 /// What a signal means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -32,15 +32,9 @@ impl Looker {
     ///
     /// # Errors
     ///
-    /// As there, or it took longer than [`CREDENTIALS_TIMEOUT`].
+    /// As there.
     pub(crate) async fn connect(aws: &Aws, patience: Duration) -> Result<(Self, Access), AwsError> {
-        let late = || {
-            let what =
-                format!("no answer within {CREDENTIALS_TIMEOUT:?} from those that have some");
-            AwsError::NoCredentials(what)
-        };
-        let found = timeout(CREDENTIALS_TIMEOUT, loaded(aws)).await.map_err(|_| late())?;
-        let (shared, credentials) = found?;
+        let (shared, credentials) = loaded(aws).await?;
         let access = access(aws, &shared, &credentials);
         // What was found is kept: asking for it again for each call would take its time again.
         let config =
@@ -213,9 +207,6 @@ const SOURCES: &[(Source, &str)] = &[
 
 const IRSA: &str = "a web identity token (IAM role of a pod)";
 const PROFILE: &str = "a profile in the AWS configuration files";
-
-/// How long those that have credentials may take; EC2's answers in seconds where there is none.
-const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(20);
 
 #[cfg(test)]
 mod tests {

@@ -6,12 +6,15 @@ use std::time::Duration;
 
 use h2::Reason;
 use http::Request;
-use rustix::process::Signal;
-use tokio::net::TcpStream;
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::process::Command;
 use tokio::task::JoinSet;
 
 use crate::client::Client;
-use crate::stage::{Stage, readiness, until};
+use crate::stage::{PATIENCE, Router, Stage, readiness, serve, until};
 
 /// Asks again and again on one connection until the router says that it is the last time; the
 /// number of answers. Every request that was sent must be answered with 200.
@@ -137,4 +140,90 @@ async fn instances_end_by_themselves_when_their_router_is_killed() {
     let took = began.elapsed().unwrap();
     // Far from the function's time-out of five minutes, which would end them as well.
     assert!(took < Duration::from_secs(20), "{took:?}");
+}
+
+/// A stand-in for STS, which has a pod's credentials, and the folder with the pod's token.
+struct Sts(TcpListener, TempDir);
+
+impl Sts {
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("token"), "token").unwrap();
+        Self(TcpListener::bind("127.0.0.1:0").await.unwrap(), folder)
+    }
+
+    /// A router that has credentials from here alone.
+    fn serve(&self) -> Command {
+        let mut command = serve();
+        command
+            .env_remove("AWS_ACCESS_KEY_ID")
+            .env_remove("AWS_SECRET_ACCESS_KEY")
+            .env("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/router")
+            .env("AWS_WEB_IDENTITY_TOKEN_FILE", self.1.path().join("token"))
+            .env("AWS_ENDPOINT_URL_STS", format!("http://{}", self.0.local_addr().unwrap()));
+        command
+    }
+
+    /// Waits until it is asked.
+    async fn asked(&self) -> TcpStream {
+        let asked = tokio::time::timeout(PATIENCE, self.0.accept()).await;
+        asked.expect("it is asked for credentials").unwrap().0
+    }
+
+    /// Gives credentials to the first who asks.
+    async fn give(&self) {
+        let mut stream = self.asked().await;
+        let mut request = Vec::new();
+        while !String::from_utf8_lossy(&request).contains("WebIdentityToken=") {
+            assert_ne!(stream.read_buf(&mut request).await.unwrap(), 0, "it asks with its token");
+        }
+        let body = "<AssumeRoleWithWebIdentityResponse \
+                    xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\">\
+                    <AssumeRoleWithWebIdentityResult><Credentials>\
+                    <AccessKeyId>test</AccessKeyId><SecretAccessKey>test</SecretAccessKey>\
+                    <SessionToken>test</SessionToken>\
+                    <Expiration>2099-01-01T00:00:00Z</Expiration>\
+                    </Credentials></AssumeRoleWithWebIdentityResult>\
+                    </AssumeRoleWithWebIdentityResponse>";
+        let head = format!("Content-Type: text/xml\r\nContent-Length: {}\r\n", body.len());
+        let answer = format!("HTTP/1.1 200 OK\r\n{head}Connection: close\r\n\r\n{body}");
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        // A close now could take the answer with it, if there is more to read.
+        stream.read_to_end(&mut request).await.ok();
+    }
+}
+
+#[tokio::test]
+async fn sigterm_ends_a_router_that_waits_for_credentials() {
+    let sts = Sts::start().await;
+    let mut command = sts.serve();
+    command.args(["--function", "web"]);
+    for setting in ["listen.http=127.0.0.1:0", "listen.control=127.0.0.1:0", "listen.admin=off"] {
+        command.args(["--set", setting]);
+    }
+    let mut router = command.spawn().unwrap();
+    let _silent = sts.asked().await;
+    let pid = i32::try_from(router.id().unwrap()).unwrap();
+    kill_process(Pid::from_raw(pid).unwrap(), Signal::TERM).unwrap();
+    let ended = tokio::time::timeout(PATIENCE, router.wait()).await;
+    assert!(ended.expect("it ends").unwrap().success(), "nothing has failed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_is_heard_while_a_reload_waits_for_credentials() {
+    let sts = Sts::start().await;
+    let file = sts.1.path().join("router.toml");
+    std::fs::write(&file, "").unwrap();
+    let settings = [&*format!("--config={}", file.display()), "timeouts.drain=1h"];
+    let (mut router, ()) =
+        tokio::join!(Router::start_by(|| sts.serve(), "http://127.0.0.1:9", &settings), sts.give());
+    let other = "[pools.b]\nfunction = \"arn:aws:lambda:eu-west-1:123456789012:function:b\"\n";
+    std::fs::write(&file, other).unwrap();
+    router.signal(Signal::HUP);
+    let _silent = sts.asked().await;
+    router.signal(Signal::TERM);
+    let admin = router.admin;
+    until("it is not ready", async || readiness(admin).await == Some(503)).await;
+    router.signal(Signal::TERM);
+    assert!(router.end().await.success());
 }
