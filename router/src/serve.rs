@@ -105,6 +105,7 @@ pub(crate) fn environment() -> impl Iterator<Item = (String, String)> {
 async fn serve(mut settings: Settings, configured: &Configured) -> anyhow::Result<()> {
     // First of all, so that a signal during the start is not lost.
     let mut signals = Signals::new()?;
+    let begun_with = settings.clone();
     let recorders = Recorders::start(&settings.recorder)?;
     let metrics = Metrics::new();
     let (readiness, ready) = watch::channel(Readiness::Starting);
@@ -135,14 +136,13 @@ async fn serve(mut settings: Settings, configured: &Configured) -> anyhow::Resul
             Told::Stop => break,
             Told::HangUp => {
                 reopen(access_log.as_deref());
-                let reloaded = tokio::select! {
+                tokio::select! {
                     biased;
                     () = signals.stop() => break,
-                    reloaded = started.reload(&settings, configured) => reloaded,
-                };
-                match reloaded {
-                    Ok(new) => settings = new,
-                    Err(error) => tracing::error!("the settings stay as they were: {error:#}"),
+                    done = started.reload(&begun_with, &settings, configured) => match done {
+                        Ok(new) => settings = new,
+                        Err(error) => tracing::error!("the settings stay as they were: {error:#}"),
+                    },
                 }
             }
         }
@@ -195,9 +195,10 @@ struct Started {
 
 impl Started {
     /// Reads the settings again, and the certificate, and becomes what they say. If anything is
-    /// wrong with them, nothing changes.
+    /// wrong with them, nothing changes. What is fixed is still as it `begun_with`.
     async fn reload(
         &mut self,
+        begun_with: &Settings,
         settings: &Settings,
         configured: &Configured,
     ) -> anyhow::Result<Settings> {
@@ -209,7 +210,7 @@ impl Started {
             (None, _) | (_, None) => None,
         };
         let change = self.maker.change(settings, &new).await?;
-        for warning in warnings(&new).into_iter().chain(settings.fixed_differences(&new)) {
+        for warning in warnings(&new).into_iter().chain(begun_with.fixed_differences(&new)) {
             tracing::warn!("{warning}");
         }
         if let Some((facing, certificate)) = renewed {

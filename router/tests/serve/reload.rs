@@ -161,3 +161,19 @@ async fn price_is_taken_over_and_what_is_not_is_said() {
     let unread = "how long a client may leave unread what waits for it changes when the router is";
     assert!(router.log().contains(unread), "{}", router.log());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_takes_a_restart_is_said_at_each_reload_until_it_is_as_it_was() {
+    let file = File::new("fixed", "");
+    let stage = Stage::demo(&[&file.flag()]).await;
+    let router = &stage.router;
+    let warned = || router.log().matches("limits.connections was \"10000\" and is \"5\"").count();
+    file.write("limits.connections = 5\n");
+    reload(router, TAKEN, 1).await;
+    assert_eq!(warned(), 1);
+    reload(router, TAKEN, 2).await;
+    assert_eq!(warned(), 2);
+    file.write("");
+    reload(router, TAKEN, 3).await;
+    assert_eq!(router.log().matches("limits.connections was").count(), 2, "{}", router.log());
+}
