@@ -91,13 +91,33 @@ fn stop(error: &dyn std::error::Error, status: u8) -> ExitCode {
 /// Logs to standard error what `LAMBDA_DISPATCH_LOG` asks for: a level, or levels for parts of the
 /// program (`warn,lambda_dispatch_extension=debug`). Without it, or if it is wrong, `info`.
 fn log_from_env() {
-    let filter: Targets = std::env::var("LAMBDA_DISPATCH_LOG")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
+    let asked = std::env::var("LAMBDA_DISPATCH_LOG").ok().filter(|asked| !asked.is_empty());
+    let found = asked.as_deref().map(log_filter);
+    let is_wrong = matches!(found, Some(None));
+    let filter = found.flatten();
+    let filter = filter.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
     let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(std::io::stderr);
     // Whoever runs us as a part of another program logs in its own way.
     drop(tracing_subscriber::registry().with(filter).with(lines).try_init());
+    if is_wrong {
+        tracing::warn!(
+            asked,
+            "LAMBDA_DISPATCH_LOG must be off, error, warn, info, debug, trace, or \
+             target=level,...; it counts as info"
+        );
+    }
+}
+
+/// What a text lets through, if it is a list of levels and TARGET=LEVEL.
+fn log_filter(text: &str) -> Option<Targets> {
+    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    let parts: Vec<&str> = parts.collect();
+    // A word that is no level is a target to `tracing`, beside which nothing is logged.
+    let is_meant = |part: &&str| part.contains('=') || part.parse::<LevelFilter>().is_ok();
+    if parts.is_empty() || !parts.iter().all(is_meant) {
+        return None;
+    }
+    parts.join(",").parse().ok()
 }
 
 fn runtime(kind: Runtime) -> Result<tokio::runtime::Runtime, std::io::Error> {
@@ -255,3 +275,19 @@ async fn await_shutdown<C: Connector>(
 
 /// How long the process takes to end when nobody says how long it may.
 const STOP_PATIENCE: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_that_is_no_level_asks_for_nothing() {
+        for wrong in ["warning", "verbose", "info,verbose", "io_tokio", "io_tokio=loud"] {
+            assert_eq!(log_filter(wrong), None, "{wrong}");
+        }
+        let warn = Targets::new().with_default(LevelFilter::WARN);
+        assert_eq!(log_filter("Warn"), Some(warn.clone()));
+        let some = warn.with_target("io_tokio", LevelFilter::DEBUG);
+        assert_eq!(log_filter("warn, io_tokio=debug,"), Some(some));
+    }
+}

@@ -7,6 +7,7 @@ use std::io;
 
 use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{Directive, LevelFilter};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -52,10 +53,8 @@ pub fn subscriber<W>(
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let filter = EnvFilter::try_new(&log.filter).map_err(|error| LoggingError::Filter {
-        filter: log.filter.clone(),
-        reason: error.to_string(),
-    })?;
+    let filter = filter(&log.filter)
+        .map_err(|reason| LoggingError::Filter { filter: log.filter.clone(), reason })?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(writer)
@@ -65,6 +64,36 @@ where
         Format::Json => Box::new(builder.json().flatten_event(true).with_ansi(false).finish()),
         Format::Text => Box::new(builder.with_ansi(colours).finish()),
     })
+}
+
+/// What a text such as `info,io_tokio=debug` lets through.
+///
+/// # Errors
+///
+/// What is wrong with it, in words.
+pub(crate) fn filter(text: &str) -> Result<EnvFilter, String> {
+    let mut filter = EnvFilter::default();
+    for part in parts(text) {
+        // A word that is no level is a target to `tracing`, beside which nothing is logged.
+        if !part.contains(['=', '[']) && part.parse::<LevelFilter>().is_err() {
+            return Err(format!("{part} is no level"));
+        }
+        let directive = part.parse::<Directive>().map_err(|error| format!("{part}: {error}"))?;
+        // All at once, it would tell on standard error what this build cannot log.
+        filter = filter.add_directive(directive);
+    }
+    Ok(filter)
+}
+
+/// Whether `text` asks for more than `most`, which is what a build can log.
+pub(crate) fn asks_for_more(text: &str, most: LevelFilter) -> bool {
+    let level = |part: &str| part.rsplit('=').next().and_then(|level| level.parse().ok());
+    // Where no level is named, all is meant.
+    parts(text).any(|part| level(part).unwrap_or(LevelFilter::TRACE) > most)
+}
+
+fn parts(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim).filter(|part| !part.is_empty())
 }
 
 #[cfg(test)]
@@ -111,6 +140,27 @@ pub(crate) mod tests {
         assert_eq!(logged(Format::Text, "info", events).lines().count(), 1);
         assert_eq!(logged(Format::Text, "debug", events).lines().count(), 2);
         assert_eq!(logged(Format::Text, "off", events), "");
+    }
+
+    #[test]
+    fn a_word_that_is_no_level_is_refused() {
+        for wrong in ["warning", "verbose", "info,verbose", "io_tokio", "io_tokio=loud", "=,="] {
+            assert!(filter(wrong).is_err(), "{wrong}");
+        }
+        for right in ["WARN", "off", "3", "info, io_tokio=debug,", "[request]=debug", "warn,a[b]"] {
+            assert!(filter(right).is_ok(), "{right}");
+        }
+        let events = || tracing::debug!(target: "io_tokio", "a detail");
+        assert_eq!(logged(Format::Text, "info, io_tokio=debug", events).lines().count(), 1);
+    }
+
+    #[test]
+    fn what_a_build_cannot_log_is_noticed() {
+        for most in ["trace", "info,io_tokio=trace", "5", "[request]"] {
+            assert!(asks_for_more(most, LevelFilter::DEBUG), "{most}");
+            assert!(!asks_for_more(most, LevelFilter::TRACE), "{most}");
+        }
+        assert!(!asks_for_more("debug,io_tokio=info,[request{id=7}]=warn", LevelFilter::DEBUG));
     }
 
     #[test]

@@ -379,6 +379,7 @@ fn settings_that_contradict_each_other_are_refused() {
         (&[("callback.host", "https://x:1")][..], "without scheme and port"),
         (&[("aws.endpoint", "lambda.local")][..], "a URL such as"),
         (&[("log.filter", "=,=")][..], "log.filter is"),
+        (&[("log.filter", "info,verbose")][..], "target=level,..., and verbose is no level"),
         (&[("recorder.file", "/r"), ("recorder.dump", "/r")][..], "are both /r"),
     ] {
         let mut all = vec![FUNCTION];

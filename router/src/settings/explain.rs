@@ -4,6 +4,9 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use io_tokio::pool::DEFAULT_POOL;
+use tracing::level_filters::STATIC_MAX_LEVEL;
+
+use crate::logging;
 
 use super::layers::Origin;
 use super::value::Shown;
@@ -78,6 +81,7 @@ pub fn warnings(settings: &Settings) -> Vec<String> {
     let mut risks = network_risks(settings);
     risks.extend(time_risks(settings));
     risks.extend(routing_risks(settings));
+    risks.push(log_risk(settings));
     for pool in &settings.pools {
         let of = whose(settings, pool);
         risks.extend(
@@ -161,6 +165,16 @@ fn time_risks(settings: &Settings) -> Vec<(bool, String)> {
             ),
         ),
     ]
+}
+
+/// Whether more is to be logged than this build can.
+fn log_risk(settings: &Settings) -> (bool, String) {
+    let filter = &settings.log.filter;
+    let what = format!(
+        "log.filter is {filter}: a release build has nothing beyond {STATIC_MAX_LEVEL}; one \
+         without --release has all"
+    );
+    (logging::asks_for_more(filter, STATIC_MAX_LEVEL), what)
 }
 
 /// What one pool risks.

@@ -9,6 +9,7 @@ use io_tokio::networks::Networks;
 use io_tokio::pool::DEFAULT_POOL;
 
 use crate::access_log::AccessFormat;
+use crate::logging;
 use crate::traces::{Sampler, Traces};
 
 use super::error::{SettingsError, SettingsErrors};
@@ -205,11 +206,9 @@ impl Reader {
 
     fn log(&mut self) -> Log {
         let filter = self.text("log.filter").unwrap_or_default();
-        if let Err(error) = tracing_subscriber::EnvFilter::try_new(&filter) {
-            self.bad(
-                "log.filter",
-                format!("a level (error, warn, info, debug, trace) or target=level,… ({error})"),
-            );
+        if let Err(why) = logging::filter(&filter) {
+            let levels = "off, error, warn, info, debug, trace";
+            self.bad("log.filter", format!("{levels}, or target=level,..., and {why}"));
         }
         Log {
             format: self.format("log.format"),

@@ -382,7 +382,12 @@ pub const SETTINGS: &[Setting] = &[
         "text",
         "form of the log on standard error",
     ),
-    plain("log.filter", Kind::Text, "info", "what is logged: a level, or target=level,..."),
+    plain(
+        "log.filter",
+        Kind::Text,
+        "info",
+        "what is logged: a level, or target=level,...; release builds have no trace",
+    ),
     plain("log.access", Kind::Text, "off", "access log: off, - for standard output, or a file"),
     plain(
         "log.access_format",
