@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use crate::cli::HealthArgs;
 use crate::fetch::fetch;
 use crate::serve;
+use crate::settings::Admin;
 
 /// Asks the admin port, and says by its status how it is.
 ///
@@ -33,7 +34,14 @@ fn url(args: &HealthArgs) -> anyhow::Result<String> {
     if let Some(url) = &args.url {
         return Ok(url.clone());
     }
-    let Some(address) = serve::admin(&args.configured)? else {
+    let Admin { address, unread } = serve::admin(&args.configured)?;
+    if let Some(error) = unread {
+        crate::say(&format!(
+            "lambda-dispatch: {error}; listen.admin is taken from flags and environment, or is the \
+             default"
+        ));
+    }
+    let Some(address) = address else {
         bail!("listen.admin is off: there is nobody to ask; set it, or ask elsewhere by --url");
     };
     let path = if args.live { "livez" } else { "readyz" };

@@ -27,7 +27,7 @@ use crate::emf::EmfWriter;
 use crate::metrics::Metrics;
 use crate::open_files::OpenFiles;
 use crate::recorder::Recorders;
-use crate::settings::{Settings, as_json, explain, iam_policy, warnings};
+use crate::settings::{Admin, Settings, as_json, explain, iam_policy, warnings};
 use crate::traces;
 use crate::{callback, dev, logging};
 
@@ -84,7 +84,7 @@ pub(crate) fn load(configured: &Configured) -> anyhow::Result<Settings> {
 }
 
 /// Where a router with these settings has its admin port, whatever else is wrong with them.
-pub(crate) fn admin(configured: &Configured) -> anyhow::Result<Option<SocketAddr>> {
+pub(crate) fn admin(configured: &Configured) -> anyhow::Result<Admin> {
     let overrides = overrides(configured);
     Ok(Settings::admin(configured.file().as_deref(), environment(), &overrides)?)
 }

@@ -171,6 +171,16 @@ pub struct Https {
     pub key: PathBuf,
 }
 
+/// Where to ask how a router is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// Its admin port, if it has one.
+    pub address: Option<SocketAddr>,
+    /// Why the file could not say it, if it could not: then flags and environment did, or it is
+    /// the default.
+    pub unread: Option<SettingsError>,
+}
+
 /// How long may take what belongs to a connection and not to one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
@@ -377,13 +387,12 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// As [`load`](Self::load), but only what keeps from knowing the address: it is none, or the
-    /// file cannot be read.
+    /// It is no address.
     pub fn admin(
         file: Option<&Path>,
         environment: impl Iterator<Item = (String, String)>,
         overrides: &[(&str, &str)],
-    ) -> Result<Option<SocketAddr>, SettingsErrors> {
+    ) -> Result<Admin, SettingsErrors> {
         over(layers(file), environment, overrides).admin()
     }
 

@@ -316,6 +316,12 @@ async fn a_router_is_ready_until_it_drains_and_alive_until_it_ends() {
     // Whatever else is set.
     let named = [("LAMBDA_DISPATCH_CONFIG", "/no/such/file")];
     assert!(run(&["health", "--url", &url], &named).await.status.success());
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("spoilt.toml");
+    std::fs::write(&file, "[pool\n").unwrap();
+    let spoilt = router.health(&["--config", file.to_str().unwrap()]).await;
+    let said = String::from_utf8(spoilt.stderr).unwrap();
+    assert!(spoilt.status.success() && said.contains("spoilt.toml:1:"), "{said}");
 
     let pid = rustix::process::Pid::from_child(&router.child);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();

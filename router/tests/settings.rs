@@ -540,19 +540,26 @@ fn the_access_log_is_off_however_that_is_written() {
 
 #[test]
 fn where_to_ask_how_a_router_is_does_not_depend_on_what_else_its_file_says() {
-    let admin = |text: &str| {
+    let with_flags = |text: &str, flags: &[(&str, &str)]| {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("router.toml");
         std::fs::write(&file, text).unwrap();
-        Settings::admin(Some(&file), std::iter::empty(), &[])
+        Settings::admin(Some(&file), std::iter::empty(), flags)
     };
+    let admin = |text: &str| with_flags(text, &[]).map(|admin| (admin.address, admin.unread));
     let there = Some("127.0.0.1:7".parse().unwrap());
     assert_eq!(
         admin("slotz = 3\n[pool]\nslots = 0\n[listen]\nadmin = \"127.0.0.1:7\"\n"),
-        Ok(there)
+        Ok((there, None))
     );
-    assert_eq!(admin("[listen]\nadmin = \"off\"\n"), Ok(None));
-    for wrong in ["[listen]\nadmin = \"there\"\n", "[listen]\nadmin = \"127.0.0.1:7\"\n[log"] {
-        assert!(admin(wrong).is_err(), "{wrong}");
+    assert_eq!(admin("[listen]\nadmin = \"off\"\n"), Ok((None, None)));
+    assert!(admin("[listen]\nadmin = \"there\"\n").is_err());
+    let spoilt = "[listen]\nadmin = \"127.0.0.1:8\"\n[log";
+    for (flags, address) in
+        [(&[("listen.admin", "127.0.0.1:7")][..], "127.0.0.1:7"), (&[], "127.0.0.1:5005")]
+    {
+        let admin = with_flags(spoilt, flags).unwrap();
+        assert_eq!(admin.address, Some(address.parse().unwrap()));
+        assert!(admin.unread.unwrap().to_string().contains("router.toml:3:"));
     }
 }

@@ -17,8 +17,8 @@ use super::layers::{Layers, Origin, Scope};
 use super::table::{ROUTE, SETTINGS, Setting, find};
 use super::value::{Value, parse};
 use super::{
-    AccessTarget, Aws, Callback, ClientLimits, Effective, Emf, EmfTarget, Format, Https, Listen,
-    Log, Recorder, Settings, Timeouts,
+    AccessTarget, Admin, Aws, Callback, ClientLimits, Effective, Emf, EmfTarget, Format, Https,
+    Listen, Log, Recorder, Settings, Timeouts,
 };
 
 /// Turns texts into values. A bad one is noted and its default used, so that reading goes on.
@@ -105,11 +105,11 @@ impl Reader {
         }
     }
 
-    pub(super) fn admin(mut self) -> Result<Option<SocketAddr>, SettingsErrors> {
-        self.layers.errors.retain(SettingsError::is_of_whole_file);
-        let admin = self.address("listen.admin");
+    pub(super) fn admin(mut self) -> Result<Admin, SettingsErrors> {
+        let unread = self.layers.errors.drain(..).find(SettingsError::is_of_whole_file);
+        let address = self.address("listen.admin");
         let errors = self.layers.errors;
-        if errors.is_empty() { Ok(admin) } else { Err(SettingsErrors(errors)) }
+        if errors.is_empty() { Ok(Admin { address, unread }) } else { Err(SettingsErrors(errors)) }
     }
 
     fn listen(&mut self) -> Listen {
