@@ -49,9 +49,6 @@ pub struct Traces {
 /// Why traces cannot be sent.
 #[derive(Debug, thiserror::Error)]
 pub enum TracesError {
-    /// A variable of OpenTelemetry is not what it should be. Its value may be a secret.
-    #[error("{0} must be a list such as key=value,other=value; values have %-escapes")]
-    Variable(&'static str),
     /// There is no TLS.
     #[error("traces cannot be sent: {0}")]
     Tls(#[from] AwsError),
@@ -71,7 +68,7 @@ impl Sending {
     ///
     /// # Errors
     ///
-    /// A variable is wrong, or no certificate authority is known.
+    /// No certificate authority is known.
     pub fn start(
         traces: &Traces,
         variable: impl Fn(&str) -> Option<String>,
@@ -83,8 +80,10 @@ impl Sending {
                  collectors listen on port 4318"
             );
         }
-        let client = Client::new(&traces.endpoint, headers(&variable)?)?;
-        let resource = resource(traces, &variable)?;
+        let headers = headers(&variable).unwrap_or_else(|| ignored(HEADERS));
+        let client = Client::new(&traces.endpoint, headers)?;
+        let given = pairs(&variable(ATTRIBUTES).unwrap_or_default());
+        let resource = resource(traces, &given.unwrap_or_else(|| ignored(ATTRIBUTES)));
         let (queue, queued) = mpsc::channel(QUEUE_LEN_MAX);
         let (stop, stopped) = watch::channel(false);
         let export = Export { client, resource, metrics: Arc::clone(metrics), stopped };
@@ -177,26 +176,30 @@ impl AccessLog for Spans {
     }
 }
 
+/// Nothing, where a variable is not what it should be: others may know what it says.
+fn ignored<T: Default>(variable: &str) -> T {
+    // Its value may be a secret.
+    tracing::warn!(
+        "{variable} was ignored: it must be a list such as key=value,other=value; values have \
+         %-escapes"
+    );
+    T::default()
+}
+
 /// What collectors are sent beside the spans, such as a key.
-fn headers(variable: impl Fn(&str) -> Option<String>) -> Result<HeaderMap, TracesError> {
-    let wrong = || TracesError::Variable(HEADERS);
+fn headers(variable: impl Fn(&str) -> Option<String>) -> Option<HeaderMap> {
     let mut headers = HeaderMap::new();
-    for (name, value) in pairs(&variable(HEADERS).unwrap_or_default()).ok_or_else(wrong)? {
-        let name = HeaderName::try_from(name).map_err(|_| wrong())?;
-        let mut value = HeaderValue::try_from(value).map_err(|_| wrong())?;
+    for (name, value) in pairs(&variable(HEADERS).unwrap_or_default())? {
+        let name = HeaderName::try_from(name).ok()?;
+        let mut value = HeaderValue::try_from(value).ok()?;
         value.set_sensitive(true);
         headers.insert(name, value);
     }
-    Ok(headers)
+    Some(headers)
 }
 
-/// Who we are.
-fn resource(
-    traces: &Traces,
-    variable: impl Fn(&str) -> Option<String>,
-) -> Result<Resource, TracesError> {
-    let given = pairs(&variable(ATTRIBUTES).unwrap_or_default());
-    let given = given.ok_or(TracesError::Variable(ATTRIBUTES))?;
+/// Who we are, beside what the operator has `given`.
+fn resource(traces: &Traces, given: &[(String, String)]) -> Resource {
     let name = traces.service_name.clone();
     let ours = [
         ("service.name", name.clone().unwrap_or_else(|| "lambda-dispatch".to_owned())),
@@ -214,7 +217,7 @@ fn resource(
     let given: Vec<_> = given.iter().filter(|(key, _)| !is_ours(key)).cloned().collect();
     let attribute = |(key, value): (String, String)| span::attribute(&key, Value::Text(value));
     let attributes: Vec<KeyValue> = ours.into_iter().chain(given).map(attribute).collect();
-    Ok(Resource { attributes })
+    Resource { attributes }
 }
 
 /// The pairs of a list such as `a=1,b=two%20words`.

@@ -356,6 +356,17 @@ fn what_opentelemetrys_variables_say_to_others_is_ignored() {
     assert_eq!(traces.sampler, Sampler::new("traceidratio", 0.25));
     let ours = from_environment(&[("LAMBDA_DISPATCH_TRACES_SAMPLER", "xray")]).unwrap_err();
     assert!(ours.to_string().contains("traces.sampler is \"xray\""), "{ours}");
+
+    for elsewhere in ["localhost:4317", "unix:///run/otel.sock", "grpc://c:4317", "collector"] {
+        let others = [("OTEL_EXPORTER_OTLP_ENDPOINT", elsewhere)];
+        let settings = from_environment(&others).unwrap();
+        assert_eq!(settings.traces, None, "{elsewhere}");
+        let told = warnings(&settings).join("\n");
+        let said = format!("OTEL_EXPORTER_OTLP_ENDPOINT is \"{elsewhere}\"");
+        assert!(told.contains(&said) && told.contains("a URL such as http://127.0"), "{told}");
+        let traces = load(Some(file), &others, &[FUNCTION]).unwrap().traces.unwrap();
+        assert_eq!(traces.endpoint, "http://127.0.0.1:4318/v1/traces");
+    }
 }
 
 #[test]

@@ -110,7 +110,8 @@ fn written(setting: &Setting) -> String {
         | Kind::Choice(_)
         | Kind::Dollars
         | Kind::Span { .. }
-        | Kind::Text => quoted(setting.default),
+        | Kind::Text
+        | Kind::Url(_) => quoted(setting.default),
     }
 }
 

@@ -63,6 +63,8 @@ pub enum Kind {
     },
     /// Any text.
     Text,
+    /// A URL with `http` or `https`, such as this one.
+    Url(&'static str),
 }
 
 /// Looks a setting up by its name.
@@ -421,10 +423,9 @@ pub const SETTINGS: &[Setting] = &[
         variables: &["OTEL_EXPORTER_OTLP_ENDPOINT"],
         ..plain(
             "traces.endpoint",
-            Kind::Text,
+            Kind::Url("http://127.0.0.1:4318"),
             "",
-            "URL of an OpenTelemetry collector (OTLP over HTTP), such as http://127.0.0.1:4318; \
-             no traces when not set",
+            "OpenTelemetry collector that takes OTLP over HTTP; no traces when not set",
         )
     },
     Setting {
@@ -493,9 +494,9 @@ pub const SETTINGS: &[Setting] = &[
         variables: &["AWS_LAMBDA_SERVICE_URL", "AWS_ENDPOINT_URL_LAMBDA", "AWS_ENDPOINT_URL"],
         ..plain(
             "aws.endpoint",
-            Kind::Text,
+            Kind::Url("https://lambda.eu-west-1.amazonaws.com"),
             "",
-            "URL of the Lambda API; the region's own when not set",
+            "where the Lambda API is; the region's own when not set",
         )
     },
     Setting {

@@ -49,6 +49,7 @@ pub(super) fn parse(kind: Kind, text: &str, default: &str) -> Result<Value, Stri
         Kind::Span { min, max } => span(text).filter(|s| (min..=max).contains(s)).map(Value::Span),
         Kind::Text if text.is_empty() && !default.is_empty() => None,
         Kind::Text => Some(Value::Text(text.to_owned())),
+        Kind::Url(_) => is_url(text).then(|| Value::Text(text.to_owned())),
     };
     value.ok_or_else(|| allowed(kind))
 }
@@ -91,11 +92,19 @@ pub(super) fn allowed(kind: Kind) -> String {
             Shown(max)
         ),
         Kind::Text => "any text".to_owned(),
+        Kind::Url(example) => format!("a URL such as {example}"),
     }
 }
 
 fn is_off(text: &str) -> bool {
     text.eq_ignore_ascii_case("off")
+}
+
+fn is_url(text: &str) -> bool {
+    text.parse::<http::Uri>().is_ok_and(|url| {
+        matches!(url.scheme_str(), Some("http" | "https"))
+            && url.host().is_some_and(|host| !host.is_empty())
+    })
 }
 
 fn address(text: &str, default: &str) -> Option<SocketAddr> {

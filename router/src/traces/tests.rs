@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::access_log::tests::access;
+use crate::logging::tests::Page;
 
 /// What a stand-in for a collector was sent.
 struct Received {
@@ -278,19 +279,27 @@ fn ids_do_not_come_twice() {
 }
 
 #[tokio::test]
-async fn a_variable_that_is_wrong_is_named_and_not_shown() {
+async fn a_variable_that_is_wrong_is_ignored_and_named_but_not_shown() {
     let address = "127.0.0.1:4318".parse().unwrap();
     for (name, value) in [
         ("OTEL_EXPORTER_OTLP_HEADERS", "api-key secret"),
         ("OTEL_EXPORTER_OTLP_HEADERS", "api-key=secret%0a"),
         ("OTEL_EXPORTER_OTLP_HEADERS", "bad name=secret"),
         ("OTEL_RESOURCE_ATTRIBUTES", "=secret"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "a=secret,c"),
         ("OTEL_RESOURCE_ATTRIBUTES", "a=secret%zz"),
     ] {
         let variable = |asked: &str| (asked == name).then(|| value.to_owned());
-        let wrong = Sending::start(&traces(address), variable, &Metrics::new());
-        let error = wrong.expect_err(value).to_string();
-        assert!(error.contains(name) && !error.contains("secret"), "{error}");
+        let page = Page::default();
+        let said = page.clone();
+        let log = crate::settings::Log::default();
+        let log = crate::logging::subscriber(&log, false, move || page.clone()).unwrap();
+        tracing::subscriber::with_default(log, || {
+            Sending::start(&traces(address), variable, &Metrics::new()).unwrap();
+        });
+        let said = said.text();
+        assert!(said.contains(&format!("{name} was ignored")), "{said}");
+        assert!(!said.contains("secret"), "{said}");
     }
     assert_eq!(
         pairs(" a = 1 ,, b=2%2C3%20 "),
