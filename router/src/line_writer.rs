@@ -1,14 +1,14 @@
 //! Lines for a file or for standard output, written by a thread of their own.
 //!
-//! They are handed over by a bounded queue, so that a disk that is full, or a pipe that nobody
-//! reads, holds up nobody else: lines that find the queue full are dropped and counted, and the
-//! count is logged when there is room again.
+//! They are handed over by a queue with a bound in lines and in bytes, so that a disk that is full,
+//! or a pipe that nobody reads, holds up nobody else: lines that find the queue full are dropped
+//! and counted, and the count is logged when there is room again.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Stdout, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::time::Duration;
 
@@ -40,8 +40,12 @@ impl LineWriter {
 
     /// Hands over `line`, which has its line break, if there is room for it.
     pub(crate) fn write(&self, line: String) {
-        if !self.hand_over(Entry::Line(line)) {
-            self.shared.dropped.fetch_add(1, Relaxed);
+        let Shared { queued, dropped, .. } = &*self.shared;
+        let bytes = line.len();
+        let has_room = queued.fetch_add(bytes, Relaxed) + bytes <= QUEUE_BYTES_MAX;
+        if !has_room || !self.hand_over(Entry::Line(line)) {
+            queued.fetch_sub(bytes, Relaxed);
+            dropped.fetch_add(1, Relaxed);
         }
     }
 
@@ -84,6 +88,8 @@ enum Entry {
 /// What the thread and those who write to it both know.
 #[derive(Debug, Default)]
 struct Shared {
+    /// Bytes of lines that wait to be written.
+    queued: AtomicUsize,
     /// Lines that nobody will read.
     dropped: AtomicU64,
     /// The file is to be opened anew, which the queue was too full to say.
@@ -145,6 +151,7 @@ fn write(what: &'static str, queue: &Receiver<Entry>, mut sink: Sink, shared: &S
             match entry {
                 Entry::Line(line) => {
                     let written = sink.writer().write_all(line.as_bytes());
+                    shared.queued.fetch_sub(line.len(), Relaxed);
                     if written.is_err() {
                         shared.dropped.fetch_add(1, Relaxed);
                     }
@@ -201,12 +208,16 @@ fn open(path: &PathBuf) -> io::Result<BufWriter<File>> {
 
 /// Lines that wait to be written, about 4 MB; a second or two of a busy router.
 const QUEUE_LEN_MAX: usize = 16_384;
+/// What they may hold together: apps behind `dev` write lines as long as they like.
+const QUEUE_BYTES_MAX: usize = 8 << 20;
 const BUFFER_BYTES: usize = 64 << 10;
 /// Short beside what a reader notices, long beside the time between two requests of a busy router.
 const GATHERED_FOR: Duration = Duration::from_millis(10);
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::OwnedFd;
+
     use super::*;
     use crate::logging::tests::Page;
 
@@ -231,6 +242,22 @@ mod tests {
         let said = said.text();
         assert_eq!(said.matches("the list cannot be written").count(), 1, "{said}");
         assert!(shared.dropped.load(Relaxed) >= 300, "{shared:?}");
+    }
+
+    #[test]
+    fn long_lines_that_nobody_reads_are_dropped_before_they_fill_the_memory() {
+        let (reader, writer) = io::pipe().unwrap();
+        let writer = BufWriter::new(File::from(OwnedFd::from(writer)));
+        let sink = Sink::File { path: PathBuf::from("/unused"), writer };
+        let lines = LineWriter::start("the list", sink).unwrap();
+        let line = "x".repeat((64 << 10) - 1) + "\n";
+        for _ in 0..1_000 {
+            lines.write(line.clone());
+        }
+        // 128 may wait, and the pipe holds a few.
+        assert!(lines.dropped() > 800, "{}", lines.dropped());
+        // Which ends the thread.
+        drop(reader);
     }
 
     #[test]
