@@ -213,8 +213,8 @@ struct DevArgs {
     /// Most instances
     #[arg(long, default_value_t = 10, value_name = "COUNT", value_parser = between(1, 1_000))]
     max_instances: u32,
-    /// Added to the time that a new environment takes to start
-    #[arg(long, default_value = "0s", value_name = "TIME", value_parser = within_lambda)]
+    /// Added to the time that a new environment takes to start, at most 5m
+    #[arg(long, default_value = "0s", value_name = "TIME", value_parser = cold_start)]
     cold_start: Duration,
     /// The function's time-out, 1s to 15m
     #[arg(long, default_value = "60s", value_name = "TIME", value_parser = function_timeout)]
@@ -247,8 +247,8 @@ struct DemoArgs {
     /// How long the app takes for each, at most 30s
     #[arg(long, default_value = "50ms", value_name = "TIME", value_parser = within_demo)]
     service: Duration,
-    /// Added to the time that a new environment takes to start
-    #[arg(long, default_value = "3s", value_name = "TIME", value_parser = within_lambda)]
+    /// Added to the time that a new environment takes to start, at most 5m
+    #[arg(long, default_value = "3s", value_name = "TIME", value_parser = cold_start)]
     cold_start: Duration,
     /// Instances that are warm when the burst comes
     #[arg(long, default_value_t = 1, value_name = "COUNT", value_parser = between(0, 100))]
@@ -412,10 +412,12 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
-fn within_lambda(text: &str) -> Result<Duration, String> {
+fn cold_start(text: &str) -> Result<Duration, String> {
     let span = parse_span(text)?;
-    if span > LAMBDA_MOST {
-        return Err(format!("{text} is more than 15m, which is the most that Lambda allows"));
+    if span > COLD_START_MOST {
+        return Err(format!(
+            "{text} is more than 5m; an instance that starts later takes its invoke for a replay"
+        ));
     }
     Ok(span)
 }
@@ -429,7 +431,10 @@ fn within_demo(text: &str) -> Result<Duration, String> {
 }
 
 fn function_timeout(text: &str) -> Result<Duration, String> {
-    let span = within_lambda(text)?;
+    let span = parse_span(text)?;
+    if span > LAMBDA_MOST {
+        return Err(format!("{text} is more than 15m, which is the most that Lambda allows"));
+    }
     if span < Duration::from_secs(1) {
         return Err(format!("{text} is less than 1s, which is the least that Lambda allows"));
     }
@@ -451,6 +456,8 @@ const NAME: &str = "lambda-dispatch";
 
 /// The longest time-out of a function.
 const LAMBDA_MOST: Duration = Duration::from_secs(15 * 60);
+/// An instance takes an invoke that is six minutes old for a replay.
+const COLD_START_MOST: Duration = Duration::from_secs(5 * 60);
 /// Half of the time-out that the demo gives its function.
 const DEMO_MOST: Duration = Duration::from_secs(30);
 
@@ -475,8 +482,8 @@ mod tests {
         };
         let usual = limits("0s");
         assert_eq!(usual.cold_start, None);
-        let slow = limits("15m");
-        let more = Duration::from_secs(15 * 60);
+        let slow = limits("5m");
+        let more = Duration::from_secs(5 * 60);
         assert_eq!(slow.cold_start, Some(more));
         assert_eq!(slow.start_timeout, usual.start_timeout + more);
         assert_eq!(slow.queue_timeout, usual.queue_timeout + more);

@@ -435,6 +435,7 @@ fn wrong_flag_is_answered_with_what_is_allowed() {
         ("--concurrency", "0", "1..="),
         ("--max-instances", "many", "invalid digit"),
         ("--cold-start", "3", "250ms, 30s, 2m or 1h"),
+        ("--cold-start", "6m", "more than 5m"),
         ("--function-timeout", "20m", "15m"),
         ("--function-timeout", "0s", "1s"),
         ("--app-port-env", "", "such as PORT"),
