@@ -312,10 +312,13 @@ fn export_of_something_else_says_what_to_export() {
         ("{}", "RequestCount"),
         ("Label,a,b\n2026-11-25T06:00:00Z,1,2\n", "a, b; one must be named RequestCount"),
         ("2026/11/25,1\n", "there is no request"),
+        ("\u{7f}ELF\0\n", "no table of CloudWatch"),
     ] {
         let error = exported(bytes.as_bytes()).unwrap_err();
         assert!(error.contains(what), "{bytes}: {error}");
     }
+    let error = exported(b"Label,\xff\n").unwrap_err();
+    assert!(error.contains("no table of CloudWatch"), "{error}");
 }
 
 #[test]

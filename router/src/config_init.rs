@@ -17,7 +17,7 @@ use crate::settings::{FunctionName, as_file};
 /// stays.
 pub(crate) fn run(args: &InitArgs) -> anyhow::Result<()> {
     if let Some(name) = &args.function {
-        let fault = |allowed| anyhow!("--function is `{name}`; a function is {allowed}");
+        let fault = |why| anyhow!("--function is {name:?}, which is no function: {why}");
         FunctionName::parse(name).map_err(fault)?;
     }
     let text = as_file(args.function.as_deref());

@@ -8,7 +8,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use io_tokio::clock::Clock;
 use io_tokio::edge::{EdgeSettings, Patience};
 use io_tokio::net::EVENTS_PER_TURN;
@@ -27,7 +27,7 @@ use crate::emf::EmfWriter;
 use crate::metrics::Metrics;
 use crate::open_files::OpenFiles;
 use crate::recorder::Recorders;
-use crate::settings::{Admin, Settings, as_json, explain, iam_policy, warnings};
+use crate::settings::{Admin, Https, Settings, as_json, explain, iam_policy, warnings};
 use crate::traces;
 use crate::{callback, dev, logging};
 
@@ -204,9 +204,7 @@ impl Started {
     ) -> anyhow::Result<Settings> {
         let new = load(configured)?;
         let renewed = match (&self.facing, &new.listen.https) {
-            (Some(facing), Some(https)) => {
-                Some((facing, ClientCertificate::load(&https.certificate, &https.key)?))
-            }
+            (Some(facing), Some(https)) => Some((facing, certificate(https)?)),
             (None, _) | (_, None) => None,
         };
         let change = self.maker.change(settings, &new).await?;
@@ -238,7 +236,7 @@ async fn start(
     }
     let mut facing = None;
     if let Some(https) = &listen.https {
-        let shown = ClientFacing::new(ClientCertificate::load(&https.certificate, &https.key)?);
+        let shown = ClientFacing::new(certificate(https)?);
         let acceptor = TlsAcceptor::from(shown.config()?);
         clients.push((bind(https.address, "listen.https")?, Some(acceptor)));
         facing = Some(shown);
@@ -292,6 +290,12 @@ async fn start(
         access: maker.access(metrics),
     });
     Ok(Started { running, maker, facing, _emf: emf })
+}
+
+fn certificate(https: &Https) -> anyhow::Result<ClientCertificate> {
+    // What it says has its cause in it.
+    ClientCertificate::load(&https.certificate, &https.key)
+        .map_err(|error| anyhow!("listen.certificate and listen.key cannot be used: {error}"))
 }
 
 fn bind(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {

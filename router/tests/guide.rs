@@ -111,7 +111,10 @@ fn a_function_that_is_none_leaves_no_file() {
     let file = folder.path().join("router.toml");
     let refused = run(&["config", "init", file.to_str().unwrap(), "--function", "no such name"]);
     assert_eq!(refused.status.code(), Some(1));
-    assert!(String::from_utf8(refused.stderr).unwrap().contains("no such name"));
+    let said = String::from_utf8(refused.stderr).unwrap();
+    let why =
+        "--function is \"no such name\", which is no function: a function's name has 1 to 140";
+    assert!(said.contains(why), "{said}");
     assert!(!file.exists());
 }
 

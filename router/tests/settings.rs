@@ -403,12 +403,30 @@ fn settings_that_contradict_each_other_are_refused() {
 }
 
 #[test]
+fn a_function_that_is_no_text_is_one_fault() {
+    let file = "[pool]\nfunction = [\"f\"]\n[pools.b]\nfunction = { name = \"f\" }\n";
+    let text = load(Some(file), &[], &[]).unwrap_err().to_string();
+    assert!(!text.contains("is not set"), "{text}");
+    assert!(text.contains("pool.function is \"array\""), "{text}");
+    assert!(text.contains("pools.b.function is \"table\""), "{text}");
+}
+
+#[test]
+fn nobody_is_trusted_however_that_is_written() {
+    for none in ["none", "None", "NONE"] {
+        let settings = load(None, &[], &[FUNCTION, ("listen.trusted_proxies", none)]).unwrap();
+        let trusted = settings.listen.trusted_proxies;
+        assert!(!trusted.contains("127.0.0.1".parse().unwrap()), "{none}");
+    }
+}
+
+#[test]
 fn the_originals_wire_is_off_until_networks_are_named_and_then_warned_of() {
     let load = |value: &str| from_environment(&[("LAMBDA_DISPATCH_LISTEN_WIRE_V1", value)]);
     let risk = |settings: &Settings| {
         warnings(settings).into_iter().find(|warning| warning.contains("listen.wire_v1"))
     };
-    for off in ["", "off"] {
+    for off in ["", "off", "Off"] {
         let settings = load(off).unwrap();
         assert_eq!((settings.listen.wire_v1.clone(), risk(&settings)), (None, None));
     }

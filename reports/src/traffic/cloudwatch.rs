@@ -96,6 +96,9 @@ pub(super) fn line(book: &mut Book<'_>, head: &mut Head, line: &[u8]) -> Result<
     let first = fields.next().unwrap_or_default().trim_ascii();
     let at = moment::iso(first);
     if at.is_none() && head.columns.is_none() {
+        if line.contains(&0) || str::from_utf8(line).is_err() {
+            return Err(Wrong::File("it is no text, and so no table of CloudWatch".to_owned()));
+        }
         head.line(first, fields);
         return Ok(());
     }

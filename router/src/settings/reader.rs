@@ -93,12 +93,18 @@ impl Reader {
         } else {
             // What several pools inherit is wrong once.
             let mut told = Vec::new();
-            // Whoever could not be read may have said it.
-            let is_all_read = !errors.iter().any(SettingsError::is_of_whole_file);
-            for error in errors {
-                let is_known = is_all_read || !matches!(error, SettingsError::Missing { .. });
-                if is_known && !told.contains(&error) {
-                    told.push(error);
+            // What could not be read may have said it, and what is no value was meant to.
+            let may_be_said = |missing: &String| {
+                errors.iter().any(|error| {
+                    error.is_of_whole_file()
+                        || matches!(error, SettingsError::BadValue { name, .. } if name == missing)
+                })
+            };
+            for error in &errors {
+                let is_doubtful =
+                    matches!(error, SettingsError::Missing { name, .. } if may_be_said(name));
+                if !is_doubtful && !told.contains(error) {
+                    told.push(error.clone());
                 }
             }
             Err(SettingsErrors(told))
@@ -147,10 +153,10 @@ impl Reader {
     /// A list of networks, or the word for none.
     fn networks(&mut self, name: &'static str, none: &str) -> Option<Networks> {
         let text = self.text(name)?;
-        if text == none {
+        if text.eq_ignore_ascii_case(none) {
             return None;
         }
-        if text == "private" {
+        if text.eq_ignore_ascii_case("private") {
             return Some(Networks::private().and_loopback());
         }
         let wrong = |why| format!("private, {none}, or networks separated by commas, and {why}");

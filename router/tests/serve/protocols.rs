@@ -134,6 +134,8 @@ async fn certificate_that_cannot_be_used_is_one_clear_line() {
         })
         .await;
         assert!(said.contains(named), "{named} is not in: {said}");
+        assert!(said.contains("listen.certificate and listen.key cannot be used"), "{said}");
+        assert!(said.matches("os error").count() <= 1, "its cause is told once: {said}");
     }
     let half = fails(|command| {
         command.args(["--set", &format!("listen.certificate={chain}")]);
