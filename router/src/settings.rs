@@ -291,7 +291,7 @@ pub struct Recorder {
     /// Where the memory is dumped. Default a file in the system's temporary folder whose name has
     /// the number of this process.
     pub dump: PathBuf,
-    /// Whether the model is recounted after every turn. Default false.
+    /// Whether the model is recounted after turns. Default false.
     pub check: bool,
 }
 

@@ -551,7 +551,7 @@ fn check_says_what_follows_and_what_is_risky() {
         "SIGUSR1: what the model was told and did last, about 279,620 requests, is written to \
          /var/dump",
         "all of that is kept in /var/recording, which grows by 30 MB for a million requests",
-        "recorder.check is true: each turn takes as long as the pool is large",
+        "recorder.check is true: the model is recounted again and again",
         "0.0.0.0:5003 takes instances without TLS",
         "listen.admin is 0.0.0.0:5005",
     ] {

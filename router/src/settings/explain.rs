@@ -145,8 +145,8 @@ fn time_risks(settings: &Settings) -> Vec<(bool, String)> {
     vec![
         (
             settings.recorder.check,
-            "recorder.check is true: each turn takes as long as the pool is large, and a fault \
-             ends the router"
+            "recorder.check is true: the model is recounted again and again, which takes longer \
+             the larger the pool is, and a fault ends the router"
                 .to_owned(),
         ),
         (

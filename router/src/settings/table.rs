@@ -467,7 +467,8 @@ pub const SETTINGS: &[Setting] = &[
         "recorder.check",
         Kind::Flag,
         "false",
-        "recount the whole model after every turn and end at a fault; for canaries",
+        "recount the whole model after turns, once for all since the last time, and end at a \
+         fault; for canaries",
     ),
     original(
         "callback.host",
