@@ -39,7 +39,9 @@
 //! jump by hours or not at all. *In `Frozen` there is no timer and no link, and `Invoked` is the
 //! only thaw.* That is why a return waits for `Disconnected`.
 //!
-//! A payload that was seen before, or has expired, returns at once without dialling anybody.
+//! A payload that was seen before, or has expired, returns at once without dialling anybody. An
+//! event that is no router's fails, for whoever sent it must not take it for done; the environment
+//! lives on.
 //!
 //! What it does not do: bytes, sockets, Lambda's HTTP API, the probe itself, the relay. It sees
 //! requests only as a count.
@@ -529,6 +531,10 @@ impl Lifecycle {
             exit: None,
         };
         let serve = match ask {
+            Ask::Foreign => {
+                self.answer(&invoke, ExitReason::RouterLambdaInvokeInvalid, true);
+                return self.freeze();
+            }
             Ask::Invalid => return self.end(invoke, ExitReason::RouterLambdaInvokeInvalid),
             Ask::Stale => return self.end(invoke, ExitReason::SelfStaleRequest),
             Ask::InitOnly => false,
@@ -572,17 +578,21 @@ impl Lifecycle {
 
     /// Answers the invoke and lets the environment freeze, or ends it.
     fn end(&mut self, invoke: Invoke, reason: ExitReason) {
+        self.answer(&invoke, reason, invoke.exit == Some(true));
+        match invoke.exit {
+            Some(failed) => self.exit(failed),
+            None => self.freeze(),
+        }
+    }
+
+    fn answer(&mut self, invoke: &Invoke, reason: ExitReason, failed: bool) {
         self.outputs.push_back(Output::Return(Report {
             invoke: invoke.id,
             reason,
             requests: invoke.requests,
             took: self.now.saturating_since(invoke.started_at),
-            failed: invoke.exit == Some(true),
+            failed,
         }));
-        match invoke.exit {
-            Some(failed) => self.exit(failed),
-            None => self.freeze(),
-        }
     }
 
     fn freeze(&mut self) {

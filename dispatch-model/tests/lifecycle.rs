@@ -128,6 +128,7 @@ fn parse(words: &[&str]) -> Input {
 
 fn parse_ask(words: &[&str]) -> Ask {
     match words {
+        ["foreign"] => Ask::Foreign,
         ["init-only"] => Ask::InitOnly,
         ["invalid"] => Ask::Invalid,
         ["serve", fingerprint] => Ask::Serve { fingerprint: fingerprint.parse().unwrap() },

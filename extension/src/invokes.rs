@@ -154,7 +154,13 @@ impl<C: Connector> Invokes<C> {
                 tracing::error!(%error, "the invoke cannot be served");
                 let is_late =
                     matches!(error, PayloadError::Expired { .. } | PayloadError::Lasting { .. });
-                let ask = if is_late { Ask::Stale } else { Ask::Invalid };
+                let ask = if matches!(error, PayloadError::Json(_)) {
+                    Ask::Foreign
+                } else if is_late {
+                    Ask::Stale
+                } else {
+                    Ask::Invalid
+                };
                 self.current.problem = Some(error.to_string());
                 ask
             }

@@ -141,6 +141,7 @@ impl Play {
             0 => Ask::InitOnly,
             1 => Ask::Invalid,
             2 => Ask::Stale,
+            4 => Ask::Foreign,
             // Some payloads come again, most do not.
             3 => Ask::Serve { fingerprint: u64::from(much % 4) },
             _ => Ask::Serve { fingerprint: 1_000 + self.invokes },

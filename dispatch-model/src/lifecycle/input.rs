@@ -68,6 +68,8 @@ pub enum Input {
 /// What an invoke asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Ask {
+    /// Nothing: it is no router's payload, but somebody else's event.
+    Foreign,
     /// Start the app, then return.
     InitOnly,
     /// Nothing that can be done: the payload is wrong.
@@ -120,6 +122,7 @@ impl fmt::Display for Input {
 impl fmt::Display for Ask {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Foreign => f.write_str("foreign"),
             Self::InitOnly => f.write_str("init-only"),
             Self::Invalid => f.write_str("invalid"),
             Self::Serve { fingerprint } => write!(f, "serve {fingerprint}"),

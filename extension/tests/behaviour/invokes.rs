@@ -72,13 +72,29 @@ async fn invokes_that_are_not_to_be_served_return_without_dialling() {
         (lasting.to_json(), "SelfStaleRequest"),
         (originals.to_json(), "RouterLambdaInvokeInvalid"),
         (plaintext.to_json(), "RouterLambdaInvokeInvalid"),
-        (b"{\"Records\":[]}".to_vec(), "RouterLambdaInvokeInvalid"),
     ] {
         stage.lambda.invoke(event, MINUTE).await;
         let answer = stage.lambda.answer().await;
         assert_eq!((answer.reason(), answer.failed), (reason, false));
     }
     assert_eq!(app.accepted(), 1, "only the readiness check has come");
+}
+
+#[tokio::test]
+async fn an_event_that_is_no_routers_fails_and_the_environment_lives_on() {
+    let app = App::hello().await;
+    let mut stage = Stage::with(&app).await;
+    for event in ["{\"Records\":[]}", "[]", "nonsense"] {
+        stage.lambda.invoke(event.into(), MINUTE).await;
+        let answer = stage.lambda.answer().await;
+        assert!(answer.failed, "a queue would take {event} for done");
+        let message = answer.json["errorMessage"].as_str().unwrap();
+        assert!(message.ends_with("only the router may invoke this function"), "{message}");
+    }
+    let mut link = stage.attach().await;
+    assert_eq!(link.text("/").await.0, 200);
+    link.close().await;
+    assert_eq!(stage.lambda.answer().await.reason(), "RouterGoAway");
 }
 
 #[tokio::test]
