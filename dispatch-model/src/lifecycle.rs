@@ -78,8 +78,9 @@ pub struct Config {
     pub invoke_fallback: Duration,
     /// How long an invoke can take at most. Default 15 min, which is Lambda's most.
     pub invoke_max: Duration,
-    /// How long an idle instance stays before it says goaway; `None` is until the router closes.
-    /// Before its first request it is 100 ms at least.
+    /// How long an idle instance stays before it says goaway; `None` is until the router closes, or
+    /// 250 ms where that does not send idle ones away. Before its first request it is 100 ms at
+    /// least.
     pub linger: Option<Duration>,
     /// Whether the environment is stored as a snapshot when the app is ready. It then waits for the
     /// app whatever `async_init` says: nobody wants copies of half an app.
@@ -158,7 +159,7 @@ pub enum Timer {
 /// assert_eq!(model.poll_output(), Some(Output::AwaitInvoke));
 ///
 /// let now = Time::from_millis(2_000);
-/// let (invoke, ask) = (InvokeId(1), Ask::Serve { fingerprint: 7 });
+/// let (invoke, ask) = (InvokeId(1), Ask::Serve { fingerprint: 7, sends_away: true });
 /// let left = Some(Duration::from_secs(60));
 /// model.handle_input(now, Input::Invoked { invoke, ask, left });
 /// let lease = Duration::from_millis(59_500);
@@ -215,6 +216,8 @@ struct Invoke {
     started_at: Time,
     lease_until: Time,
     cut_at: Time,
+    /// How long it stays idle, if it leaves by itself.
+    linger: Option<Duration>,
     /// Until when the app asked for time after a response; never beyond `cut_at`.
     held_until: Time,
     requests: u64,
@@ -363,7 +366,7 @@ impl Lifecycle {
             }
             Link::Serving { in_flight, idle_since, pulse } => {
                 let least = if invoke.requests == 0 { LINGER_UNUSED_MIN } else { Duration::ZERO };
-                let idle = self.config.linger.filter(|_| in_flight == 0);
+                let idle = invoke.linger.filter(|_| in_flight == 0);
                 let idle = idle.map(|linger| idle_since + linger.max(least));
                 let idle = idle.map(|at| at.max(invoke.held_until));
                 let idle = idle.map(|at| (at, Timer::Idle));
@@ -521,11 +524,12 @@ impl Lifecycle {
         }
         let left = self.believed(left);
         let cut_at = self.now + (left - CUT_LEAD.min(left / 10));
-        let invoke = Invoke {
+        let mut invoke = Invoke {
             id,
             started_at: self.now,
             lease_until: (self.now + (left - self.config.lead.min(left / 4))).min(cut_at),
             cut_at,
+            linger: self.config.linger,
             held_until: self.now,
             requests: 0,
             exit: None,
@@ -538,7 +542,10 @@ impl Lifecycle {
             Ask::Invalid => return self.end(invoke, ExitReason::RouterLambdaInvokeInvalid),
             Ask::Stale => return self.end(invoke, ExitReason::SelfStaleRequest),
             Ask::InitOnly => false,
-            Ask::Serve { fingerprint } => {
+            Ask::Serve { fingerprint, sends_away } => {
+                if !sends_away {
+                    invoke.linger = invoke.linger.or(Some(LINGER_BY_ITSELF));
+                }
                 if self.seen.contains(&fingerprint) {
                     return self.end(invoke, ExitReason::SelfStaleRequest);
                 }
@@ -679,5 +686,8 @@ const CUT_LEAD: Duration = Duration::from_millis(500);
 /// How long an instance stays at least before its first request, whatever the linger. The original
 /// looks whether it is idle that often.
 const LINGER_UNUSED_MIN: Duration = Duration::from_millis(100);
+/// How long one stays idle whose router does not send it away: the original's time, for which its
+/// router is made.
+const LINGER_BY_ITSELF: Duration = Duration::from_millis(250);
 /// How many payloads are remembered so that none is obeyed twice.
 const SEEN_MAX: usize = 64;

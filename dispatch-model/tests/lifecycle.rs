@@ -131,7 +131,11 @@ fn parse_ask(words: &[&str]) -> Ask {
         ["foreign"] => Ask::Foreign,
         ["init-only"] => Ask::InitOnly,
         ["invalid"] => Ask::Invalid,
-        ["serve", fingerprint] => Ask::Serve { fingerprint: fingerprint.parse().unwrap() },
+        ["serve", fingerprint, by_itself @ ..] => {
+            assert!(matches!(by_itself, [] | ["leaves-by-itself"]), "cannot read {by_itself:?}");
+            let fingerprint = fingerprint.parse().unwrap();
+            Ask::Serve { fingerprint, sends_away: by_itself.is_empty() }
+        }
         ["stale"] => Ask::Stale,
         _ => panic!("cannot read ask `{}`", words.join(" ")),
     }

@@ -186,6 +186,8 @@ impl<C: Connector> Invokes<C> {
         } else {
             Offer::Attach(payload.offer(now, self.settings.plaintext)?)
         };
+        // A router of the original leaves that to its instances.
+        let sends_away = matches!(offer, Offer::Attach(_));
         let mut hasher = DefaultHasher::new();
         payload.id.hash(&mut hasher);
         self.offer.set(Some(Attachment {
@@ -193,7 +195,7 @@ impl<C: Connector> Invokes<C> {
             slots: payload.number_of_channels.max(1),
             offer,
         }));
-        Ok(Ask::Serve { fingerprint: hasher.finish() })
+        Ok(Ask::Serve { fingerprint: hasher.finish(), sends_away })
     }
 
     async fn answer(&mut self, report: &Report) {

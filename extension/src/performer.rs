@@ -157,7 +157,7 @@ mod tests {
         tokio::spawn(drive(model, clock, received, hands));
         inputs.tell(Input::AppReady).await;
         assert!(matches!(orders.recv().await, Some(InvokeOrder::Next)));
-        let ask = Ask::Serve { fingerprint: 1 };
+        let ask = Ask::Serve { fingerprint: 1, sends_away: true };
         let left = Some(Duration::from_secs(60));
         inputs.tell(Input::Invoked { invoke: InvokeId(1), ask, left }).await;
         let ordered = timeout(Duration::from_secs(60), orders.recv()).await;

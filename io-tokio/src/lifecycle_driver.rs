@@ -99,7 +99,7 @@ mod tests {
                 Output::ProbeApp => Input::AppReady,
                 Output::AwaitInvoke if self.orders.len() < 5 => {
                     let left = Some(Duration::from_secs(16));
-                    let ask = Ask::Serve { fingerprint: 1 };
+                    let ask = Ask::Serve { fingerprint: 1, sends_away: true };
                     Input::Invoked { invoke: InvokeId(1), ask, left }
                 }
                 Output::AwaitInvoke => Input::Shutdown { left: Duration::from_secs(1) },

@@ -78,6 +78,9 @@ pub enum Ask {
     Serve {
         /// A number that two payloads share only if they are the same.
         fingerprint: u64,
+        /// Whether its router sends away whom it does not need; else idle instances leave by
+        /// themselves.
+        sends_away: bool,
     },
     /// Too late: the payload has expired.
     Stale,
@@ -125,7 +128,10 @@ impl fmt::Display for Ask {
             Self::Foreign => f.write_str("foreign"),
             Self::InitOnly => f.write_str("init-only"),
             Self::Invalid => f.write_str("invalid"),
-            Self::Serve { fingerprint } => write!(f, "serve {fingerprint}"),
+            Self::Serve { fingerprint, sends_away: true } => write!(f, "serve {fingerprint}"),
+            Self::Serve { fingerprint, sends_away: false } => {
+                write!(f, "serve {fingerprint} leaves-by-itself")
+            }
             Self::Stale => f.write_str("stale"),
         }
     }

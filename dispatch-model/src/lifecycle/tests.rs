@@ -16,7 +16,8 @@ fn frozen(config: Config) -> Lifecycle {
 }
 
 fn serve(number: u64, left: Option<Duration>) -> Input {
-    Input::Invoked { invoke: InvokeId(number), ask: Ask::Serve { fingerprint: number }, left }
+    let ask = Ask::Serve { fingerprint: number, sends_away: true };
+    Input::Invoked { invoke: InvokeId(number), ask, left }
 }
 
 fn drain_outputs(machine: &mut Lifecycle) -> Vec<Output> {
@@ -187,7 +188,7 @@ fn the_last_64_payloads_are_not_obeyed_again() {
     }
     let mut replay = |fingerprint| {
         let invoke = InvokeId(100);
-        let ask = Ask::Serve { fingerprint };
+        let ask = Ask::Serve { fingerprint, sends_away: true };
         machine.handle_input(at(70), Input::Invoked { invoke, ask, left: None });
         drain_outputs(&mut machine)[0]
     };

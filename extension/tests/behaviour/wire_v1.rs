@@ -11,7 +11,11 @@ use crate::app::{App, full, read_head, write};
 use crate::original::{Answer, Answered, Original};
 use crate::stage::{Stage, eventually, soon};
 
-const ENABLED: &[(&str, &str)] = &[("LAMBDA_DISPATCH_WIRE_V1", "true")];
+/// By default it leaves when it has been idle for a quarter of a second.
+const ENABLED: &[(&str, &str)] = &[
+    ("LAMBDA_DISPATCH_WIRE_V1", "true"),
+    ("LAMBDA_DISPATCH_LAST_ACTIVE_GRACE_PERIOD_MS", "600000"),
+];
 
 /// An extension with so many channels to a router of the original.
 async fn attached(app: &App, channels: u8) -> (Stage, Original) {
@@ -354,6 +358,16 @@ async fn at_its_leases_end_an_instance_asks_to_leave_and_serves_until_it_is_rele
     let answer = stage.lambda.answer().await;
     assert_eq!((answer.reason(), &answer.json["RequestCount"]), ("SelfDeadline", &1.into()));
     app.until_alone().await;
+}
+
+#[tokio::test]
+async fn an_idle_instance_leaves_by_itself_for_no_router_of_the_original_sends_it_away() {
+    let app = App::hello().await;
+    let mut stage = Stage::with_settings(&app, &ENABLED[..1]).await;
+    let mut router = Original::start().await;
+    stage.lambda.invoke(router.payload(2), Duration::from_secs(60)).await;
+    assert_eq!(stage.lambda.answer().await.reason(), "SelfLastActive");
+    assert!(router.asked("/close/"), "it went without a word");
 }
 
 #[tokio::test]

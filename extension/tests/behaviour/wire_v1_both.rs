@@ -23,7 +23,11 @@ async fn everything_that_the_wire_can_carry_passes_both_ways() {
     })
     .await;
     let (running, address, mut payloads) = router(Wire::V1).await;
-    let mut stage = Stage::with_settings(&app, &[("LAMBDA_DISPATCH_WIRE_V1", "true")]).await;
+    let settings = [
+        ("LAMBDA_DISPATCH_WIRE_V1", "true"),
+        ("LAMBDA_DISPATCH_LAST_ACTIVE_GRACE_PERIOD_MS", "600000"),
+    ];
+    let mut stage = Stage::with_settings(&app, &settings).await;
     let get = b"GET /a%2Fb\"?c HTTP/1.1\r\nHost: a\r\nCookie: x=1\r\nCookie: y=2\r\n\
         Connection: close\r\n\r\n";
     let first = tokio::spawn(ask(address, get.to_vec()));

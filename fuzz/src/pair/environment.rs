@@ -89,7 +89,7 @@ impl World {
         let fingerprint = u64::from(instance.index()) << 32 | u64::from(instance.generation());
         let input = Input::Invoked {
             invoke: InvokeId(number),
-            ask: Ask::Serve { fingerprint },
+            ask: Ask::Serve { fingerprint, sends_away: true },
             left: Some(self.timeout),
         };
         self.after(self.timeout, Event::Deadline { environment: index, invoke: number });

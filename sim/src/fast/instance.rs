@@ -250,7 +250,7 @@ impl World<'_> {
         there.invokes += 1;
         let number = there.invokes;
         let mut left = Some(deadline.saturating_since(now));
-        let mut ask = Ask::Serve { fingerprint: invoke.number() };
+        let mut ask = Ask::Serve { fingerprint: invoke.number(), sends_away: true };
         if let Some(seconds) = ahead {
             // The deadline, and the offer's end, are moments of a clock that this one is ahead of.
             left = left.and_then(|left| left.checked_sub(Duration::from_secs(seconds)));
