@@ -291,6 +291,13 @@ impl Dispatcher {
         self.instances.iter().map(InstanceView::from)
     }
 
+    /// Whether an instance should find a frozen environment: what is to be believed of one that
+    /// does not say whether it did.
+    #[must_use]
+    pub fn expects_warm(&self, instance: InstanceId) -> bool {
+        self.instances.get(instance).is_some_and(|entry| entry.expected_warm)
+    }
+
     fn fire(&mut self, timeout: Timeout) {
         if timeout.timer == Timer::QueueTimeout {
             if let Some(request) = self.requests.oldest_queued() {

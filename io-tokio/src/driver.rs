@@ -223,6 +223,7 @@ impl<O: Observer> Turns<O> {
                 let instance = session.instance;
                 let attachment = self.instances.entry(instance).or_default();
                 attachment.session = Some(session);
+                let cold = cold.unwrap_or_else(|| !self.model.expects_warm(instance));
                 let pool = &*self.settings.name;
                 tracing::info!(pool, %instance, slots, ?lease, cold, "instance attached");
                 Some(Input::InstanceAttached { instance, slots, lease, cold })

@@ -117,7 +117,7 @@ async fn attach<S: Io>(
     };
     attach::accept(&mut io).await?;
     let (session, connection) = Session::start(instance, slots, io);
-    pool.attached(session, slots, lease, cold);
+    pool.attached(session, slots, lease, Some(cold));
     Ok(connection.run(pool))
 }
 

@@ -72,7 +72,7 @@ pub(crate) struct Shared {
 #[derive(Debug)]
 pub(crate) enum Message {
     /// A claimed instance's connection is ready for requests.
-    Attached { session: Session, slots: u32, lease: Duration, cold: bool },
+    Attached { session: Session, slots: u32, lease: Duration, cold: Option<bool> },
     /// Something happened, and nobody waits for an answer.
     Told(Input),
     /// Something happened to a request, and its ticket waits for what is decided.
@@ -147,8 +147,8 @@ impl Pool {
         self.send(Message::Told(input));
     }
 
-    /// Hands over the connection of a claimed instance.
-    pub fn attached(&self, session: Session, slots: u32, lease: Duration, cold: bool) {
+    /// Hands over the connection of a claimed instance. `cold` is `None` if it does not say.
+    pub fn attached(&self, session: Session, slots: u32, lease: Duration, cold: Option<bool>) {
         self.send(Message::Attached { session, slots, lease, cold });
     }
 

@@ -129,7 +129,7 @@ async fn play(plan: Plan, schedule: Vec<(Time, Input)>) -> Steps {
             let (near, far) = duplex(1 << 16);
             let (session, connection) = Session::start(instance, slots, near);
             peers.push((far, connection));
-            pool.attached(session, slots, lease, cold);
+            pool.attached(session, slots, lease, Some(cold));
         } else {
             pool.tell(input);
         }

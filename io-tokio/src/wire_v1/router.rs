@@ -169,7 +169,7 @@ impl V1 {
         tokio::spawn(connection.run_with_pings(ask, pool.clone()));
         // An extension of the original says neither when it must end, which it does by asking
         // to leave in time, nor whether it has just been started.
-        pool.attached(session, slots, LEASE, false);
+        pool.attached(session, slots, LEASE, None);
         bridge(Arc::clone(&instance), id, far, pool).await;
         self.instances().remove(instance.name());
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use dispatch_model::Gauges;
 use h2::client::SendRequest;
 use http::{Request, StatusCode};
 use io_tokio::attach::{self, Hello};
@@ -61,6 +62,13 @@ async fn by_hand(plan: Plan) -> (Stage, TcpStream, String) {
     let invoke = soon("the router invokes", stage.by_hand.recv()).await.unwrap();
     let id = invoke.id().to_owned();
     (stage, client, id)
+}
+
+/// Lets so much time pass at once.
+async fn pass(span: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(span).await;
+    tokio::time::resume();
 }
 
 #[tokio::test]
@@ -158,6 +166,17 @@ async fn an_instance_that_asks_to_leave_finishes_and_is_released() {
     let (mut waiting, _open) = channels.remove(0);
     let order = soon("the other channel is released", waiting.data()).await.unwrap().unwrap();
     assert!(order.starts_with(b"GET /_lambda_dispatch/goaway HTTP/1.1\r\n"), "{order:?}");
+}
+
+#[tokio::test]
+async fn how_long_a_start_takes_is_measured() {
+    let (stage, _client, id) = by_hand(Plan::default()).await;
+    pass(Duration::from_secs(2)).await;
+    let peer = Peer::dial(&stage).await;
+    let path = format!("/api/chunked/request/{id}/c");
+    let _channel = peer.ask("POST", &path, &[&id]).await.unwrap();
+    let seconds = |gauges: &Gauges| gauges.cold_start.as_secs();
+    stage.until("it is known", |gauges| (2..60).contains(&seconds(gauges))).await;
 }
 
 #[tokio::test]
