@@ -200,6 +200,7 @@ impl Dispatcher {
             }
             Input::InstanceLost { instance } => self.lost(instance),
             Input::InvokeEnded { instance, outcome } => self.invoke_ended(instance, outcome),
+            Input::LeaveAsked { instance, patience } => self.leave_asked(instance, patience),
             Input::LimitsChanged { instances_min, instances_max } => {
                 self.instances_max = instances_max;
                 self.instances_min = instances_min.min(instances_max);

@@ -180,11 +180,15 @@ impl World {
                 };
                 Input::InvokeEnded { instance, outcome }
             }
-            86..89 => {
+            86..88 => {
                 let instance = self.one_of(&attached)?;
                 self.invokes.insert(instance, Attached::Leaving);
                 Input::GoAwayReceived { instance }
             }
+            88 => Input::LeaveAsked {
+                instance: self.one_of(&attached)?,
+                patience: Duration::from_millis(self.chance.below(6_000)),
+            },
             89..93 => Input::PongReceived { instance: self.one_of(&attached)? },
             93..95 => Input::SlotsOffered {
                 instance: self.one_of(&attached)?,

@@ -105,6 +105,9 @@ impl Play {
             },
             8 => Input::InvokeEnded { instance: instance?, outcome: outcome(much) },
             9 => Input::InstanceLost { instance: instance? },
+            10 if much % 4 == 3 => {
+                Input::LeaveAsked { instance: instance?, patience: Duration::from_millis(much) }
+            }
             10 => Input::GoAwayReceived { instance: instance? },
             11 => Input::PongReceived { instance: instance? },
             12 => Input::SlotsOffered { instance: instance?, slots: few },

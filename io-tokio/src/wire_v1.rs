@@ -10,7 +10,8 @@
 //!     │ POST …, the same channel again ───────────────────▶ │
 //!     │                                                     │
 //!     │ GET /api/chunked/ping/{instance} ─────────────────▶ │   seldom; 200, or 409: leave
-//!     │ GET /api/chunked/close/{instance} ────────────────▶ │   wants to leave
+//!     │ GET /api/chunked/close/{instance} ────────────────▶ │   wants to leave, but serves
+//!     │                                                     │   on until this is answered
 //!     │ ◀────────── GET /_lambda_dispatch/goaway, and end   │   on each channel that waits
 //!     │ POST … ───────────────────────────────────────────▶ │   409: leave
 //! ```

@@ -193,6 +193,8 @@ impl Oracle {
             }
             Input::InstanceLost { instance } => self.detached(instance),
             Input::InvokeEnded { instance, outcome } => self.invoke_ended(instance, outcome),
+            // Nothing holds for it that does not hold for others.
+            Input::LeaveAsked { .. } => {}
             Input::LimitsChanged { instances_min, instances_max } => {
                 self.instances_max = instances_max;
                 self.instances_min = instances_min.min(instances_max);

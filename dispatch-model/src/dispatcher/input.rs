@@ -42,6 +42,13 @@ pub enum Input {
         /// How it ended.
         outcome: InvokeOutcome,
     },
+    /// The extension asked to be sent away soon. It takes new work until then.
+    LeaveAsked {
+        /// Who asked.
+        instance: InstanceId,
+        /// How long it can wait for that.
+        patience: Duration,
+    },
     /// The operator, a schedule or a shared budget moved the bounds on instances.
     LimitsChanged {
         /// Instances kept even when idle.
@@ -145,6 +152,9 @@ impl fmt::Display for Input {
             Self::InstanceLost { instance } => write!(f, "lost {instance}"),
             Self::InvokeEnded { instance, outcome } => {
                 write!(f, "invoke-ended {instance} {outcome}")
+            }
+            Self::LeaveAsked { instance, patience } => {
+                write!(f, "leave-asked {instance} patience {patience:?}")
             }
             Self::LimitsChanged { instances_min, instances_max } => {
                 write!(f, "limits {instances_min} {instances_max}")

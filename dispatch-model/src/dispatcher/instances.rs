@@ -26,7 +26,7 @@ pub(crate) struct Instance {
     level: Option<u32>,
     /// Gave a request back: gets no more until something on it ends or [`Timer::Resume`].
     pub(crate) paused: bool,
-    /// Its lease ends before a replacement started now would be up.
+    /// Its lease ends before a replacement started now would be up, or it asked to leave.
     pub(crate) aging: bool,
     /// Should find a frozen environment.
     pub(crate) expected_warm: bool,

@@ -189,6 +189,32 @@ impl Dispatcher {
         }
     }
 
+    /// An instance wants to go. It is used for as long as it can wait if somebody is on the way who
+    /// could come in its place.
+    pub(super) fn leave_asked(&mut self, instance: InstanceId, patience: Duration) {
+        let ready = |model: &Self| {
+            let entry = model.instances.get(instance).copied();
+            entry.filter(|entry| entry.state == State::Ready)
+        };
+        if ready(self).is_none() {
+            self.stats.stale_inputs += 1;
+            return;
+        }
+        let until = self.now + patience;
+        self.instances.update(instance, |entry| {
+            entry.aging = true;
+            entry.usable_until = entry.usable_until.min(until);
+        });
+        self.scale();
+        // Which may have sent it away.
+        let Some(entry) = ready(self) else { return };
+        if self.instances.counts().starting > 0 && entry.usable_until > self.now {
+            self.set_lease_timer(instance, entry.usable_until);
+        } else {
+            self.retire(instance, GoAwayReason::LeaseEnding);
+        }
+    }
+
     pub(super) fn slots_offered(&mut self, instance: InstanceId, slots: u32) {
         let attached =
             self.instances.get(instance).is_some_and(super::instances::Instance::is_attached);

@@ -203,6 +203,9 @@ fn inputs(words: &[&str]) -> Result<Vec<Input>, String> {
         }
         ["lost", id] => one(Input::InstanceLost { instance: instance(id)? }),
         ["goaway-received", id] => one(Input::GoAwayReceived { instance: instance(id)? }),
+        ["leave-asked", id, "patience", patience] => {
+            one(Input::LeaveAsked { instance: instance(id)?, patience: span(patience)? })
+        }
         ["pong", id] => one(Input::PongReceived { instance: instance(id)? }),
         ["slots", id, slots] => {
             one(Input::SlotsOffered { instance: instance(id)?, slots: number(slots)? })

@@ -22,26 +22,28 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use dispatch_model::{Input, InstanceId};
+use dispatch_model::{Input, InstanceId, Time};
 use http::{Request, Response, StatusCode, header};
 use http_body::Body;
 use http_body_util::BodyExt;
 use tokio::io::DuplexStream;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::body::{NoHead, Raw, read_head};
 use super::head::{self, read_response, write_request};
 use super::link::Link;
+use crate::clock::Clock;
 use crate::headers::content_length;
 use crate::http2::{self, Config, Reason, Receiving, Responder, Sending, share_of};
 use crate::interim;
-use crate::pool::Pool;
+use crate::pool::{Pool, WeakPool};
 use crate::request_id::RequestId;
 use crate::stream_body::{SendError, send_body};
 
@@ -49,15 +51,23 @@ use crate::stream_body::{SendError, send_body};
 #[derive(Debug)]
 pub(crate) struct Instance {
     name: String,
+    id: InstanceId,
+    pool: WeakPool,
     /// How many channels it was asked to open.
     slots: u32,
+    /// Its zero is when it came.
+    age: Clock,
     /// The connection that its newest channel came on.
     link: Mutex<Arc<Link>>,
     desk: Mutex<Desk>,
     /// A channel waits, or none ever will.
     parked: Notify,
+    /// It has asked to leave.
+    asked: AtomicBool,
     /// It shall be given no more requests.
     leave: Notify,
+    /// No channel is taken any more.
+    released: watch::Sender<bool>,
     /// Nothing of it is left.
     gone: Notify,
 }
@@ -97,14 +107,25 @@ pub(crate) struct Channel {
 }
 
 impl Instance {
-    pub(crate) fn new(name: String, slots: u32, link: Arc<Link>) -> Self {
+    pub(crate) fn new(
+        name: String,
+        id: InstanceId,
+        pool: WeakPool,
+        slots: u32,
+        link: Arc<Link>,
+    ) -> Self {
         Self {
             name,
+            id,
+            pool,
             slots,
+            age: Clock::start(),
             link: Mutex::new(link),
             desk: Mutex::default(),
             parked: Notify::new(),
+            asked: AtomicBool::new(false),
             leave: Notify::new(),
+            released: watch::Sender::new(false),
             gone: Notify::new(),
         }
     }
@@ -121,8 +142,23 @@ impl Instance {
         self.desk().closed
     }
 
+    /// It wants to leave, and waits for our answer for as long as the original's router took. Until
+    /// then it may be given requests, which is for the model to say.
+    pub(crate) async fn asks_to_leave(&self) {
+        if !self.asked.swap(true, Ordering::Relaxed) {
+            let age = self.age.now().saturating_since(Time::ZERO);
+            let patience = (age / 10).min(CLOSE_PATIENCE_MAX);
+            if let Some(pool) = self.pool.upgrade() {
+                pool.tell(Input::LeaveAsked { instance: self.id, patience });
+            }
+            let mut released = self.released.subscribe();
+            drop(timeout(patience, released.wait_for(|released| *released)).await);
+        }
+        self.leave();
+    }
+
     /// It shall be given no more requests; those that are running may end.
-    pub(crate) fn leave(&self) {
+    fn leave(&self) {
         self.leave.notify_one();
     }
 
@@ -152,6 +188,7 @@ impl Instance {
         desk.waiting.clear();
         drop(desk);
         self.parked.notify_waiters();
+        self.released.send_replace(true);
     }
 
     /// Gives a job to the channel that has waited longest; gives it back if there is none.
@@ -384,13 +421,8 @@ fn answer(respond: Responder, status: StatusCode) {
     respond.send_response(&response, true).ok();
 }
 
-/// Is the instance `id` towards its session, at the other end of `pipe`.
-pub(crate) async fn bridge(
-    instance: Arc<Instance>,
-    id: InstanceId,
-    pipe: DuplexStream,
-    pool: Pool,
-) {
+/// Is the instance towards its session, at the other end of `pipe`.
+pub(crate) async fn bridge(instance: Arc<Instance>, pipe: DuplexStream, pool: Pool) {
     let mut connection = http2::server(pipe, config(instance.slots));
     let mut requests = JoinSet::new();
     let mut count = tokio::time::interval(REOPEN_TIME);
@@ -418,7 +450,7 @@ pub(crate) async fn bridge(
         };
         if leaves {
             // Told at once, so that no request is sent here only to be refused.
-            pool.tell(Input::GoAwayReceived { instance: id });
+            pool.tell(Input::GoAwayReceived { instance: instance.id });
             connection.leave();
         }
     }
@@ -442,6 +474,8 @@ fn falls_short(instance: &Instance, before: &mut Option<(u64, u64)>) -> bool {
 /// How long a request waits for a channel: one that is about to be opened again, or one whose
 /// response is read to its end for nobody.
 const CHANNEL_PATIENCE: Duration = Duration::from_secs(2);
+/// How long an instance that wants to leave is kept waiting at most.
+const CLOSE_PATIENCE_MAX: Duration = Duration::from_secs(5);
 const DRAIN_TIME: Duration = Duration::from_secs(5);
 const DRAIN_BYTES_MAX: usize = 16 << 20;
 /// For an instance to end its side of a channel that it was told to leave.

@@ -118,7 +118,7 @@ impl V1 {
             (&Method::GET, Some(Asked::Close { instance })) => {
                 if let Some(instance) = self.attached(instance) {
                     tracing::debug!(instance = instance.name(), "asks to leave");
-                    instance.leave();
+                    instance.asks_to_leave().await;
                 } else {
                     visit.refuse();
                 }
@@ -145,8 +145,10 @@ impl V1 {
             None => {
                 let (pool, id, slots) = self.0.invited.claim_by_name(name)?;
                 let link = Arc::clone(&visit.link);
-                let instance = Arc::new(Instance::new(name.to_owned(), slots, link));
-                instances.insert(name.to_owned(), Arc::clone(&instance));
+                let name = name.to_owned();
+                let instance =
+                    Arc::new(Instance::new(name.clone(), id, pool.downgrade(), slots, link));
+                instances.insert(name, Arc::clone(&instance));
                 tokio::spawn(self.clone().attach(Arc::clone(&instance), pool, id, slots));
                 instance
             }
@@ -170,7 +172,7 @@ impl V1 {
         // An extension of the original says neither when it must end, which it does by asking
         // to leave in time, nor whether it has just been started.
         pool.attached(session, slots, LEASE, None);
-        bridge(Arc::clone(&instance), id, far, pool).await;
+        bridge(Arc::clone(&instance), far, pool).await;
         self.instances().remove(instance.name());
     }
 

@@ -1,5 +1,6 @@
 //! How instances on the original's wire come, stay and go.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -166,6 +167,42 @@ async fn an_instance_that_asks_to_leave_finishes_and_is_released() {
     let (mut waiting, _open) = channels.remove(0);
     let order = soon("the other channel is released", waiting.data()).await.unwrap().unwrap();
     assert!(order.starts_with(b"GET /_lambda_dispatch/goaway HTTP/1.1\r\n"), "{order:?}");
+}
+
+#[tokio::test]
+async fn an_instance_that_asks_to_leave_serves_while_its_successor_starts() {
+    let plan = Plan { slots: 2, instances: 2, ..Plan::default() };
+    let (mut stage, _client, id) = by_hand(plan).await;
+    let peer = Peer::dial(&stage).await;
+    let mut channels = Vec::new();
+    for number in 0..2 {
+        let path = format!("/api/chunked/request/{id}/c{number}");
+        let (response, open) = peer.ask("POST", &path, &[&id]).await.unwrap();
+        channels.push((response.into_body(), open));
+    }
+    // One request runs all the time.
+    let (mut busy, _open) = channels.remove(0);
+    soon("the request comes", busy.data()).await.unwrap().unwrap();
+    pass(Duration::from_secs(45)).await;
+    let close = format!("/api/chunked/close/{id}");
+    let mut closing = pin!(peer.status("GET", &close, &[]));
+    let (mut waiting, mut open) = channels.remove(0);
+    let meanwhile = async {
+        soon("its successor is invoked", stage.by_hand.recv()).await.unwrap();
+        let mut client = stage.client(GET).await;
+        let head = soon("another request comes", waiting.data()).await.unwrap().unwrap();
+        assert!(head.starts_with(b"GET / HTTP/1.1\r\n"), "{head:?}");
+        open.send_data("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".into(), true).unwrap();
+        read_until(&mut client, "ok").await;
+    };
+    tokio::select! {
+        biased;
+        status = &mut closing => panic!("it is let go at once: {status}"),
+        () = meanwhile => {}
+    }
+    pass(Duration::from_secs(5)).await;
+    assert_eq!(closing.await, 200);
+    stage.until("it drains", |gauges| gauges.draining == 1).await;
 }
 
 #[tokio::test]
