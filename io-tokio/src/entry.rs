@@ -5,10 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dispatch_model::{InstanceId, Time};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 
 use crate::clock::Clock;
-use crate::headers::ERROR;
 use crate::observe::{Access, AccessLog, Proof, Trace};
 use crate::upload::Progress;
 
@@ -173,16 +172,8 @@ impl Entry {
         self.access.first_byte = Some(self.elapsed());
     }
 
-    /// A head is about to go to the client: what came from the instance, which is the app's, or
-    /// stands for one.
-    pub(crate) fn app_responded(&mut self, status: StatusCode, headers: &HeaderMap) {
-        if status == StatusCode::BAD_GATEWAY
-            && let Some(error) = headers.get(ERROR)
-        {
-            let instance = self.access.instance.as_ref().map(tracing::field::display);
-            let request_id = self.request_id();
-            tracing::warn!(request_id, instance, ?error, "the app left without an answer");
-        }
+    /// A head is about to go to the client: the app's, or what the extension says for it.
+    pub(crate) fn app_responded(&mut self, status: StatusCode) {
         let now = self.clock.now();
         self.access.status = status.as_u16();
         self.access.app = self.sent.map(|since| now.saturating_since(since));

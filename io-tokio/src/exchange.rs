@@ -21,7 +21,7 @@ use tokio::time::timeout;
 
 use crate::edge::Patience;
 use crate::entry::Entry;
-use crate::headers::content_length;
+use crate::headers::{ERROR, content_length};
 use crate::http2::{self, By, Error, Receiving};
 use crate::interim::Hints;
 use crate::observe::Proof;
@@ -230,6 +230,7 @@ impl Exchange {
         };
         self.entry.sent();
         let had_body = self.upload.is_some();
+        let unknown = Ending::Unknown { repeatable: !had_body && request.method().is_safe() };
         let mut upload = if self.upgrade.is_some() {
             self.tunnel = Some(stream);
             Uploading::None
@@ -252,6 +253,9 @@ impl Exchange {
                     Uploading::Sending(rest) => self.sending = Some(rest),
                     Uploading::Held(unwanted, _) => self.upload = Some(unwanted),
                     Uploading::Done(_) | Uploading::None => {}
+                }
+                if self.stands_for_none(&response) {
+                    return Err(Attempt::Ended(unknown, Proof::None));
                 }
                 Ok(response)
             }
@@ -276,13 +280,20 @@ impl Exchange {
                 };
                 Err(match undelivered(&error).filter(|_| self.reusable) {
                     Some(proof) => Attempt::Ended(Ending::Undelivered, proof),
-                    None => {
-                        let repeatable = !had_body && request.method().is_safe();
-                        Attempt::Ended(Ending::Unknown { repeatable }, Proof::None)
-                    }
+                    None => Attempt::Ended(unknown, Proof::None),
                 })
             }
         }
+    }
+
+    /// Whether the extension says with `response` that the app has seen the request and broke off.
+    fn stands_for_none(&self, response: &Response<Receiving>) -> bool {
+        let error = response.headers().get(ERROR);
+        if let Some(error) = error {
+            let request_id = self.entry.request_id();
+            tracing::debug!(request_id, ?error, "the app left without an answer");
+        }
+        error.is_some()
     }
 
     fn note_goaway(&self, session: &Session) {
@@ -317,7 +328,7 @@ impl Exchange {
             drop(ticket);
             return answered(text(StatusCode::BAD_GATEWAY, "bad gateway"), &mut entry, "failed");
         }
-        entry.app_responded(parts.status, &parts.headers);
+        entry.app_responded(parts.status);
         let body = match parts.status {
             _ if request.method == Method::HEAD => StreamBody::bodiless(stream),
             StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => StreamBody::bodiless(stream),

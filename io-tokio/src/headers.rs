@@ -75,7 +75,8 @@ pub fn list_bytes(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum()
 }
 
-/// Marks an answer as the extension's own and not the app's, for the router, which removes it.
+/// Marks an answer as the extension's own, where the app has seen the request and broke off: for
+/// the router, which does not pass it on.
 pub const ERROR: HeaderName = HeaderName::from_static("lambda-dispatch-error");
 
 /// All that `TE` may say beyond one connection.

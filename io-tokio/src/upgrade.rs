@@ -114,7 +114,7 @@ impl Upgrade {
                 headers.insert(header::UPGRADE, protocol.clone());
             }
         }
-        entry.app_responded(switched.status(), &parts.headers);
+        entry.app_responded(switched.status());
         tokio::spawn(Switched { client: self.client, from, to, ticket, entry, patience }.run(busy));
         switched
     }

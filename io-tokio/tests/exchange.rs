@@ -460,6 +460,25 @@ async fn client_that_leaves_in_the_middle_of_a_response_has_seen_that_the_functi
 }
 
 #[tokio::test]
+async fn app_that_breaks_off_before_its_answer_has_not_served() {
+    let linger = Duration::from_secs(60);
+    let mut router = Router::plain(Limits { linger, ..one_slot() }).await;
+    let mut client = router.client(GET).await;
+    let (_, mut respond) = router.next().await;
+    let marked = Response::builder().status(502).header("lambda-dispatch-error", "app-connection");
+    let mut stream = respond.send_response(marked.body(()).unwrap(), false).unwrap();
+    stream.send_data(Bytes::from_static(b"The app closed the connection.\n"), true).unwrap();
+    let seen = String::from_utf8(read_until(&mut client, b"gateway\n").await).unwrap();
+    assert!(seen.starts_with("HTTP/1.1 502 Bad Gateway"), "{seen}");
+    assert!(!seen.contains("lambda-dispatch-error"), "{seen}");
+    let access = router.logged().await;
+    assert_eq!((access.reason, access.status, access.attempts), ("failed", 502, 1));
+    router.leave.send_replace(1);
+    router.until(|it| it.ready + it.draining + it.detached == 0).await;
+    assert!(router.gauges.borrow().starts_fail, "it was counted as served");
+}
+
+#[tokio::test]
 async fn request_that_an_instance_gives_back_is_served_by_another_with_its_body() {
     let limits = Limits { slots: 1, instances_max: 2, instances_min: 2, ..Limits::default() };
     let mut router = Router::plain(limits).await;
