@@ -1,7 +1,7 @@
 //! A function that always fails costs at most 40 invokes in ten minutes, whatever the failure and
 //! the traffic.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use dispatch_model::{
@@ -97,20 +97,82 @@ fn unavailable_lambda() {
     assert_few_invokes("unavailable", &failing(FaultKind::Unavailable));
 }
 
+/// Their app takes requests and answers none, until the extension cuts them at the end of its time.
+/// Until the first has shown that, more are started: as many as there may be.
+#[test]
+fn function_that_answers_nothing() {
+    let plan = failing(FaultKind::AppHang);
+    let pool = Pool { instances_max: 20, ..plan.pool };
+    for seconds in [15, 60] {
+        let function_timeout = Duration::from_secs(seconds);
+        let lambda = Lambda { function_timeout, ..plan.lambda };
+        let plan = Plan { lambda, pool, ..plan.clone() };
+        assert_few_invokes(&format!("app-hang of {seconds} s"), &plan);
+    }
+}
+
 /// Nothing comes through to them or from them, and their invokes return when they have noticed.
 /// Until the first is known to be silent, ten seconds later, more are started: as many as there may
 /// be.
 #[test]
 fn instances_that_fall_silent_when_they_have_attached() {
+    assert_few_invokes_where(|| {
+        let mut placed: BTreeMap<InstanceId, Vec<RequestId>> = BTreeMap::new();
+        move |output| {
+            if let Output::Dispatch { request, instance, .. } = output {
+                placed.entry(instance).or_default().push(request);
+            }
+            let Output::Close { instance } = output else { return Vec::new() };
+            let ending = Ending::Unknown { repeatable: false };
+            let ended = |request| (Duration::ZERO, Input::RequestEnded { request, ending });
+            let requests = placed.remove(&instance).unwrap_or_default();
+            let mut inputs: Vec<_> = requests.into_iter().map(ended).collect();
+            let outcome = InvokeOutcome::Returned;
+            inputs.push((Duration::from_secs(5), Input::InvokeEnded { instance, outcome }));
+            inputs
+        }
+    });
+}
+
+#[test]
+fn app_that_closes_the_connection_and_dies_soon_after_its_first_request() {
+    assert_few_invokes_where(|| dying(Ending::Unknown { repeatable: false }));
+}
+
+/// Requests end so after 20 ms, and the instance 50 ms after the first of them.
+fn dying(ending: Ending) -> impl FnMut(Output) -> Vec<(Duration, Input)> {
+    let mut asked = BTreeSet::new();
+    move |output| {
+        let Output::Dispatch { request, instance, .. } = output else { return Vec::new() };
+        let ended = Input::RequestEnded { request, ending };
+        let mut inputs = vec![(Duration::from_millis(20), ended)];
+        if asked.insert(instance) {
+            let outcome = InvokeOutcome::Crashed;
+            let dead = Duration::from_millis(70);
+            inputs.push((dead, Input::InstanceLost { instance }));
+            inputs.push((dead, Input::InvokeEnded { instance, outcome }));
+        }
+        inputs
+    }
+}
+
+/// The simulation has no fault that befalls every link, or app, only when it has been of use. So
+/// this is the dispatcher and an agenda, with what comes of each output, and how much later.
+fn assert_few_invokes_where<R>(react: impl Fn() -> R)
+where
+    R: FnMut(Output) -> Vec<(Duration, Input)>,
+{
     for (per_second, instances_min) in TRAFFIC {
-        let invokes = invokes_of_silent_instances(per_second, instances_min);
+        let invokes = invokes_where(per_second, instances_min, react());
         assert!((1..=40).contains(&invokes), "at {per_second}/s: {invokes} invokes");
     }
 }
 
-/// The dispatcher and an agenda: the simulation has no fault that befalls every link, and that only
-/// when it stands.
-fn invokes_of_silent_instances(per_second: u32, instances_min: u32) -> u64 {
+fn invokes_where(
+    per_second: u32,
+    instances_min: u32,
+    mut react: impl FnMut(Output) -> Vec<(Duration, Input)>,
+) -> u64 {
     let limits = Limits { instances_min, instances_max: 20, ..Limits::default() };
     let mut model = Dispatcher::new(Config::new(limits).expect("the limits agree"), 7, Time::ZERO);
     let arrival = |number| {
@@ -118,7 +180,6 @@ fn invokes_of_silent_instances(per_second: u32, instances_min: u32) -> u64 {
         ((at, number), Input::RequestArrived { request: RequestId::new(number, 0), bytes: 500 })
     };
     let mut agenda: BTreeMap<_, _> = (0..per_second * 600).map(arrival).collect();
-    let mut placed: BTreeMap<InstanceId, Vec<RequestId>> = BTreeMap::new();
     let mut number = per_second * 600;
     loop {
         let (due, next) = (model.poll_timeout(), agenda.first_key_value());
@@ -130,33 +191,16 @@ fn invokes_of_silent_instances(per_second: u32, instances_min: u32) -> u64 {
             Some(entry) => model.handle_input(now, entry.remove()),
             None => model.handle_timeout(now),
         }
-        let mut plan = |span, input| {
-            number += 1;
-            agenda.insert((now + span, number), input);
-        };
         while let Some(output) = model.poll_output() {
-            match output {
-                Output::Invoke { instance } => {
-                    let lease = Duration::from_secs(59);
-                    let there = Input::InstanceAttached { instance, slots: 10, lease, cold: true };
-                    plan(Duration::from_secs(1), there);
-                }
-                Output::Dispatch { request, instance, .. } => {
-                    placed.entry(instance).or_default().push(request);
-                }
-                Output::Close { instance } => {
-                    for request in placed.remove(&instance).unwrap_or_default() {
-                        let ending = Ending::Unknown { repeatable: false };
-                        plan(Duration::ZERO, Input::RequestEnded { request, ending });
-                    }
-                    let outcome = InvokeOutcome::Returned;
-                    plan(Duration::from_secs(5), Input::InvokeEnded { instance, outcome });
-                }
-                Output::Decided(_)
-                | Output::GoAway { .. }
-                | Output::Ping { .. }
-                | Output::Refuse { .. }
-                | Output::Stopped => {}
+            let mut inputs = react(output);
+            if let Output::Invoke { instance } = output {
+                let lease = Duration::from_secs(59);
+                let there = Input::InstanceAttached { instance, slots: 10, lease, cold: true };
+                inputs.push((Duration::from_secs(1), there));
+            }
+            for (span, input) in inputs {
+                number += 1;
+                agenda.insert((now + span, number), input);
             }
         }
     }

@@ -100,7 +100,7 @@ fn what_cannot_finish_is_told_so() {
         let told = |reason| report.refused.get(reason).copied().unwrap_or_default();
         let (cut, waited) = (told("lease_ended"), told("queue_timeout"));
         assert_eq!((report.served, cut + waited), (0, report.requests), "{what}");
-        assert!(cut > report.requests / 2, "{what}");
+        assert!(cut > report.requests / 10, "{what}");
         assert!(report.stats.invokes <= report.took.as_secs(), "{what}");
         let longest = plan.pool.queue_timeout + Duration::from_secs((timeout_s + 1).into());
         assert!(report.longest <= longest, "{what}");

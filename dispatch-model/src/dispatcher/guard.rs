@@ -5,8 +5,8 @@
 //! until an instance has served, doubled by each that serves for the first time, halved by each
 //! throttle, one after each failure. Failures in a row are also answered with waiting times that
 //! double; after throttles such a wait is over when an instance leaves its room behind. Only a
-//! response is a success: an app that crashes at its first request, or returns before it has had
-//! one, attaches too.
+//! response is a success: an app that crashes at its first request, answers none, or returns before
+//! it has had one, attaches too.
 
 use core::time::Duration;
 
@@ -89,8 +89,8 @@ impl Guard {
             let one = now >= self.unasked_not_before && counts.untried == 0 && tokens > 0;
             return u32::from(one);
         }
-        // After a failure the next instance is on trial: until it has served, or has had time
-        // enough, attaching does not make room for another.
+        // After a failure the next instance is on trial: until it has served or failed, or has had
+        // time enough, attaching does not make room for another.
         let on_trial = self.failures > 0 && now < self.not_before + TRIAL;
         let taken = if on_trial { counts.untried } else { counts.starting };
         self.window.saturating_sub(taken).min(u32::try_from(tokens).unwrap_or(u32::MAX))
@@ -98,6 +98,10 @@ impl Guard {
 
     pub(crate) fn invoked(&mut self, now: Time, wanted: bool) {
         self.invokes.take(now, 1);
+        if wanted && self.failures > 0 {
+            // Another trial: who hangs does so for a whole lease, and attaches soon.
+            self.not_before = now;
+        }
         if !wanted && self.unasked > 0 {
             // Another for nobody has to wait for how this one does.
             self.unasked_not_before = now + STAY;
@@ -132,7 +136,9 @@ impl Guard {
     ) {
         let served = instance.served;
         let stayed = instance.attached.map(|since| now.saturating_since(since) >= STAY);
-        if outcome == InvokeOutcome::Returned && (served || stayed == Some(true)) {
+        // However long it stayed: who was asked and never answered hangs.
+        let was_there = stayed == Some(true) && !instance.tried;
+        if outcome == InvokeOutcome::Returned && (served || was_there) {
             if self.failures == 0 && self.throttles > 0 {
                 // Lambda had no room for another; now it has again for one.
                 self.not_before = self.not_before.min(now);

@@ -74,7 +74,7 @@ pub(crate) struct Counts {
     pub(crate) ready: u32,
     pub(crate) draining: u32,
     pub(crate) detached: u32,
-    /// Starting and ready ones that have not served yet.
+    /// Those that have not served yet and may still show what they are good for.
     pub(crate) untried: u32,
     /// Ready ones whose lease is about to end.
     pub(crate) aging: u32,
@@ -297,7 +297,7 @@ impl Instances {
                 *counter -= by;
             }
         };
-        if !instance.served && matches!(instance.state, State::Starting | State::Ready) {
+        if instance.is_untried() {
             bump(&mut counts.untried, 1);
         }
         match instance.state {
@@ -331,6 +331,12 @@ impl Instance {
     /// Whether it is connected.
     pub(crate) const fn is_attached(&self) -> bool {
         matches!(self.state, State::Ready | State::Draining)
+    }
+
+    /// Whether it has not served yet and may still do so, or show in its end that it does not.
+    const fn is_untried(&self) -> bool {
+        let may_serve = matches!(self.state, State::Starting | State::Ready);
+        !self.served && (may_serve || !self.settled)
     }
 
     /// Whether it may be given a request now.
