@@ -513,16 +513,23 @@ impl Dispatcher {
 
     /// An instance gave a response: the function works.
     fn note_served(&mut self, instance: InstanceId) {
-        if self.instances.get(instance).is_some_and(|entry| entry.served && !entry.paused) {
+        let now = self.now;
+        let Some(entry) = self.instances.get(instance) else { return };
+        let is_first = entry.served.is_none();
+        let lasts = !entry.lasted && entry.served.is_some_and(|since| guard::is_long(since, now));
+        if !(is_first || lasts || entry.paused) {
             return;
         }
-        let entry = self.instances.update(instance, |entry| {
-            entry.served = true;
+        self.clear_resume(instance);
+        self.instances.update(instance, |entry| {
+            entry.served.get_or_insert(now);
+            entry.lasted |= lasts;
             entry.paused = false;
         });
-        if let Some(entry) = entry {
-            self.clear_resume(entry.id);
-            self.guard.served();
+        if is_first {
+            self.guard.served(now);
+        } else if lasts {
+            self.guard.lasted();
         }
     }
 

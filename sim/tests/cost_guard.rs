@@ -135,6 +135,11 @@ fn instances_that_fall_silent_when_they_have_attached() {
 }
 
 #[test]
+fn app_that_answers_and_dies_soon_after_its_first_request() {
+    assert_few_invokes_where(|| dying(Ending::Served));
+}
+
+#[test]
 fn app_that_closes_the_connection_and_dies_soon_after_its_first_request() {
     assert_few_invokes_where(|| dying(Ending::Unknown { repeatable: false }));
 }

@@ -6,7 +6,8 @@
 //! throttle, one after each failure. Failures in a row are also answered with waiting times that
 //! double; after throttles such a wait is over when an instance leaves its room behind. Only a
 //! response is a success: an app that crashes at its first request, answers none, or returns before
-//! it has had one, attaches too.
+//! it has had one, attaches too. And where instances have crashed soon after their first response,
+//! only one that lives on is.
 
 use core::time::Duration;
 
@@ -26,6 +27,7 @@ pub(crate) struct Guard {
     /// Whether an instance has served since the last failure.
     proved: bool,
     failures: u32,
+    lives: Lives,
     throttles: u32,
     /// Instances in a row that left by themselves before anybody had asked them for anything.
     unasked: u32,
@@ -38,6 +40,19 @@ pub(crate) struct Guard {
     reacted: Option<Time>,
     invokes: Bucket,
     budget: Option<Purse>,
+}
+
+/// How long instances live once they have served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+enum Lives {
+    /// One lived on, and none has crashed soon since.
+    Long,
+    /// The last crashed soon, and none is known to have lived on before it: a response shows
+    /// nothing.
+    Short,
+    /// That is not known, or one lived on and the next crashed soon.
+    Unknown,
 }
 
 /// What is left of a money budget.
@@ -64,6 +79,7 @@ impl Guard {
             window_unproven: config.starts_unproven_max,
             proved: false,
             failures: 0,
+            lives: Lives::Unknown,
             throttles: 0,
             unasked: 0,
             unasked_not_before: Time::ZERO,
@@ -114,15 +130,31 @@ impl Guard {
     }
 
     /// An instance gave its first response: the function works.
-    pub(crate) fn served(&mut self) {
+    pub(crate) fn served(&mut self, now: Time) {
+        self.unasked = 0;
+        self.open = false;
+        if self.lives == Lives::Short {
+            // So did those that crashed: nobody else starts before this one has lived longer.
+            self.pause(now, STAY);
+        } else {
+            self.works();
+        }
+    }
+
+    /// An instance has lived on after its first response, or left in peace.
+    pub(crate) fn lasted(&mut self) {
+        if core::mem::replace(&mut self.lives, Lives::Long) == Lives::Short {
+            self.works();
+        }
+    }
+
+    fn works(&mut self) {
         if !self.proved {
             self.window = self.window.max(self.window_unproven);
         }
         self.window = self.window.saturating_mul(2);
         self.proved = true;
         self.failures = 0;
-        self.unasked = 0;
-        self.open = false;
     }
 
     /// The invoke of `instance` ended, or is given up; `wanted` says whether somebody waits.
@@ -134,11 +166,10 @@ impl Guard {
         wanted: bool,
         prng: &mut Prng,
     ) {
-        let served = instance.served;
-        let stayed = instance.attached.map(|since| now.saturating_since(since) >= STAY);
+        let stayed = instance.attached.map(|since| is_long(since, now));
         // However long it stayed: who was asked and never answered hangs.
         let was_there = stayed == Some(true) && !instance.tried;
-        if outcome == InvokeOutcome::Returned && (served || was_there) {
+        if outcome == InvokeOutcome::Returned && (instance.served.is_some() || was_there) {
             if self.failures == 0 && self.throttles > 0 {
                 // Lambda had no room for another; now it has again for one.
                 self.not_before = self.not_before.min(now);
@@ -167,7 +198,9 @@ impl Guard {
                 self.pause(now, pause.max(retry_after.unwrap_or_default()));
             }
             // An instance that had proved itself and dies says little about the next one.
-            InvokeOutcome::Crashed | InvokeOutcome::TimedOut | InvokeOutcome::Unknown if served => {
+            InvokeOutcome::Crashed | InvokeOutcome::TimedOut | InvokeOutcome::Unknown
+                if instance.served.is_some_and(|since| self.is_mishap(since, now)) =>
+            {
                 self.failures = self.failures.saturating_add(1);
                 self.pause(now, backoff(FAILURE_FIRST, FAILURE_MOST, self.failures - 1, prng));
             }
@@ -233,9 +266,25 @@ impl Guard {
         if *spent { budget.instances() } else { u32::MAX }
     }
 
+    /// Takes note that an instance which served since then has died. Whether it had proved itself:
+    /// it lived on, or others did and this is the first that has not.
+    fn is_mishap(&mut self, served: Time, now: Time) -> bool {
+        self.lives = match self.lives {
+            _ if is_long(served, now) => Lives::Long,
+            Lives::Long => Lives::Unknown,
+            Lives::Short | Lives::Unknown => Lives::Short,
+        };
+        self.lives != Lives::Short
+    }
+
     fn pause(&mut self, now: Time, span: Duration) {
         self.not_before = self.not_before.max(now + span);
     }
+}
+
+/// Whether an instance has been of use for so long that it shows something.
+pub(super) fn is_long(since: Time, now: Time) -> bool {
+    now.saturating_since(since) >= STAY
 }
 
 /// `first` doubled with each of `count` failures in a row up to `most`, less up to a quarter by
@@ -261,7 +310,8 @@ const TRIAL: Duration = Duration::from_secs(40);
 /// most 37 times in ten minutes.
 const THROTTLE_FIRST: Duration = Duration::from_millis(200);
 const THROTTLE_MOST: Duration = Duration::from_secs(40);
-/// Who attaches and leaves before this without a response, unasked, has failed.
+/// Who attaches and leaves before this without a response, unasked, has failed; and who crashes
+/// before this after its first response may crash after each.
 const STAY: Duration = Duration::from_secs(10);
 /// Seconds of one instance that must be saved up before a spent budget counts as credit again.
 const RESUME_S: u64 = 60;

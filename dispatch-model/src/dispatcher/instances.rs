@@ -36,7 +36,10 @@ pub(crate) struct Instance {
     pub(crate) attached: Option<Time>,
     /// Its end says nothing more: it has been counted as failed, or was sent away unused.
     pub(crate) settled: bool,
-    pub(crate) served: bool,
+    /// When it gave its first response, if it has.
+    pub(crate) served: Option<Time>,
+    /// It has been counted as one that gave responses for a while.
+    pub(crate) lasted: bool,
     /// It was given a request.
     pub(crate) tried: bool,
     /// A ping is out.
@@ -158,7 +161,8 @@ impl Instances {
             invoke_open: true,
             attached: None,
             settled: false,
-            served: false,
+            served: None,
+            lasted: false,
             tried: false,
             pinged: false,
             invoked: now,
@@ -336,7 +340,7 @@ impl Instance {
     /// Whether it has not served yet and may still do so, or show in its end that it does not.
     const fn is_untried(&self) -> bool {
         let may_serve = matches!(self.state, State::Starting | State::Ready);
-        !self.served && (may_serve || !self.settled)
+        self.served.is_none() && (may_serve || !self.settled)
     }
 
     /// Whether it may be given a request now.

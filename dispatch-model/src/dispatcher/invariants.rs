@@ -57,7 +57,7 @@ impl Dispatcher {
             let in_flight = busy.remove(&id).unwrap_or(0);
             assert_eq!(entry.busy, in_flight, "requests in flight on {id}");
             let may_serve = matches!(entry.state, State::Starting | State::Ready);
-            counts.untried += u32::from(!entry.served && (may_serve || !entry.settled));
+            counts.untried += u32::from(entry.served.is_none() && (may_serve || !entry.settled));
             match entry.state {
                 State::Starting => {
                     counts.starting += 1;

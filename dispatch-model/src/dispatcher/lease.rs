@@ -150,7 +150,7 @@ impl Dispatcher {
         let entry = self.instances.update(instance, |entry| entry.ping_timer = Time::MAX);
         let Some(entry) = entry.filter(super::instances::Instance::is_attached) else { return };
         if entry.pinged {
-            if !entry.served {
+            if entry.served.is_none() {
                 // It could attach and no more, and its invoke will return as if all were well.
                 self.count_failure(instance, InvokeOutcome::Unknown);
             }
@@ -248,6 +248,9 @@ impl Dispatcher {
         }
         if outcome == InvokeOutcome::Returned {
             self.warm.add(self.now);
+            if entry.served.is_some() {
+                self.guard.lasted();
+            }
         }
         self.count_failure(instance, outcome);
         self.stats.instance_time += self.now.saturating_since(entry.invoked);
