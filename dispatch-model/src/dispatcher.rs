@@ -124,6 +124,8 @@ pub struct Dispatcher {
     guard: Guard,
     /// What may be spent on re-dispatches.
     redispatches: Bucket,
+    /// No instance that hangs is sent away before then.
+    hung_not_before: Time,
     /// Frozen environments that should be there.
     warm: Warm,
     /// Fewer instances are enough since then; the most that were enough in that time.
@@ -169,6 +171,7 @@ impl Dispatcher {
             formula: Formula::new(now),
             guard: Guard::new(&config, now),
             redispatches: Bucket::full(REDISPATCH_CREDIT, 3 * REDISPATCH, now),
+            hung_not_before: now,
             warm: Warm::NONE,
             surplus: None,
             last_busy: now,
@@ -475,6 +478,7 @@ impl Dispatcher {
             Ending::TimedOut => {
                 self.stats.failed += 1;
                 self.refuse(request, RefuseReason::ResponseTimeout);
+                self.note_timed_out(instance);
             }
             Ending::Undelivered => {
                 self.pause(instance);
@@ -517,7 +521,7 @@ impl Dispatcher {
         let Some(entry) = self.instances.get(instance) else { return };
         let is_first = entry.served.is_none();
         let lasts = !entry.lasted && entry.served.is_some_and(|since| guard::is_long(since, now));
-        if !(is_first || lasts || entry.paused) {
+        if !(is_first || lasts || entry.paused || entry.timed_out > 0) {
             return;
         }
         self.clear_resume(instance);
@@ -525,11 +529,32 @@ impl Dispatcher {
             entry.served.get_or_insert(now);
             entry.lasted |= lasts;
             entry.paused = false;
+            entry.timed_out = 0;
         });
         if is_first {
             self.guard.served(now);
         } else if lasts {
             self.guard.lasted();
+        }
+    }
+
+    /// An instance let a request time out. Its slots look idle then, and are the first to get more:
+    /// so whoever does that again and again is sent away, as long as others answer. Not many at a
+    /// time: they may have been asked for what takes long.
+    fn note_timed_out(&mut self, instance: InstanceId) {
+        let Some(entry) = self.instances.update(instance, |entry| entry.timed_out += 1) else {
+            return;
+        };
+        let is_due = entry.timed_out >= HUNG_TIMEOUTS && self.now >= self.hung_not_before;
+        if !is_due || entry.state != State::Ready {
+            return;
+        }
+        let others_answer = self.instances.iter().any(|other| {
+            other.state == State::Ready && other.served.is_some() && other.timed_out == 0
+        });
+        if others_answer {
+            self.hung_not_before = self.now + HUNG_EVERY;
+            self.retire(instance, GoAwayReason::Hung);
         }
     }
 
@@ -672,6 +697,10 @@ impl Dispatcher {
 
 /// The number of instances is not looked at more often because of queueing than this.
 const SCALE_AT_MOST_EVERY: Duration = Duration::from_millis(10);
+/// Time-outs in a row by which an instance that hangs is known.
+const HUNG_TIMEOUTS: u32 = 3;
+/// One instance that hangs is sent away in so much time.
+const HUNG_EVERY: Duration = Duration::from_secs(10);
 /// How long an instance that gave a request back is left alone if nothing on it ends.
 const PAUSE: Duration = Duration::from_millis(500);
 /// What a re-dispatch costs: as much as ten dispatches earn. Three a second are free.

@@ -62,6 +62,7 @@ fn every_reason_is_reached_by_a_story() {
         "refuse .* shutting_down",
         "refuse .* unavailable",
         "refuse .* undeliverable",
+        "goaway .* Hung",
         "goaway .* LeaseEnding",
         "goaway .* Silent",
         "goaway .* Shutdown",

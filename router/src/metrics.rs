@@ -437,6 +437,7 @@ impl Observer for Watch {
 
 const fn goaway_name(reason: GoAwayReason) -> &'static str {
     match reason {
+        GoAwayReason::Hung => "hung",
         GoAwayReason::LeaseEnding => "lease_ending",
         GoAwayReason::Shutdown => "shutdown",
         GoAwayReason::Silent => "silent",
@@ -462,7 +463,7 @@ pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; chars
 const STATUS_MIN: u16 = 100;
 const STATUS_MAX: u16 = 599;
 
-const GOAWAYS: [&str; 4] = ["lease_ending", "shutdown", "silent", "surplus"];
+const GOAWAYS: [&str; 5] = ["hung", "lease_ending", "shutdown", "silent", "surplus"];
 
 const OUTCOMES: [&str; 7] =
     ["crashed", "forbidden", "returned", "throttled", "timed_out", "unavailable", "unknown"];

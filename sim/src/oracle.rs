@@ -421,9 +421,10 @@ impl Oracle {
         let known = there.map(|it| (it.attached, std::mem::replace(&mut it.leaving, true)));
         let fits = match reason {
             GoAwayReason::Silent => known.is_some_and(|(attached, _)| attached),
-            GoAwayReason::LeaseEnding | GoAwayReason::Shutdown | GoAwayReason::Surplus => {
-                known == Some((true, false))
-            }
+            GoAwayReason::Hung
+            | GoAwayReason::LeaseEnding
+            | GoAwayReason::Shutdown
+            | GoAwayReason::Surplus => known == Some((true, false)),
         };
         ensure!(self, fits, "(5) {instance} is sent away ({reason:?}): {known:?}");
         if reason == GoAwayReason::Surplus {

@@ -42,6 +42,8 @@ pub(crate) struct Instance {
     pub(crate) lasted: bool,
     /// It was given a request.
     pub(crate) tried: bool,
+    /// Requests in a row that it did not begin to answer in time.
+    pub(crate) timed_out: u32,
     /// A ping is out.
     pub(crate) pinged: bool,
     pub(crate) invoked: Time,
@@ -164,6 +166,7 @@ impl Instances {
             served: None,
             lasted: false,
             tried: false,
+            timed_out: 0,
             pinged: false,
             invoked: now,
             lease_timer: Time::MAX,

@@ -70,6 +70,8 @@ pub enum Output {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum GoAwayReason {
+    /// It lets its requests time out, and others do not.
+    Hung,
     /// Its lease has no room for another request.
     LeaseEnding,
     /// It did not answer a ping.

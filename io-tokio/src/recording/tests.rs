@@ -332,6 +332,7 @@ fn all_steps() -> Vec<Step> {
         InvokeOutcome::Unknown,
     ];
     let goaways = [
+        GoAwayReason::Hung,
         GoAwayReason::LeaseEnding,
         GoAwayReason::Silent,
         GoAwayReason::Shutdown,

@@ -299,6 +299,7 @@ fn every_word_that_can_be_counted_has_a_counter() {
         assert!(REASONS.contains(&word), "{word}");
     }
     let goaways = [
+        GoAwayReason::Hung,
         GoAwayReason::LeaseEnding,
         GoAwayReason::Shutdown,
         GoAwayReason::Silent,

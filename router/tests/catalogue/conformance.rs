@@ -272,8 +272,9 @@ Behind the mark is what the client got: statuses, or `closes` (without an answer
 (neither an answer nor an end for five seconds); for HTTP/2 what became of the stream. Rows that are
 promises of this router alone are marked –.
 
-One input is in no row, for the library that reads HTTP/2 takes off what is wrong with it before this
-router sees it: `:path: /a#b`, with a fragment, reaches the app as `/a`. In HTTP/1 it is refused.
+One input is in no row, for the library that reads HTTP/2 takes off what is wrong with it before
+this router sees it: `:path: /a#b`, with a fragment, reaches the app as `/a`. In HTTP/1 it is
+refused.
 
 ";
 /// Rows that are played at once, since waiting is most of it.
