@@ -185,6 +185,10 @@ impl Dispatch {
             let cached_mb_ms = memory_mb * usage.span.as_millis();
             usage.snapstart = SnapStart { cached_mb_ms, restored_mb: restored };
         }
+        // What the instances that are kept would have held without any request.
+        let kept_ms = usage.span.as_millis() * u128::from(self.instances_min) * u128::from(routers);
+        let kept_ms = kept_ms.min(bill.billed_ms().into());
+        usage.kept_mb_ms = u128::from(bill.memory_mb()) * kept_ms;
         Ok(Usage { on_demand: bill, ..usage })
     }
 }

@@ -4,6 +4,7 @@
 //! long as the one on a bill, 730 hours, and applies prices to them, so that volume discounts are
 //! those of a month. A month has the traffic as often as it fits, and with it all that requests
 //! use, however late they end; what is held is held all month, and was for the run's span.
+//! Instances that are kept are held, though AWS bills them as it does those that come and go.
 
 use std::time::Duration;
 
@@ -23,6 +24,8 @@ pub struct Usage {
     pub span: Duration,
     /// Invocations of Lambda on demand. Initialisations without one are in their time.
     pub on_demand: Bill,
+    /// What of their memory and time is held whatever comes, in MB·ms.
+    pub kept_mb_ms: u128,
     /// Provisioned concurrency.
     pub provisioned: Provisioned,
     /// Snapshots, of runtimes that pay for them.
@@ -84,8 +87,15 @@ impl Usage {
     /// GB-seconds of Lambda that a month comes to, of traffic that lasts so long.
     #[must_use]
     pub fn gb_seconds_month(&self, traffic: Duration) -> f64 {
-        let mb_ms = self.on_demand.mb_ms() + self.provisioned.used_mb_ms;
-        month(mb_ms, traffic) as f64 / (1_024.0 * 1_000.0)
+        let mb_ms = self.on_demand_month(traffic) + month(self.provisioned.used_mb_ms, traffic);
+        mb_ms as f64 / (1_024.0 * 1_000.0)
+    }
+
+    /// MB·ms of Lambda on demand that a month comes to, of traffic that lasts so long.
+    fn on_demand_month(&self, traffic: Duration) -> u128 {
+        let all = self.on_demand.mb_ms();
+        let kept = self.kept_mb_ms.min(all);
+        month(kept, self.span).saturating_add(month(all - kept, traffic))
     }
 
     /// Requests that Lambda charges for in a month, of traffic that lasts so long.
@@ -128,7 +138,7 @@ pub fn cost(
         prices.ec2(&usage.managed.instance_type, held_time(usage.managed.time))?
     };
     let lines = [
-        ("Lambda time", prices.lambda_time(used(usage.on_demand.mb_ms()), arch)),
+        ("Lambda time", prices.lambda_time(usage.on_demand_month(traffic), arch)),
         ("Lambda requests", prices.lambda_requests(usage.lambda_requests_month(traffic))),
         ("provisioned concurrency", prices.provisioned_held(held(held_mb_ms), arch)),
         ("time on provisioned", prices.provisioned_used(used(used_mb_ms), arch)),
@@ -230,6 +240,26 @@ mod tests {
         let lines: Vec<_> = lines.iter().map(|line| format!("{:.4}", line.month)).collect();
         // As of an hour, and one GB all month.
         assert_eq!(lines, ["$1.2167", "$0.1460", "$10.9501"]);
+    }
+
+    #[test]
+    fn instances_that_are_kept_are_there_for_a_month_however_late_requests_end() {
+        let second = Duration::from_secs(1);
+        // Two were kept for all of 60 s, and a third was there for 30 s of it.
+        let (kept, third) = (2 * 60_000, 30_000);
+        let usage = Usage {
+            span: second * 60,
+            on_demand: Bill::of(1_024, 3, kept + third),
+            kept_mb_ms: 1_024 * u128::from(kept),
+            ..Usage::default()
+        };
+        let months = MONTH.as_secs_f64();
+        let expected = 2.0 * months + 30.0 * months / 10.0;
+        assert!((usage.gb_seconds_month(second * 10) - expected).abs() < 1.0);
+        let prices = Prices::builtin("us-east-1").unwrap();
+        let lines = cost(&usage, second * 10, &prices, Arch::X86).unwrap();
+        let is = prices.lambda_time(5 * 1_024 * MONTH.as_millis(), Arch::X86);
+        assert_eq!(lines[0].month, is, "{lines:?}");
     }
 
     #[test]
