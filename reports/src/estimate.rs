@@ -32,10 +32,12 @@ impl Estimate {
 }
 
 impl Quantiles {
-    /// Of the books of each seed; `at` gives the time that a share did not exceed, in seconds.
+    /// Of the books of each seed; `at` gives the time that a share did not exceed, in seconds. A
+    /// seed without a request has none.
     pub(crate) fn of(tallies: &[&Tally], at: impl Fn(&Tally, f64) -> f64) -> Self {
         let share = |share: f64| {
-            let values: Vec<_> = tallies.iter().map(|tally| at(tally, share)).collect();
+            let came = tallies.iter().filter(|tally| tally.requests > 0);
+            let values: Vec<_> = came.map(|tally| at(tally, share)).collect();
             Estimate::not_below_zero(&values)
         };
         Self {

@@ -218,10 +218,13 @@ impl<'a> Scene<'a> {
         Ok(self.plan.alternatives.clone())
     }
 
-    /// Whether something comes, and the plan's alternatives can be run.
+    /// Whether something comes with the first seed, of which most is said, and the plan's
+    /// alternatives can be run.
     pub(crate) fn check(&self) -> Result<(), ReportError> {
-        if self.traffic.stream(self.plan.seed).next_at().is_none() {
-            return Err(TrafficError::Nothing { traffic: self.traffic.about() }.into());
+        let seed = self.plan.seed;
+        if self.traffic.stream(seed).next_at().is_none() {
+            let traffic = format!("{}, with seed {seed}, the first", self.traffic.about());
+            return Err(TrafficError::Nothing { traffic }.into());
         }
         let mut all = self.plan.alternatives.iter();
         all.try_for_each(|it| it.check(&self.plan.function, self.traffic))
@@ -253,7 +256,10 @@ impl<'a> Scene<'a> {
             Estimate::not_below_zero(&runs.iter().map(value).collect::<Vec<_>>())
         };
         let share = |count: &dyn Fn(&Done) -> u64| {
-            each(&|run| count(run) as f64 / (run.tally.requests as f64).max(1.0))
+            // A seed without a request has no shares.
+            let came = runs.iter().filter(|run| run.tally.requests > 0);
+            let shares = came.map(|run| count(run) as f64 / run.tally.requests as f64);
+            Estimate::not_below_zero(&shares.collect::<Vec<_>>())
         };
         let tallies: Vec<_> = runs.iter().map(|run| &run.tally).collect();
         let first = &runs[0];
@@ -334,11 +340,12 @@ impl<'a> Scene<'a> {
         let (rate, service) = self.traffic.memoryless()?;
         let slots = fleet.count.saturating_mul(fleet.slots);
         let wait = Queue { rate, service, slots }.wait().filter(|_| fleet.tracking.is_none())?;
-        let simulated = runs.iter().map(|run| run.tally.wait_mean()).sum::<f64>();
+        let came: Vec<_> = runs.iter().filter(|run| run.tally.requests > 0).collect();
+        let simulated = came.iter().map(|run| run.tally.wait_mean()).sum::<f64>();
         Some(Theory {
             formula: format!("Erlang C, M/M/{slots}"),
             wait,
-            simulated: simulated / runs.len() as f64,
+            simulated: simulated / came.len() as f64,
         })
     }
 

@@ -250,6 +250,32 @@ instances_min = {kept}
 }
 
 #[test]
+fn seeds_without_a_request_say_nothing_of_how_long_requests_take() {
+    let report = report(
+        r#"
+title = "Rare"
+seeds = 8
+sweep = false
+traffic = { kind = "poisson", rate = 0.02, for = "1m" }
+service = { time = "100ms" }
+[[alternative]]
+kind = "containers"
+[[alternative]]
+kind = "lambda"
+[cold_start]
+time = "1s"
+"#,
+    );
+    let [containers, lambda] = &report.alternatives[..] else { panic!("two were asked for") };
+    for quantile in [containers.total.p50, containers.total.max] {
+        let off = (quantile.low - 0.1).abs().max((quantile.high - 0.1).abs());
+        assert!(off < 1e-9, "{quantile:?}");
+    }
+    // The first request of each seed that has one waits for a start.
+    assert!((lambda.wait.max.mean - 1.0).abs() < 1e-9, "{:?}", lambda.wait);
+}
+
+#[test]
 fn request_takes_as_long_wherever_it_is_alone_with_as_much_of_a_processor() {
     let plan = WAVES
         .replace("[service]\ntime = \"50ms\"", "[service]\ntime = \"100ms\"\ncpu = 0.9")
@@ -427,7 +453,7 @@ fn what_takes_no_time_is_asked_for_no_latency() {
 fn traffic_without_a_request_is_refused() {
     for (traffic, said) in [
         ("rate = 0", "no request in Poisson, 0/s for 5m"),
-        ("rate = 0.000001", "no request in Poisson, 0.000001/s for 5m"),
+        ("rate = 0.000001", "no request in Poisson, 0.000001/s for 5m, with seed 1"),
     ] {
         let error = try_report(&SMALL.replace("rate = 40", traffic)).expect_err(traffic);
         assert!(error.contains(said), "{error}");
