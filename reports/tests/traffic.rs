@@ -288,6 +288,30 @@ fn period_that_a_table_states_is_taken_and_one_that_must_be_guessed_is_told() {
 }
 
 #[test]
+fn tables_of_different_periods_are_refused_and_both_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = |columns: &str, periods: &str, point: &str| {
+        format!("Label,{columns}\nPeriod,{periods}\n2026/11/25 {point}\n")
+    };
+    let old = table("RequestCount", "300", "06:00:00,3000");
+    fs::write(folder.path().join("old.csv"), &old).unwrap();
+    fs::write(folder.path().join("new.csv"), table("RequestCount", "60", "06:05:00,600")).unwrap();
+    let both = table("a RequestCount,b RequestCount,Errors", "60,300,5", "06:00:00,1,2,3");
+    fs::write(folder.path().join("both.csv"), both).unwrap();
+    for (files, named) in [
+        ("'old.csv', 'new.csv'", ["new.csv:3: its counts are of 60s each", "old.csv of 300s"]),
+        ("'both.csv'", ["both.csv:3: its counts are of 300s each", "both.csv of 60s"]),
+    ] {
+        let toml = format!("kind = 'cloudwatch'\nfiles = [{files}]");
+        let error = open(&toml, folder.path()).expect_err(files).to_string();
+        assert!(named.iter().all(|part| error.contains(part)), "{error}");
+    }
+    fs::write(folder.path().join("more.csv"), &old).unwrap();
+    let same = "kind = 'cloudwatch'\nfiles = ['old.csv', 'more.csv']";
+    assert_eq!(open(same, folder.path()).unwrap().span(), Duration::from_mins(5));
+}
+
+#[test]
 fn text_as_windows_writes_it_is_read_or_told() {
     let json = r#"{"Datapoints":[{"Timestamp":"2026-11-25T06:00:00Z","Sum":5}]}"#;
     let table = "Label,RequestCount\n2026-11-25T06:00:00Z,5\n";

@@ -3,8 +3,8 @@
 //!
 //! Taken are the series in whose label RequestCount or Invocations is a word, which are added up,
 //! or the only one there is. CloudWatch writes nothing for a minute without requests. How long a
-//! period is, the plan says, or a table's row `Period`; else it is the longest that fits between
-//! all points.
+//! period is, the plan says, or a table's row `Period`, which must say the same in each; else it is
+//! the longest that fits between all points.
 
 use std::io::BufRead;
 
@@ -60,6 +60,7 @@ pub(super) fn json(
 /// What a table says of its columns, above the first moment.
 #[derive(Debug, Default)]
 pub(super) struct Head {
+    file: String,
     names: Vec<String>,
     /// In nanoseconds, as far as it says so.
     periods: Vec<Option<u64>>,
@@ -68,6 +69,11 @@ pub(super) struct Head {
 }
 
 impl Head {
+    /// Nothing is known of the table in `file` yet.
+    pub(super) fn of(file: &str) -> Self {
+        Self { file: file.to_owned(), ..Self::default() }
+    }
+
     /// Takes a line of it.
     fn line(&mut self, first: &[u8], fields: Fields<'_>) {
         if first == b"Period" {
@@ -83,10 +89,10 @@ impl Head {
         }
     }
 
-    /// The shortest period of a wanted column.
-    fn period(&self, columns: &[bool]) -> Option<u64> {
+    /// The period of each wanted column that has one.
+    fn periods(&self, columns: &[bool]) -> impl Iterator<Item = u64> {
         let wanted = self.periods.iter().zip(columns).filter(|(_, wanted)| **wanted);
-        wanted.filter_map(|(period, _)| *period).filter(|period| *period > 0).min()
+        wanted.filter_map(|(period, _)| *period).filter(|period| *period > 0)
     }
 }
 
@@ -104,7 +110,9 @@ pub(super) fn line(book: &mut Book<'_>, head: &mut Head, line: &[u8]) -> Result<
     }
     if head.columns.is_none() {
         let columns = wanted(&head.names).map_err(Wrong::File)?;
-        book.has_period(head.period(&columns));
+        for period in head.periods(&columns) {
+            book.has_period(period, &head.file)?;
+        }
         head.columns = Some(columns);
     }
     let columns = head.columns.iter().flatten();

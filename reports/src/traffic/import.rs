@@ -180,7 +180,7 @@ impl<'a> Importer<'a> {
                 if input.fill_buf().map_err(unreadable)?.trim_ascii_start().starts_with(b"{") {
                     cloudwatch::json(book, bad, name, input)
                 } else {
-                    let mut head = cloudwatch::Head::default();
+                    let mut head = cloudwatch::Head::of(name);
                     each_line(name, input, cloudwatch::SHAPE, bad, |line| {
                         cloudwatch::line(book, &mut head, line)
                     })

@@ -7,9 +7,11 @@
 use std::collections::BTreeMap;
 use std::iter::Peekable;
 use std::sync::Arc;
+use std::time::Duration;
 
 use dispatch_model::time::nanos;
 use dispatch_model::{Prng, Time};
+use sim::span;
 
 use super::curve::{Comes, Piece, Within};
 use super::lines::{Bad, Wrong};
@@ -26,8 +28,8 @@ pub(super) struct Book<'a> {
     requests: u64,
     /// Those of which nobody knows how long they took.
     untimed: u64,
-    /// The shortest period that a file says its counts are of.
-    period: Option<u64>,
+    /// The period that a file says its counts are of, and which file.
+    period: Option<(u64, String)>,
 }
 
 impl<'a> Book<'a> {
@@ -35,9 +37,17 @@ impl<'a> Book<'a> {
         Self { service, pile: Pile::new(), requests: 0, untimed: 0, period: None }
     }
 
-    /// Counts that follow are of periods of this length, if a file says that.
-    pub(super) fn has_period(&mut self, period: Option<u64>) {
-        self.period = self.period.into_iter().chain(period).min();
+    /// `file` says that its counts are of periods of this length, which all have to say that do.
+    pub(super) fn has_period(&mut self, period: u64, file: &str) -> Result<(), Wrong> {
+        let (known, first) = self.period.get_or_insert_with(|| (period, file.to_owned()));
+        if *known == period {
+            return Ok(());
+        }
+        let [is, was] = [period, *known].map(|ns| span::write(Duration::from_nanos(ns)));
+        Err(Wrong::File(format!(
+            "its counts are of {is} each and those of {first} of {was}; export both with the same \
+             period, of which AWS keeps those of a minute for 15 days and those of five for 63"
+        )))
     }
 
     /// A request came `at` so many nanoseconds and took so many, if that is known.
@@ -67,7 +77,7 @@ impl<'a> Book<'a> {
     /// or the longest that fits between all periods. `functions` are the times of those that have
     /// some.
     pub(super) fn counts(self, bad: Bad, period: Option<u64>, functions: Vec<Spread>) -> Recording {
-        let told = period.or(self.period);
+        let told = period.or(self.period.as_ref().map(|(period, _)| *period));
         let mut recording = self.close(bad, Of::Requests);
         let period = told.unwrap_or_else(|| {
             let mut last = None;
