@@ -374,24 +374,29 @@ impl Alternative {
                 Self::Containers(it) => containers = Containers { name: None, ..it.clone() },
             }
         }
+        let whole = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
+        let of_peak = |percent: u64| whole(u64::from(peak) * percent / 100);
+        // How many it takes of those that serve so many at once.
+        let enough = |percent: u64, slots: u32| {
+            whole((u64::from(peak) * percent).div_ceil(100 * u64::from(slots)))
+        };
         let mut all = vec![Self::Lambda(lambda), Self::LambdaReuse(reuse)];
         let mut counts: Vec<_> =
-            [10, 25, 50, 75, 100, 125].map(|percent| (peak * percent / 100).max(1)).to_vec();
+            [10, 25, 50, 75, 100, 125].map(|percent| of_peak(percent).max(1)).to_vec();
         counts.dedup();
         for environments in counts {
             all.push(Self::Provisioned(Provisioned { environments, ..provisioned.clone() }));
         }
         let slots = containers.slots;
-        let mut counts: Vec<_> = [25, 50, 75, 100, 150, 200]
-            .map(|percent| (peak * percent).div_ceil(100 * slots).max(1))
-            .to_vec();
+        let mut counts: Vec<_> =
+            [25, 50, 75, 100, 150, 200].map(|percent| enough(percent, slots).max(1)).to_vec();
         counts.dedup();
         for count in counts {
             all.push(Self::Containers(Containers { count, ..containers.clone() }));
         }
         let slots = managed.slots;
         let mut counts: Vec<_> =
-            [50, 100, 200].map(|percent| (peak * percent).div_ceil(100 * slots).max(3)).to_vec();
+            [50, 100, 200].map(|percent| enough(percent, slots).max(3)).to_vec();
         counts.dedup();
         for environments_min in counts {
             let name = Some(format!("Managed Instances, at least {environments_min}"));
@@ -426,5 +431,35 @@ fn on_demand(plan: &Plan, cold_start: Duration, seed: u64, retries: u32) -> Lamb
         deploys: plan.traffic.deploys().iter().map(|at| Time::ZERO + *at).collect(),
         seed: Prng::new(seed).next_u64(),
         ..LambdaPlan::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fewer_are_tried_the_more_each_serves_at_once_however_many_that_are() {
+        let most = |peak: u32, slots: u32| {
+            let containers = Containers { slots, ..Containers::default() };
+            let managed = Managed { slots, ..Managed::default() };
+            let plan = [Alternative::Containers(containers), Alternative::Managed(managed)];
+            let all = Alternative::scaled_to(peak, &plan);
+            let containers = all.iter().filter_map(|it| match it {
+                Alternative::Containers(it) => Some(it.count),
+                Alternative::Dispatch(_)
+                | Alternative::Lambda(_)
+                | Alternative::LambdaReuse(_)
+                | Alternative::Provisioned(_)
+                | Alternative::Managed(_) => None,
+            });
+            containers.max()
+        };
+        assert_eq!(most(40, 10), Some(8));
+        // What is a hundred times as much does not fit into 32 bits.
+        for slots in [42_949_673, 1 << 30, u32::MAX] {
+            assert_eq!(most(40, slots), Some(1), "{slots} slots");
+        }
+        assert_eq!(most(u32::MAX, 1), Some(u32::MAX));
     }
 }

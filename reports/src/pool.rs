@@ -369,7 +369,7 @@ impl<'a> World<'a> {
         if self.pool.tracking.is_some() {
             self.busy.set(self.now, self.gauges.running);
         }
-        self.gauges.slots = self.gauges.ready * self.pool.slots;
+        self.gauges.slots = self.gauges.ready.saturating_mul(self.pool.slots);
         self.gauges.slots_busy = self.gauges.running;
         self.gauges.desired = self.desired;
         self.watch.pool(self.now, &self.gauges);

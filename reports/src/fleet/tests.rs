@@ -130,6 +130,12 @@ fn fleet_that_follows_its_use_grows_and_shrinks() {
 }
 
 #[test]
+fn more_slots_than_can_be_counted_are_plenty() {
+    let (tally, _) = play(&plan(4, 1 << 30), vec![request(0, 40); 8]);
+    assert_eq!(tally.waits_ms(), [0; 8]);
+}
+
+#[test]
 fn bill_is_the_lives_of_containers() {
     let (tally, usage) = play(&plan(3, 2), (0..1_000).map(|at| request(at * 9, 40)).collect());
     let prices = Prices::builtin("us-east-1").unwrap();
