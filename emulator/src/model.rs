@@ -28,7 +28,8 @@
 //! - Provisioned environments are allocated one after the other, taken before others, not reaped,
 //!   and replaced when they end. What they cannot take goes to the others.
 //! - New code is served by new environments: the old ones end as soon as they hold no invoke.
-//! - An invoke is refused when the concurrency or the ramp of new environments does not allow it.
+//! - An invoke is refused when the concurrency or the ramp of new environments does not allow it,
+//!   or when more than ten a second come for each place in the concurrency.
 //! - An environment runs only while it initialises, serves an invoke or shuts down; otherwise it is
 //!   frozen. It is frozen once the runtime and every extension have asked for what comes next.
 //! - An invoke is answered as soon as the runtime has answered; it is over, and billed, when the
@@ -126,6 +127,8 @@ pub struct Model {
     allocates_at: Time,
     outputs: VecDeque<Output>,
     ramp: Ramp,
+    /// How often it may be invoked.
+    rate: Ramp,
     /// Environments that hold an invoke: what AWS calls concurrency.
     concurrency: u32,
     throttle_all: bool,
@@ -137,6 +140,7 @@ impl Model {
     /// `seed` decides the jitter of the idle reap.
     #[must_use]
     pub fn new(config: Config, seed: u64, now: Time) -> Self {
+        let places = config.reserved_concurrency.unwrap_or(config.account_concurrency);
         let mut model = Self {
             chance: Prng::new(seed),
             now,
@@ -149,6 +153,7 @@ impl Model {
             allocates_at: now,
             outputs: VecDeque::new(),
             ramp: Ramp::new(config.ramp_environments, config.ramp_window, now),
+            rate: Ramp::new(places.saturating_mul(PLACE_RATE), Duration::from_secs(1), now),
             concurrency: 0,
             throttle_all: false,
             shutting_down: false,
@@ -339,7 +344,8 @@ impl Model {
         None
     }
 
-    fn refusal(&self) -> Option<ThrottleReason> {
+    /// Why an invoke cannot be had now; counts it if it can.
+    fn refusal(&mut self) -> Option<ThrottleReason> {
         match self.config.reserved_concurrency {
             Some(limit) if self.concurrency >= limit => {
                 Some(ThrottleReason::ReservedFunctionConcurrentInvocationLimitExceeded)
@@ -348,7 +354,9 @@ impl Model {
                 Some(ThrottleReason::ConcurrentInvocationLimitExceeded)
             }
             _ if self.throttle_all => Some(ThrottleReason::ConcurrentInvocationLimitExceeded),
-            Some(_) | None => None,
+            _ if self.rate.take(self.now) => None,
+            Some(_) => Some(ThrottleReason::ReservedFunctionInvocationRateLimitExceeded),
+            None => Some(ThrottleReason::FunctionInvocationRateLimitExceeded),
         }
     }
 
@@ -412,6 +420,10 @@ impl Model {
         self.outputs.push_back(output);
     }
 }
+
+/// Synchronous invokes a second that AWS takes for each place in the concurrency, whoever serves
+/// them. It does not say over what span it counts; here it is a second.
+const PLACE_RATE: u32 = 10;
 
 /// `span` in milliseconds, rounded up as on the bill.
 fn whole_ms(span: Duration) -> u64 {

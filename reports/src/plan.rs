@@ -129,7 +129,8 @@ pub struct Function {
     pub memory_mb: u32,
     /// `arm` (default) or `x86`.
     pub processors: Arch,
-    /// Invokes that may be in flight: the account's limit, or what is reserved. Default 1,000.
+    /// Invokes that may be in flight: the account's limit, or what is reserved. Ten times as many
+    /// may come in a second. Default 1,000.
     pub concurrency: u32,
     /// New environments allowed in 10 s. Default 1,000.
     pub ramp: u32,

@@ -5,7 +5,8 @@ use std::time::Duration;
 /// The service's limits and the function's settings. [`Config::default`] is AWS's defaults.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Invokes that the account may have in flight, when none are reserved. Default 1,000.
+    /// Invokes that the account may have in flight, when none are reserved; ten times as many may
+    /// come in a second. Default 1,000.
     pub account_concurrency: u32,
     /// How long before an environment's processes start: placing it, fetching the image. It stands
     /// for AWS's own part of a cold start, so it is not billed and not under the init limit.
@@ -37,7 +38,8 @@ pub struct Config {
     pub ramp_environments: u32,
     /// Span over which `ramp_environments` counts. Default 10 s.
     pub ramp_window: Duration,
-    /// Invokes that this function may have in flight, set apart from the account's. Default `None`.
+    /// Invokes that this function may have in flight, set apart from the account's; ten times as
+    /// many may come in a second. Default `None`.
     pub reserved_concurrency: Option<u32>,
     /// For a function whose initialisation is kept as a snapshot (SnapStart): how long it takes to
     /// make an environment of it, from its invoke to the answer to `restore/next`. Default `None`.

@@ -112,10 +112,12 @@ pub enum Answer {
 pub enum ThrottleReason {
     /// The account has no concurrency left.
     ConcurrentInvocationLimitExceeded,
-    /// The function may not grow that fast.
+    /// The function may not grow that fast, or not be invoked that often.
     FunctionInvocationRateLimitExceeded,
     /// The function has used what is reserved for it.
     ReservedFunctionConcurrentInvocationLimitExceeded,
+    /// The function may not be invoked that often with what is reserved for it.
+    ReservedFunctionInvocationRateLimitExceeded,
 }
 
 /// How initialisation failed.
@@ -217,6 +219,9 @@ impl ThrottleReason {
             Self::FunctionInvocationRateLimitExceeded => "FunctionInvocationRateLimitExceeded",
             Self::ReservedFunctionConcurrentInvocationLimitExceeded => {
                 "ReservedFunctionConcurrentInvocationLimitExceeded"
+            }
+            Self::ReservedFunctionInvocationRateLimitExceeded => {
+                "ReservedFunctionInvocationRateLimitExceeded"
             }
         }
     }

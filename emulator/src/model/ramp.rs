@@ -1,13 +1,13 @@
-//! How fast a function may grow: 1,000 new environments per 10 seconds, refilled continuously and
-//! not saved up beyond that.
+//! How fast a function may grow, 1,000 new environments per 10 seconds, and how often it may be
+//! invoked: both refilled continuously and not saved up beyond that.
 
 use std::time::Duration;
 
 use dispatch_model::Time;
 use dispatch_model::time::nanos;
 
-/// A bucket of time: a new environment costs `window / environments` of it, and a moment refills
-/// what a moment lasts. Integers only, so that no platform rounds differently.
+/// A bucket of time: a new environment, or an invoke, costs `window / count` of it, and a moment
+/// refills what a moment lasts. Integers only, so that no platform rounds differently.
 #[derive(Debug)]
 pub(super) struct Ramp {
     cost_ns: u64,
@@ -17,14 +17,14 @@ pub(super) struct Ramp {
 }
 
 impl Ramp {
-    /// Full at `now`. Zero `environments` never allows one; a zero `window` always does.
-    pub(super) fn new(environments: u32, window: Duration, now: Time) -> Self {
+    /// Full at `now`. A `count` of zero never allows one; a zero `window` always does.
+    pub(super) fn new(count: u32, window: Duration, now: Time) -> Self {
         let window_ns = nanos(window);
-        let cost_ns = window_ns.checked_div(u64::from(environments)).unwrap_or(u64::MAX);
+        let cost_ns = window_ns.checked_div(u64::from(count)).unwrap_or(u64::MAX);
         Self { cost_ns, window_ns, credit_ns: window_ns, at: now }
     }
 
-    /// Whether one more environment may be created at `now`; counts it if so.
+    /// Whether there may be one more at `now`; counts it if so.
     pub(super) fn take(&mut self, now: Time) -> bool {
         let refill = nanos(now.saturating_since(self.at));
         self.credit_ns = self.credit_ns.saturating_add(refill).min(self.window_ns);

@@ -284,6 +284,31 @@ fn concurrency_beyond_the_reserve_is_throttled_for_its_own_reason() {
 }
 
 #[test]
+fn invokes_beyond_ten_a_second_for_each_place_are_throttled_though_one_is_free() {
+    for (reserved, reason) in [
+        (None, "FunctionInvocationRateLimitExceeded"),
+        (Some(1), "ReservedFunctionInvocationRateLimitExceeded"),
+    ] {
+        let account_concurrency = if reserved.is_some() { 1_000 } else { 1 };
+        let limits = Config { account_concurrency, reserved_concurrency: reserved, ..config() };
+        let mut service = service(limits);
+        service.warm(0, 1);
+        let mut served = |ms, number| {
+            let first = service.at(ms, invoke(number)).remove(0);
+            drop(service.at(ms, respond(1, number)));
+            drop(service.at(ms, next(1)));
+            first
+        };
+        for number in 1..=10 {
+            assert_eq!(served(0, number), "thaw env-1", "v{number}");
+        }
+        assert_eq!(served(99, 11), format!("answer v11: throttled, {reason}"));
+        assert_eq!(served(100, 12), "thaw env-1");
+        assert_eq!(served(150, 13), format!("answer v13: throttled, {reason}"));
+    }
+}
+
+#[test]
 fn growth_beyond_the_ramp_is_throttled_and_reuse_is_not() {
     let mut service = service(Config { account_concurrency: 5_000, ..config() });
     service.warm(0, 1);
