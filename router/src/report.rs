@@ -97,9 +97,9 @@ struct Input {
 pub(crate) async fn run(args: ReportArgs) -> anyhow::Result<()> {
     let progress = Arc::new(Progress::default());
     let shown = Arc::clone(&progress);
+    let mut interrupted = signal(SignalKind::interrupt())?;
     let mut work = tokio::task::spawn_blocking(move || make(&args, &progress));
     let bar = bar();
-    let mut interrupted = signal(SignalKind::interrupt())?;
     let mut tick = tokio::time::interval(Duration::from_millis(200));
     loop {
         tokio::select! {
@@ -115,9 +115,11 @@ pub(crate) async fn run(args: ReportArgs) -> anyhow::Result<()> {
                     biased;
                     // Who asks twice does not want to wait for what notices it only now and then.
                     _ = interrupted.recv() => std::process::exit(1),
-                    done = &mut work => drop(done?),
+                    // Too late, if it is done.
+                    done = &mut work => {
+                        return done?.map_err(|_| anyhow::anyhow!(INTERRUPTED));
+                    }
                 }
-                bail!("interrupted: nothing was written");
             }
             _ = tick.tick() => {
                 bar.set_length(shown.of());
@@ -126,6 +128,8 @@ pub(crate) async fn run(args: ReportArgs) -> anyhow::Result<()> {
         }
     }
 }
+
+const INTERRUPTED: &str = "interrupted: nothing was written";
 
 fn bar() -> ProgressBar {
     if !io::stderr().is_terminal() {

@@ -162,3 +162,26 @@ fn interrupted_report_leaves_nothing_behind() {
     assert_eq!(status.code(), Some(1));
     assert!(!out.exists(), "something was written");
 }
+
+#[test]
+fn report_that_is_written_all_the_same_is_not_said_to_be_interrupted() {
+    let folder = folder("report-too-late");
+    let plan = written(&folder, "plan.toml", PLAN);
+    // Where the page is written first nobody reads, so that the program is held up there.
+    let page = folder.join(".report.html.new");
+    assert!(Command::new("mkfifo").arg(&page).status().expect("it runs").success());
+    let child = Command::new(env!("CARGO_BIN_EXE_lambda-dispatch"))
+        .args(["report", &plan, "--out", &folder.display().to_string()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program runs");
+    // Opened once the program opens it too.
+    let mut reader = fs::File::open(&page).expect("it is there");
+    kill_process(Pid::from_child(&child), Signal::INT).expect("it is there");
+    std::io::copy(&mut reader, &mut std::io::sink()).expect("a page");
+    let done = child.wait_with_output().expect("it ends");
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    assert!(text(&done.stderr).contains("wrote "), "{}", text(&done.stderr));
+    assert!(text(&done.stdout).contains("Lambda alone"), "{}", text(&done.stdout));
+}
