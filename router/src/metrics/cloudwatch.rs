@@ -2,9 +2,10 @@
 //! period, of which CloudWatch Logs makes metrics, and one for requests that reached no pool.
 //!
 //! Names that the original's router has mean what they mean there. What a document says of times
-//! are a hundred of them at most, spread as those of the period were in the buckets of our
-//! histograms: percentiles are right, the number of samples is not; `Requests` has that. Levels are
-//! [sampled](Period::sample) within a period, so that its maximum is not lost.
+//! are a hundred of them at most, spread as those of the period were over the buckets of our
+//! histograms: the average is right, a percentile is in the right bucket, the number of samples is
+//! not right; `Requests` has that. Levels are [sampled](Period::sample) within a period, so that
+//! its maximum is not lost.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -256,22 +257,27 @@ impl OfPool {
         let was = self.buckets.insert(name, is.clone()).unwrap_or_default();
         let before = was.into_iter().map(|(_, count)| count).chain(std::iter::repeat(0));
         let grown = is.iter().zip(before).map(|((bound, count), was)| (*bound, count - was));
-        let spread = spread(grown.skip(skip), if skip == 0 { 0.0 } else { is.get(skip - 1)?.0 });
+        // What is left out was next to nothing.
+        let sum = self.grown(name, times.sum().as_secs_f64());
+        let from = if skip == 0 { 0.0 } else { is.get(skip - 1)?.0 };
+        let spread = spread(grown.skip(skip), from, sum);
         (!spread.is_empty()).then_some(spread)
     }
 }
 
 /// As many values as there are times in `buckets`, a hundred at most, in milliseconds: the middles
 /// of as many equal parts of them. Within a bucket, of which the first begins at `from` seconds,
-/// times are taken to lie evenly.
-fn spread(buckets: impl Iterator<Item = (f64, u64)> + Clone, from: f64) -> Vec<f64> {
+/// times are taken to lie evenly; then all are moved towards the same end of their buckets, until
+/// their mean is that of times that are `sum` seconds together.
+fn spread(buckets: impl Iterator<Item = (f64, u64)> + Clone, from: f64, sum: f64) -> Vec<f64> {
     let all: u64 = buckets.clone().map(|(_, count)| count).sum();
     let wanted = usize::try_from(all).unwrap_or(VALUES_MAX).min(VALUES_MAX);
-    let mut values = Vec::with_capacity(wanted);
+    // Each between the bounds of its bucket.
+    let mut values: Vec<[f64; 3]> = Vec::with_capacity(wanted);
     let (mut below, mut lower) = (0, from);
     for (bound, count) in buckets {
-        // What is above all bounds is taken to be at the last one.
-        let upper = if bound.is_finite() { bound } else { lower };
+        // What is above all bounds is at most, in the mean, what there is for it.
+        let upper = if bound.is_finite() { bound } else { (sum / count as f64).max(lower) };
         let ends = below + count;
         while values.len() < wanted {
             let rank = (values.len() as f64 + 0.5) * all as f64 / wanted as f64;
@@ -279,12 +285,16 @@ fn spread(buckets: impl Iterator<Item = (f64, u64)> + Clone, from: f64) -> Vec<f
                 break;
             }
             let part = (rank - below as f64) / count as f64;
-            let millis = (lower + (upper - lower) * part) * 1e3;
-            values.push((millis * 1e3).round() / 1e3);
+            values.push([lower, lower + (upper - lower) * part, upper]);
         }
         (below, lower) = (ends, upper);
     }
-    values
+    let missing = sum * wanted as f64 / all as f64 - values.iter().map(|it| it[1]).sum::<f64>();
+    let end = if missing < 0.0 { 0 } else { 2 };
+    let room: f64 = values.iter().map(|it| it[end] - it[1]).sum();
+    let part = if room == 0.0 { 0.0 } else { (missing / room).min(1.0) };
+    let moved = values.iter().map(|it| it[1] + (it[end] - it[1]) * part);
+    moved.map(|seconds| (seconds * 1e6).round() / 1e3).collect()
 }
 
 fn load(count: &AtomicU64) -> u64 {

@@ -172,10 +172,10 @@ fn names_of_the_original_mean_what_they_meant() {
         ("LambdaInstanceStoppingCount", json!([2])),
         ("LambdaScaleInCount", json!(1.0)),
         ("LambdaInitiatedClose", json!(1.0)),
-        // Only of who waited; in the middle of the bucket from 2 s to 3 s.
-        ("DispatchDelay", json!([2_500.0])),
-        ("IncomingRequestDuration", json!([750.0])),
-        ("IncomingRequestDurationAfterDispatch", json!([750.0])),
+        // Only of who waited.
+        ("DispatchDelay", json!([3_000.0])),
+        ("IncomingRequestDuration", json!([700.0])),
+        ("IncomingRequestDurationAfterDispatch", json!([600.0])),
         ("Requests", json!(1.0)),
     ] {
         assert_eq!(document[name], value, "{name}");
@@ -281,12 +281,47 @@ fn a_hundred_values_are_spread_as_a_thousand_times_were() {
     for ms in 1..=1_000 {
         times.add(Duration::from_millis(ms));
     }
-    let values = spread(times.buckets().into_iter(), 0.0);
+    let values = spread_of(&times);
     assert_eq!(values.len(), 100);
     assert!(values.is_sorted());
     for (place, value) in values.iter().enumerate() {
         let right = place as f64 * 10.0 + 5.0;
         assert!((value - right).abs() <= 1.0 + right / 100.0, "{value} for {right}");
     }
-    assert_eq!(spread([(1.0, 1), (f64::INFINITY, 1)].into_iter(), 0.0), [500.0, 1_000.0]);
+}
+
+#[test]
+fn mean_of_the_values_is_that_of_the_times_and_each_stays_in_its_bucket() {
+    let ms = Duration::from_millis;
+    for (all, places) in [
+        (vec![ms(105); 1_000], 0..100),
+        ([vec![ms(1); 900], vec![ms(240); 100]].concat(), 90..100),
+        ([vec![ms(101); 800], vec![ms(9); 200]].concat(), 20..100),
+    ] {
+        let times = Distribution::default();
+        all.iter().for_each(|time| times.add(*time));
+        let values = spread_of(&times);
+        let mean = values.iter().sum::<f64>() / 100.0;
+        let expected = all.iter().sum::<Duration>().as_secs_f64() * 1e3 / all.len() as f64;
+        assert!((mean / expected - 1.0).abs() < 0.001, "{mean} for {expected}");
+        assert!(values.is_sorted());
+        for (place, value) in values.iter().enumerate() {
+            assert_eq!((100.0..=250.0).contains(value), places.contains(&place), "{values:?}");
+        }
+    }
+}
+
+#[test]
+fn times_above_all_bounds_are_what_is_left_of_the_sum() {
+    let values = spread([(1.0, 1), (120.0, 0), (f64::INFINITY, 1)].into_iter(), 0.0, 600.5);
+    assert!((values[0] + values[1] - 600_500.0).abs() < 0.01, "{values:?}");
+    assert!((500.0..=1_000.0).contains(&values[0]), "{values:?}");
+    // Of a sum that was read before the last time was added to it.
+    let early = spread([(1.0, 0), (f64::INFINITY, 1)].into_iter(), 0.0, 0.0);
+    assert_eq!(early, [1_000.0]);
+    assert!(spread([(1.0, 0)].into_iter(), 0.0, 0.0).is_empty());
+}
+
+fn spread_of(times: &Distribution) -> Vec<f64> {
+    spread(times.buckets().into_iter(), 0.0, times.sum().as_secs_f64())
 }
