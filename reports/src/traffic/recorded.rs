@@ -77,7 +77,7 @@ impl<'a> Book<'a> {
     /// or the longest that fits between all periods. `functions` are the times of those that have
     /// some.
     pub(super) fn counts(self, bad: Bad, period: Option<u64>, functions: Vec<Spread>) -> Recording {
-        let told = period.or(self.period.as_ref().map(|(period, _)| *period));
+        let told = period.or_else(|| self.period.as_ref().map(|(period, _)| *period));
         let mut recording = self.close(bad, Of::Requests);
         let period = told.unwrap_or_else(|| {
             let mut last = None;
