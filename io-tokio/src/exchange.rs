@@ -291,7 +291,7 @@ impl Exchange {
         let error = response.headers().get(ERROR);
         if let Some(error) = error {
             let request_id = self.entry.request_id();
-            tracing::debug!(request_id, ?error, "the app left without an answer");
+            tracing::info!(request_id, ?error, "the app left without an answer");
         }
         error.is_some()
     }

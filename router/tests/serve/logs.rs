@@ -48,7 +48,7 @@ async fn request_that_fails_is_found_in_the_logs_of_both_sides_by_its_id() {
     let folder = tempfile::tempdir().unwrap();
     let stage = logging(&folder, &["timeouts.first_byte=300ms"]).await;
     for (path, reason, router_says, extension_says) in [
-        (answered_with(""), "served", "without an answer", "no answer from the app"),
+        (answered_with(""), "failed", "without an answer", "no answer from the app"),
         ("/hang".to_owned(), "response_timeout", "request failed", "wants no answer"),
         (
             answered_with("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"),
