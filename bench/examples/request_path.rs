@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! request_path small 1000     # GET, 13 bytes come back
+//! request_path h2 1000        # the same over HTTP/2, ten at once on each connection
 //! request_path down 100       # GET, 100 KiB come back
 //! request_path up 100         # POST of 100 KiB
 //! ```
@@ -44,15 +45,15 @@ type Failure = Box<dyn std::error::Error>;
 fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [load, count] = arguments.as_slice() else {
-        return Err("usage: request_path small|down|up REQUESTS".into());
+        return Err("usage: request_path small|h2|down|up REQUESTS".into());
     };
-    let load = Load::named(load)?;
+    let (load, h2) = (Load::named(load)?, load == "h2");
     let count = count.parse()?;
     tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()?
-        .block_on(run(load, count))
+        .block_on(run(load, h2, count))
 }
 
 /// What a client sends and the app answers.
@@ -66,7 +67,7 @@ impl Load {
     fn named(name: &str) -> Result<Self, Failure> {
         let body = vec![b'x'; 100 << 10];
         let (method, up, down) = match name {
-            "small" => ("GET", &[][..], &b"Hello, world!"[..]),
+            "small" | "h2" => ("GET", &[][..], &b"Hello, world!"[..]),
             "down" => ("GET", &[][..], body.as_slice()),
             "up" => ("POST", body.as_slice(), &b"Hello, world!"[..]),
             other => return Err(format!("there is no load {other}").into()),
@@ -88,7 +89,7 @@ impl Load {
     }
 }
 
-async fn run(load: Load, count: u32) -> Result<(), Failure> {
+async fn run(load: Load, h2: bool, count: u32) -> Result<(), Failure> {
     let (clients, to_clients) = Door::new();
     let (instances, to_instances) = Door::new();
     let (invokes, invoked) = mpsc::unbounded_channel();
@@ -136,7 +137,11 @@ async fn run(load: Load, count: u32) -> Result<(), Failure> {
     let mut crowd = JoinSet::new();
     for _ in 0..CLIENTS {
         let stream = to_clients.connect().await?;
-        crowd.spawn(client(stream, load.clone(), count / CLIENTS));
+        if h2 {
+            crowd.spawn(h2_client(stream, count / CLIENTS));
+        } else {
+            crowd.spawn(client(stream, load.clone(), count / CLIENTS));
+        }
     }
     while let Some(client) = crowd.join_next().await {
         client??;
@@ -156,6 +161,78 @@ async fn client(mut stream: DuplexStream, load: Load, count: u32) -> io::Result<
         rest(&mut stream, buffer.len() - head, body).await?;
     }
     Ok(())
+}
+
+/// Asks for [`STREAMS`] at once and waits for all of them, again and again. Names and values are in
+/// HPACK's table after the first request, as clients do it.
+async fn h2_client(mut stream: DuplexStream, count: u32) -> io::Result<()> {
+    let fields = [
+        (":method", "GET"),
+        (":scheme", "http"),
+        (":authority", "shop.example"),
+        (":path", "/orders/4711?view=full"),
+        ("user-agent", "bench"),
+        ("accept", "*/*"),
+        ("cookie", "session=0123456789abcdef"),
+        ("x-forwarded-for", "203.0.113.9"),
+        ("x-forwarded-proto", "https"),
+    ];
+    let mut told = Vec::new();
+    for (name, value) in fields {
+        told.push(0x40);
+        for text in [name, value] {
+            told.push(u8::try_from(text.len()).expect("they are short"));
+            told.extend_from_slice(text.as_bytes());
+        }
+    }
+    // What was told last is at 62, after the static table.
+    let mut known: Vec<u8> = (62..).zip(fields).map(|(index, _)| 0x80 | index).collect();
+    known.reverse();
+
+    let mut out = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec();
+    let mut buffer = Vec::with_capacity(2 * PIPE_BYTES);
+    for request in 0..count {
+        let block = if request == 0 { &told } else { &known };
+        let length = u32::try_from(block.len()).expect("it is short").to_be_bytes();
+        out.extend_from_slice(&length[1..]);
+        out.extend_from_slice(&[HEADERS, END_STREAM | END_HEADERS]);
+        out.extend_from_slice(&(2 * request + 1).to_be_bytes());
+        out.extend_from_slice(block);
+        if (request + 1) % STREAMS == 0 || request + 1 == count {
+            stream.write_all(&out).await?;
+            out.clear();
+            let asked = request % STREAMS + 1;
+            ended(&mut stream, &mut buffer, asked).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Reads frames until so many streams have ended.
+async fn ended(stream: &mut DuplexStream, buffer: &mut Vec<u8>, mut left: u32) -> io::Result<()> {
+    loop {
+        let mut at = 0;
+        while let Some(&[a, b, c, kind, flags, ..]) = buffer[at..].first_chunk::<9>() {
+            let end = at + 9 + u32::from_be_bytes([0, a, b, c]) as usize;
+            if buffer.len() < end {
+                break;
+            }
+            match kind {
+                DATA | HEADERS => left -= u32::from(flags & END_STREAM),
+                SETTINGS if flags & ACK == 0 => stream.write_all(&ACKNOWLEDGED).await?,
+                SETTINGS | WINDOW_UPDATE => {}
+                other => return Err(io::Error::other(format!("a frame of kind {other}"))),
+            }
+            at = end;
+        }
+        buffer.drain(..at);
+        if left == 0 {
+            return Ok(());
+        }
+        if stream.read_buf(buffer).await? == 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+    }
 }
 
 /// The app.
@@ -305,6 +382,16 @@ impl Connector for Pipes {
 }
 
 const CLIENTS: u32 = 10;
+/// HTTP/2: requests at once on a connection.
+const STREAMS: u32 = 10;
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const SETTINGS: u8 = 4;
+const WINDOW_UPDATE: u8 = 8;
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+const ACK: u8 = 1;
+const ACKNOWLEDGED: [u8; 9] = [0, 0, 0, SETTINGS, ACK, 0, 0, 0, 0];
 const PIPE_BYTES: usize = 256 << 10;
 const ROUTER_PORT: u16 = 5004;
 const API_PORT: u16 = 9001;

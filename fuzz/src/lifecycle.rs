@@ -144,7 +144,7 @@ impl Play {
             4 => Ask::Foreign,
             // Some payloads come again, most do not.
             3 => Ask::Serve { fingerprint: u64::from(much % 4), sends_away: true },
-            _ => Ask::Serve { fingerprint: 1_000 + self.invokes, sends_away: much.is_multiple_of(2) },
+            _ => Ask::Serve { fingerprint: 1_000 + self.invokes, sends_away: much & 1 == 0 },
         };
         let left = match what / 16 {
             0 => None,
