@@ -60,7 +60,10 @@ pub(crate) async fn router(wire: Wire) -> (Running, SocketAddr, mpsc::UnboundedR
     let (address, control) = (clients.local_addr().unwrap(), instances.local_addr().unwrap());
     let identity = RouterIdentity::generate().unwrap();
     let (hand, payloads) = mpsc::unbounded_channel();
-    let limits = Limits { slots: 5, instances_max: 1, ..Limits::default() };
+    // However long a busy machine takes between two requests, nobody is sent away in between: no
+    // test here invokes another.
+    let linger = Duration::from_secs(600);
+    let limits = Limits { slots: 5, instances_max: 1, linger, ..Limits::default() };
     let running = Running::start(Parts {
         clients: vec![(clients, None)],
         instances: vec![(instances, Some(identity.clone()))],
