@@ -132,8 +132,9 @@ pub struct Load {
 ///
 /// *Backlog.* Q queued requests leave through S free-running slots in Q/S·t. Below T nothing that
 /// starts cold now would help any of them, so nothing is started: that is the product's promise.
-/// From T on, frozen environments are used first, as many as clear the queue in an eighth of T;
-/// if Q/S·t with them is still not below T, what would be left after T, Q + λ·T − S·T/t, is given
+/// From T on, frozen environments are used first, as many as clear the queue in an eighth of T.
+/// Each of their F slots is free in a moment: Q ≤ F need nothing more, however long they take. If
+/// Q/S·t with them is still not below T, what would be left after T, Q + λ·T − F − S·T/t, is given
 /// enough cold slots to be gone within an eighth of T more (at least t): waiting nine eighths of a
 /// cold start instead of one is worth several instances saved.
 #[must_use]
@@ -168,21 +169,24 @@ fn backlog(load: &Load) -> Option<u128> {
     let cold = u128::from(nanos(load.cold_start));
     let per_instance = u128::from(load.slots_per_instance.max(1));
     let queued = u128::from(load.queued);
-    let serving = u128::from(load.slots) + u128::from(load.slots_soon);
+    let soon = u128::from(load.slots_soon);
+    let serving = u128::from(load.slots) + soon;
     let free_running = serving.saturating_sub(load.stuck.into());
-    let in_time = |slots: u128| queued * service < slots.saturating_mul(cold);
-    if queued == 0 || in_time(free_running) {
+    let in_time =
+        |slots: u128, free: u128| queued <= free || queued * service < slots.saturating_mul(cold);
+    if queued == 0 || in_time(free_running, soon) {
         return None;
     }
     let drain = (cold / 8).max(service);
     let slots_for = |requests: u128| requests.saturating_mul(service).div_ceil(drain);
     let warm = slots_for(queued).div_ceil(per_instance).min(load.warm.into());
     let free_running = free_running + warm * per_instance;
-    let extra = if in_time(free_running) {
+    let soon = soon + warm * per_instance;
+    let extra = if in_time(free_running, soon) {
         0
     } else {
         let arriving = u128::from(load.arrivals_per_1000s) * cold / (NANOS * 1_000);
-        let leaving = free_running.saturating_mul(cold) / service;
+        let leaving = soon + free_running.saturating_mul(cold) / service;
         // At least one is left: the last of the queue waits T, which is what must not happen.
         slots_for((queued + arriving).saturating_sub(leaving).max(1))
     };
@@ -305,6 +309,13 @@ mod tests {
         assert!(rule(&Load { queued: 100, slots: 0, slots_soon: 10, ..load() }).0 <= 1);
         // 1,000 x 50 ms / 10 = 5 s: one is not enough.
         assert!(rule(&Load { queued: 1_000, slots: 0, warm: 1, ..load() }).0 > 1);
+        // Ten wait and ten slots are free in a moment, if each for longer than a start.
+        let long = Load { queued: 10, slots: 0, service: Duration::from_secs(40), ..load() };
+        assert_eq!(rule(&Load { warm: 1, ..long }).0, 1);
+        assert!(rule(&Load { slots_soon: 10, ..long }).0 <= 1);
+        // The eleventh has none.
+        assert!(rule(&Load { queued: 11, warm: 1, ..long }).0 > 1);
+        assert!(rule(&Load { queued: 11, slots_soon: 10, ..long }).0 > 1);
     }
 
     #[test]

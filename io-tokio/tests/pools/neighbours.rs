@@ -20,8 +20,8 @@ async fn flooded(bad: &str) {
         queue_timeout: Duration::from_secs(600),
         ..Limits::default()
     };
-    // On a busy machine the few take long and are thought to be more: one instance has room for that,
-    // and none for a flood.
+    // On a busy machine the few take long and are thought to be more: one instance has room for
+    // that, and none for a flood.
     let pools = [(bad, share), ("good", Limits { slots: 20, ..share })];
     let routes: [Route<'_>; 2] =
         [("bad.example", "", "", &[(1, bad)]), ("good.example", "", "", &[(1, "good")])];
