@@ -3,31 +3,32 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
+use std::sync::{Mutex, PoisonError};
 
 /// Finds ports for apps to listen on.
 ///
 /// A port that was free a moment ago can be gone when the app binds it. So these come from below
 /// the range that the kernel takes ports from on its own (32768 and up on Linux), start at a random
-/// one, and are not given twice while in use.
+/// one, and are not given twice while in use, by no emulator of this process: tests start many.
 #[derive(Debug)]
 pub(crate) struct Ports {
-    taken: BTreeSet<u16>,
     last: u16,
 }
 
 impl Ports {
     pub(crate) fn new() -> Self {
-        Self { taken: BTreeSet::new(), last: rand::random_range(FIRST..=LAST) }
+        Self { last: rand::random_range(FIRST..=LAST) }
     }
 
     /// A port that nobody listens on, the caller's until it is given back.
     pub(crate) fn take(&mut self) -> io::Result<u16> {
         for _ in FIRST..=LAST {
             self.last = if self.last >= LAST { FIRST } else { self.last + 1 };
-            let free = !self.taken.contains(&self.last)
+            let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+            let free = !taken.contains(&self.last)
                 && TcpListener::bind((Ipv4Addr::LOCALHOST, self.last)).is_ok();
             if free {
-                self.taken.insert(self.last);
+                taken.insert(self.last);
                 return Ok(self.last);
             }
         }
@@ -38,9 +39,11 @@ impl Ports {
     }
 
     pub(crate) fn give_back(&mut self, port: u16) {
-        self.taken.remove(&port);
+        TAKEN.lock().unwrap_or_else(PoisonError::into_inner).remove(&port);
     }
 }
+
+static TAKEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
 
 const FIRST: u16 = 12_000;
 const LAST: u16 = 32_000;
@@ -55,6 +58,8 @@ mod tests {
         let first = ports.take().unwrap();
         let second = ports.take().unwrap();
         assert_ne!(first, second);
+        let mut others = Ports { last: first - 1 };
+        assert!(![first, second].contains(&others.take().unwrap()), "those of another emulator");
         TcpListener::bind((Ipv4Addr::LOCALHOST, first)).unwrap();
     }
 
