@@ -296,8 +296,10 @@ fn is_no_trace(name: &HeaderName, value: &HeaderValue) -> bool {
     }
 }
 
-/// Whether it has the shape `00-<32 digits>-<16>-<2>`; versions after 00 may have more.
-fn is_trace_parent(value: &[u8]) -> bool {
+/// Whether a `traceparent` has the shape `00-<32 digits>-<16>-<2>`, in lower case; versions after 00
+/// may have more behind that.
+#[must_use]
+pub fn is_trace_parent(value: &[u8]) -> bool {
     let Some((known, more)) = value.split_at_checked(55) else { return false };
     let has_shape = known.iter().enumerate().all(|(at, byte)| match at {
         2 | 35 | 52 => *byte == b'-',

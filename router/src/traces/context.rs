@@ -2,6 +2,7 @@
 //! header `traceparent` of W3C Trace Context, and `X-Amzn-Trace-Id` of AWS X-Ray.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use io_tokio::request_head::is_trace_parent;
 
 /// What a request says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,17 +15,14 @@ pub(super) struct Parent {
 }
 
 /// What `traceparent` says: `00-<trace, 32 digits>-<span, 16>-<flags, 2>`, of which later versions
-/// may have more. `None` if it says nothing that is legal.
+/// may have more. `None` if it says nothing that is legal; neither number is all zeros.
 pub(super) fn w3c(headers: &HeaderMap) -> Option<Parent> {
     let text = only(headers, &TRACEPARENT)?;
-    let mut parts = text.split('-');
-    let (version, id, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let [version] = digits(version)?;
-    let is_over = parts.next().is_none();
-    if version == 0xff || version == 0 && !is_over {
+    if !is_trace_parent(text.as_bytes()) {
         return None;
     }
-    let (id, span, [flags]) = (digits(id)?, digits(span)?, digits(flags)?);
+    let (id, span) = (digits(&text[3..35])?, digits(&text[36..52])?);
+    let [flags] = digits(&text[53..55])?;
     let is_legal = id != [0; 16] && span != [0; 8];
     is_legal.then_some(Parent { id, span: Some(span), is_sampled: Some(flags & 1 == 1) })
 }
