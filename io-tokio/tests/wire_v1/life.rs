@@ -51,6 +51,13 @@ impl Peer {
         Ok((soon("an answer comes", response).await?, body))
     }
 
+    /// Opens a channel of the instance `id`.
+    async fn channel(&self, id: &str, number: u32) -> (h2::RecvStream, h2::SendStream<Bytes>) {
+        let path = format!("/api/chunked/request/{id}/c{number}");
+        let (response, open) = self.ask("POST", &path, &[id]).await.unwrap();
+        (response.into_body(), open)
+    }
+
     async fn status(&self, method: &str, path: &str, ids: &[&str]) -> StatusCode {
         self.ask(method, path, ids).await.unwrap().0.status()
     }
@@ -114,9 +121,8 @@ async fn an_instance_is_told_to_leave_on_every_channel_when_the_router_stops() {
     let peer = Peer::dial(&stage).await;
     let mut channels = Vec::new();
     for number in 0..3 {
-        let path = format!("/api/chunked/request/{id}/c{number}");
-        let (response, open) = peer.ask("POST", &path, &[&id]).await.unwrap();
-        channels.push((format!("c{number}"), response.into_body(), open));
+        let (body, open) = peer.channel(&id, number).await;
+        channels.push((format!("c{number}"), body, open));
     }
     // The client's request goes to the first; a zero-byte answer would be a failure.
     let (_, mut body, mut open) = channels.remove(0);
@@ -125,9 +131,8 @@ async fn an_instance_is_told_to_leave_on_every_channel_when_the_router_stops() {
     open.send_data("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".into(), true).unwrap();
     read_until(&mut client, "ok").await;
     drop(client);
-    let path = format!("/api/chunked/request/{id}/c0");
-    let (response, open) = peer.ask("POST", &path, &[&id]).await.unwrap();
-    channels.push(("c0".to_owned(), response.into_body(), open));
+    let (body, open) = peer.channel(&id, 0).await;
+    channels.push(("c0".to_owned(), body, open));
 
     let running = stage.running.take().unwrap();
     let drain = tokio::spawn(running.drain(Duration::from_secs(20)));
@@ -141,6 +146,7 @@ async fn an_instance_is_told_to_leave_on_every_channel_when_the_router_stops() {
         assert!(soon("and the end", body.data()).await.is_none());
         open.send_data(Bytes::new(), true).unwrap();
     }
+    let path = format!("/api/chunked/request/{id}/c0");
     assert_eq!(peer.status("POST", &path, &[&id]).await, 409);
     assert_eq!(peer.status("GET", &format!("/api/chunked/ping/{id}"), &[]).await, 409);
     drain.abort();
@@ -150,12 +156,7 @@ async fn an_instance_is_told_to_leave_on_every_channel_when_the_router_stops() {
 async fn an_instance_that_asks_to_leave_finishes_and_is_released() {
     let (stage, mut client, id) = by_hand(Plan { slots: 2, ..Plan::default() }).await;
     let peer = Peer::dial(&stage).await;
-    let mut channels = Vec::new();
-    for number in 0..2 {
-        let path = format!("/api/chunked/request/{id}/c{number}");
-        let (response, open) = peer.ask("POST", &path, &[&id]).await.unwrap();
-        channels.push((response.into_body(), open));
-    }
+    let mut channels = vec![peer.channel(&id, 0).await, peer.channel(&id, 1).await];
     let (mut busy, mut open) = channels.remove(0);
     soon("the request comes", busy.data()).await.unwrap().unwrap();
     let close = format!("/api/chunked/close/{id}");
@@ -174,12 +175,7 @@ async fn an_instance_that_asks_to_leave_serves_while_its_successor_starts() {
     let plan = Plan { slots: 2, instances: 2, ..Plan::default() };
     let (mut stage, _client, id) = by_hand(plan).await;
     let peer = Peer::dial(&stage).await;
-    let mut channels = Vec::new();
-    for number in 0..2 {
-        let path = format!("/api/chunked/request/{id}/c{number}");
-        let (response, open) = peer.ask("POST", &path, &[&id]).await.unwrap();
-        channels.push((response.into_body(), open));
-    }
+    let mut channels = vec![peer.channel(&id, 0).await, peer.channel(&id, 1).await];
     // One request runs all the time.
     let (mut busy, _open) = channels.remove(0);
     soon("the request comes", busy.data()).await.unwrap().unwrap();
@@ -291,12 +287,7 @@ async fn an_instance_whose_channel_does_not_come_back_is_replaced() {
     let plan = Plan { slots: 2, instances: 2, ..Plan::default() };
     let (mut stage, mut client, id) = by_hand(plan).await;
     let peer = Peer::dial(&stage).await;
-    let mut channels = Vec::new();
-    for number in 0..2 {
-        let path = format!("/api/chunked/request/{id}/c{number}");
-        let (response, open) = peer.ask("POST", &path, &[&id]).await.unwrap();
-        channels.push((response.into_body(), open));
-    }
+    let mut channels = vec![peer.channel(&id, 0).await, peer.channel(&id, 1).await];
     let (mut first, mut open) = channels.remove(0);
     soon("the request comes", first.data()).await.unwrap().unwrap();
     open.send_data("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".into(), true).unwrap();
