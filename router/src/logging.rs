@@ -122,7 +122,8 @@ pub(crate) mod tests {
         }
     }
 
-    fn logged(format: Format, filter: &str, events: impl FnOnce()) -> String {
+    /// What the log has of `events`.
+    pub(crate) fn logged(format: Format, filter: &str, events: impl FnOnce()) -> String {
         let page = Page::default();
         let writer = page.clone();
         let log = Log { format, filter: filter.to_owned(), ..Log::default() };

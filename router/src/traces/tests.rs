@@ -12,7 +12,8 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::access_log::tests::access;
-use crate::logging::tests::Page;
+use crate::logging::tests::logged;
+use crate::settings::Format;
 
 /// What a stand-in for a collector was sent.
 struct Received {
@@ -290,14 +291,9 @@ async fn a_variable_that_is_wrong_is_ignored_and_named_but_not_shown() {
         ("OTEL_RESOURCE_ATTRIBUTES", "a=secret%zz"),
     ] {
         let variable = |asked: &str| (asked == name).then(|| value.to_owned());
-        let page = Page::default();
-        let said = page.clone();
-        let log = crate::settings::Log::default();
-        let log = crate::logging::subscriber(&log, false, move || page.clone()).unwrap();
-        tracing::subscriber::with_default(log, || {
+        let said = logged(Format::Text, "info", || {
             Sending::start(&traces(address), variable, &Metrics::new()).unwrap();
         });
-        let said = said.text();
         assert!(said.contains(&format!("{name} was ignored")), "{said}");
         assert!(!said.contains("secret"), "{said}");
     }
