@@ -296,8 +296,8 @@ fn is_no_trace(name: &HeaderName, value: &HeaderValue) -> bool {
     }
 }
 
-/// Whether a `traceparent` has the shape `00-<32 digits>-<16>-<2>`, in lower case; versions after 00
-/// may have more behind that.
+/// Whether a `traceparent` has the shape `00-<32 digits>-<16>-<2>`, in lower case. Versions after
+/// 00 may have more behind that.
 #[must_use]
 pub fn is_trace_parent(value: &[u8]) -> bool {
     let Some((known, more)) = value.split_at_checked(55) else { return false };
