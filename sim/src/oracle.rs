@@ -24,6 +24,7 @@ pub struct Oracle {
     limits: Limits,
     instances_min: u32,
     instances_max: u32,
+    began: Time,
     now: Time,
     requests: BTreeMap<RequestId, Request>,
     /// Who waits, by place in the line: what was returned has negative places.
@@ -141,6 +142,7 @@ impl Oracle {
             limits,
             instances_min: limits.instances_min,
             instances_max: limits.instances_max,
+            began: now,
             now,
             requests: BTreeMap::new(),
             line: BTreeMap::new(),
@@ -480,6 +482,27 @@ impl Oracle {
         let allowed = self.tokens >= BILLION;
         ensure!(self, allowed, "(10) {instance} is invoked beyond the rate allowed");
         self.tokens = self.tokens.saturating_sub(BILLION);
+        if let Some(budget) = self.limits.budget {
+            let (spent, allowed) = self.spent_of(budget);
+            ensure!(
+                self,
+                spent <= allowed || all <= budget.instances() as usize,
+                "(10) {instance} is invoked though {spent} of {allowed} picodollars are spent"
+            );
+        }
+    }
+
+    /// Picodollars that instances have cost, and that they may have: an hour's credit and what
+    /// came in since, as if none of it had been lost for being more than an hour's.
+    fn spent_of(&self, budget: Budget) -> (u128, u128) {
+        let running = self.instances.values().filter(|it| !it.invoke_ended);
+        let running = running.map(|it| self.now.saturating_since(it.invoked));
+        let time = self.instance_time + running.sum::<Duration>();
+        let price = u128::from(budget.picodollars_per_instance_second);
+        let an_hour = Duration::from_secs(3_600);
+        let paid = an_hour + self.now.saturating_since(self.began);
+        let rate = u128::from(budget.picodollars_per_hour());
+        (time.as_nanos() * price / BILLION, paid.as_nanos() * rate / an_hour.as_nanos())
     }
 
     fn refused(&mut self, request: RequestId, reason: RefuseReason, retry_after_s: u16) {
@@ -508,7 +531,8 @@ impl Oracle {
                 waited.is_zero() && bytes > self.limits.queue_bytes_max
             }
             RefuseReason::ShuttingDown => self.draining,
-            RefuseReason::OverBudget => self.limits.budget.is_some(),
+            // Somebody who is there has room, or will have, and is paid for until it leaves.
+            RefuseReason::OverBudget => self.limits.budget.is_some() && self.instances.is_empty(),
             RefuseReason::Unavailable => !self.instances.values().any(Instance::is_ready),
         };
         ensure!(

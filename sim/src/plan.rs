@@ -90,6 +90,7 @@ pub struct Pool {
     pub ping_timeout: Duration,
     #[serde(with = "span")]
     pub placement_margin: Duration,
+    pub queue_bytes_max: u64,
     pub queue_len_max: u32,
     #[serde(with = "span")]
     pub queue_timeout: Duration,
@@ -136,6 +137,7 @@ impl Default for Pool {
             ping_interval: limits.ping_interval,
             ping_timeout: limits.ping_timeout,
             placement_margin: limits.placement_margin,
+            queue_bytes_max: limits.queue_bytes_max,
             queue_len_max: limits.queue_len_max,
             queue_timeout: limits.queue_timeout,
             redispatch_max: limits.redispatch_max,
@@ -167,6 +169,7 @@ impl Pool {
             ping_interval: self.ping_interval,
             ping_timeout: self.ping_timeout,
             placement_margin: self.placement_margin,
+            queue_bytes_max: self.queue_bytes_max,
             queue_len_max: self.queue_len_max,
             queue_timeout: self.queue_timeout,
             redispatch_max: self.redispatch_max,

@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use dispatch_model::Prng;
+use dispatch_model::{Budget, Prng};
 
 use crate::fault::{Fault, FaultKind, ZONES};
 use crate::plan::{Extension, KEPT_AWAY, Lambda, MatchingName, Network, Plan, Pool, ScalingName};
@@ -32,8 +32,7 @@ pub fn plan(seed: u64, calm: bool, may: impl Fn(FaultKind) -> bool) -> Plan {
     let span = draw.ms(500, 20_000);
     let service = draw.of(&[1, 5, 50, 200, 1_000].map(Duration::from_millis));
     let instances_max = draw.of(&[1, 2, 3, 10, 100]);
-    let pool = Pool {
-        budget: None,
+    let mut pool = Pool {
         cold_start: draw.one_in(2).then_some(lambda.placing + lambda.init),
         instances_max,
         instances_min: if draw.one_in(4) { draw.of(&[1, 2]).min(instances_max) } else { 0 },
@@ -57,6 +56,7 @@ pub fn plan(seed: u64, calm: bool, may: impl Fn(FaultKind) -> bool) -> Plan {
         slots: draw.of(&[1, 2, 5, 10, 10, 50]),
         start_timeout: draw.of(&[30, 30, 15].map(Duration::from_secs)),
         starts_unproven_max: draw.of(&[10, 10, 1]),
+        ..Pool::default()
     };
     let extension = Extension {
         async_init: draw.one_in(4),
@@ -74,8 +74,14 @@ pub fn plan(seed: u64, calm: bool, may: impl Fn(FaultKind) -> bool) -> Plan {
     for stream in &mut traffic {
         stream.hold = Duration::from_millis(draw.of(&[0, 0, 0, 0, 300, 3_000]));
     }
+    let bounded = draw.one_in(4);
+    if bounded {
+        pool.budget = draw.one_in(2).then(|| budget(&mut draw));
+        pool.queue_bytes_max = draw.of(&[64 << 20, 20_000, 2_000, 0]);
+    }
     let mut plan = Plan { seed, pool, extension, lambda, network, fault, ..Plan::default() };
-    if calm {
+    // Who may be refused for money or for memory is promised nothing.
+    if calm && !bounded {
         traffic.extend(liveness_traffic(&mut plan, span));
     }
     plan.traffic = traffic;
@@ -123,6 +129,13 @@ fn liveness_traffic(plan: &mut Plan, span: Duration) -> [Traffic; 3] {
             most => Traffic::burst((most / 2).clamp(1, 20), calm, service),
         },
     ]
+}
+
+/// Money for this many seconds of one instance an hour, all of which may be spent at once. An hour
+/// has 3,600: with fewer the rate pays for nobody who stays.
+fn budget(draw: &mut Draw) -> Budget {
+    let seconds = draw.of(&[1, 10, 100, 3_600, 10_800]);
+    Budget { microdollars_per_hour: 20 * seconds, picodollars_per_instance_second: 20_000_000 }
 }
 
 fn faults(draw: &mut Draw, span: Duration, may: impl Fn(FaultKind) -> bool) -> Vec<Fault> {

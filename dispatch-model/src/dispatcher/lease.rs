@@ -315,6 +315,7 @@ impl Dispatcher {
         match entry.state {
             State::Draining if idle => self.cut(instance),
             State::Detached if idle && !entry.invoke_open && entry.lease_timer == Time::MAX => {
+                self.pay_last();
                 self.instances.remove(instance);
             }
             State::Starting | State::Ready | State::Draining | State::Detached => {}

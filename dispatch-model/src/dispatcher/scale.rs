@@ -30,6 +30,12 @@ impl Dispatcher {
         }
     }
 
+    /// Pays for an instance that is about to be forgotten: the next look will not see it.
+    pub(super) fn pay_last(&mut self) {
+        let since = self.scaled.unwrap_or(self.now);
+        self.guard.pay(1, self.now.saturating_since(since));
+    }
+
     /// Decides, and acts on it.
     pub(super) fn scale(&mut self) {
         let since = self.scaled.replace(self.now);
