@@ -1,6 +1,7 @@
 //! Doubly linked lists threaded through a table: an entry is put in, taken out from anywhere, and
-//! moved between lists in O(1) without an allocation. The links live beside the entries, so one
-//! table of links serves any number of lists as long as an entry is in at most one of them.
+//! moved between lists in O(1) without an allocation, and put in order from the back. The links live
+//! beside the entries, so one table of links serves any number of lists as long as an entry is in at
+//! most one of them.
 
 use alloc::vec::Vec;
 
@@ -59,13 +60,22 @@ impl Links {
         list.len += 1;
     }
 
-    pub(crate) fn push_front(&mut self, list: &mut List, index: u32) {
-        self.0[index as usize] = (NONE, list.head);
-        match list.head {
-            NONE => list.tail = index,
-            head => self.0[head as usize].0 = index,
+    /// Puts `index` behind the last in `list` that is not `later`, looking from the back.
+    pub(crate) fn insert(&mut self, list: &mut List, index: u32, later: impl Fn(u32) -> bool) {
+        let mut before = list.tail;
+        while before != NONE && later(before) {
+            before = self.0[before as usize].0;
         }
-        list.head = index;
+        let after = if before == NONE { list.head } else { self.0[before as usize].1 };
+        self.0[index as usize] = (before, after);
+        match before {
+            NONE => list.head = index,
+            before => self.0[before as usize].1 = index,
+        }
+        match after {
+            NONE => list.tail = index,
+            after => self.0[after as usize].0 = index,
+        }
         list.len += 1;
     }
 
@@ -107,13 +117,14 @@ mod tests {
         for index in 0..5 {
             links.push_back(&mut list, index);
         }
-        links.push_front(&mut list, 9);
-        for index in [2, 9, 4] {
+        links.insert(&mut list, 9, |other| other > 1);
+        assert_eq!(links.iter(&list).collect::<Vec<_>>(), [0, 1, 9, 2, 3, 4]);
+        for index in [2, 4] {
             links.remove(&mut list, index);
         }
-        assert_eq!(links.iter(&list).collect::<Vec<_>>(), [0, 1, 3]);
-        assert_eq!(list.len(), 3);
-        for index in [0, 3, 1] {
+        assert_eq!(links.iter(&list).collect::<Vec<_>>(), [0, 1, 9, 3]);
+        assert_eq!(list.len(), 4);
+        for index in [0, 9, 3, 1] {
             links.remove(&mut list, index);
         }
         assert!(list.is_empty() && list.front().is_none());

@@ -27,10 +27,9 @@ pub struct Oracle {
     began: Time,
     now: Time,
     requests: BTreeMap<RequestId, Request>,
-    /// Who waits, by place in the line: what was returned has negative places.
-    line: BTreeMap<i64, RequestId>,
-    last: i64,
-    first: i64,
+    line: BTreeMap<Place, RequestId>,
+    /// How many have come into the line.
+    lined: u64,
     running: u32,
     instances: BTreeMap<InstanceId, Instance>,
     /// The last name that was given at each place.
@@ -79,11 +78,18 @@ struct Request {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// In line at this place.
-    Waiting(i64),
+    Waiting(Place),
     Running(InstanceId),
     /// It failed in a way that leaves only a refusal.
     Lost,
+}
+
+/// Where somebody waits: first those that came back, then the others, both in order of arrival.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    is_new: bool,
+    arrived: Time,
+    lined: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -146,8 +152,7 @@ impl Oracle {
             now,
             requests: BTreeMap::new(),
             line: BTreeMap::new(),
-            last: 0,
-            first: 0,
+            lined: 0,
             running: 0,
             instances: BTreeMap::new(),
             names: BTreeMap::new(),
@@ -220,12 +225,13 @@ impl Oracle {
 
     fn arrived(&mut self, request: RequestId, bytes: u32) {
         self.counts.arrived += 1;
-        self.last += 1;
-        let stage = Stage::Waiting(self.last);
+        self.lined += 1;
+        let place = Place { is_new: true, arrived: self.now, lined: self.lined };
+        let stage = Stage::Waiting(place);
         let new = Request { arrived: self.now, bytes, attempts: 0, stage };
         let old = self.requests.insert(request, new);
         ensure!(self, old.is_none(), "(1) {request} arrived twice");
-        self.line.insert(self.last, request);
+        self.line.insert(place, request);
     }
 
     fn cancelled(&mut self, request: RequestId) {
@@ -281,9 +287,10 @@ impl Oracle {
         };
         self.leave(entry.stage);
         let stage = if repeats {
-            self.first -= 1;
-            self.line.insert(self.first, request);
-            Stage::Waiting(self.first)
+            self.lined += 1;
+            let place = Place { is_new: false, arrived: entry.arrived, lined: self.lined };
+            self.line.insert(place, request);
+            Stage::Waiting(place)
         } else {
             Stage::Lost
         };
@@ -585,7 +592,7 @@ impl Oracle {
         let lost = live - queued - running as usize;
         ensure!(self, lost == 0, "(1) {lost} requests failed and were not answered");
         let max = self.limits.queue_len_max as usize;
-        let waiting = self.line.range(1..).count();
+        let waiting = self.line.keys().filter(|place| place.is_new).count();
         ensure!(self, waiting <= max, "(13) {waiting} wait of at most {max}");
         let books = self.counts;
         let theirs = model.stats();

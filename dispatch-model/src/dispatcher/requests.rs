@@ -1,8 +1,9 @@
 //! The live requests: those that wait, in order, and those that run.
 //!
-//! Every operation is O(1). A request waits in one of two queues: *returned* ones, which no app has
-//! seen although they were dispatched, come before *waiting* ones. Running requests are kept in the
-//! order of their dispatch, so that finding those that outlived what is normal costs nothing.
+//! Nearly every operation is O(1). A request waits in one of two queues, each in the order of
+//! arrival: *returned* ones, which no app has seen although they were dispatched, come before
+//! *waiting* ones. Running requests are kept in the order of their dispatch, so that finding those
+//! that outlived what is normal costs nothing.
 
 use alloc::vec::Vec;
 
@@ -115,11 +116,15 @@ impl Requests {
         request
     }
 
-    /// Moves a running request back to the front of the queue.
+    /// Moves a running request back into the queue, before all that were never dispatched.
     pub(crate) fn give_back(&mut self, id: RequestId) {
         let request = self.at(id.index());
         self.unlink(&request);
-        self.links.push_front(&mut self.returned, id.index());
+        let entries = &self.entries;
+        let later = |other: u32| {
+            entries[other as usize].is_some_and(|other| other.arrived > request.arrived)
+        };
+        self.links.insert(&mut self.returned, id.index(), later);
         self.queued_bytes += u64::from(request.bytes);
         let entry = self.entry(id.index());
         entry.stage = Stage::Returned;
@@ -146,25 +151,28 @@ impl Requests {
         Some(self.at(index).id)
     }
 
-    /// Returned requests, next first.
-    pub(crate) fn returned(&self) -> impl Iterator<Item = &Request> + '_ {
-        self.links.iter(&self.returned).filter_map(|index| self.entries[index as usize].as_ref())
-    }
-
     /// The first of those that wait and were never dispatched.
     pub(crate) fn first_waiting(&self) -> Option<&Request> {
         self.entries[self.waiting.front()? as usize].as_ref()
     }
 
-    /// The queued request that has waited longest. Both queues are in the order of arrival but for
-    /// requests given back out of turn, which the look at both fronts allows for.
+    /// The queued request that has waited longest.
     pub(crate) fn oldest_queued(&self) -> Option<&Request> {
-        let returned = self.returned().min_by_key(|request| request.arrived);
+        let returned = self.returned.front().map(|index| &self.entries[index as usize]);
+        let returned = returned.and_then(Option::as_ref);
         match (returned, self.first_waiting()) {
             (Some(one), Some(other)) if other.arrived < one.arrived => Some(other),
             (Some(one), _) => Some(one),
             (None, other) => other,
         }
+    }
+
+    /// How many of the `first` running requests that are not stuck, in order of dispatch, were
+    /// dispatched before `since`; `None` if all were. Linear in them.
+    pub(crate) fn dispatched_before(&self, since: Time, first: u32) -> Option<u32> {
+        let fresh = core::iter::successors(self.fresh, |index| self.links.next(*index));
+        let position = (0..first).zip(fresh).find(|(_, index)| self.at(*index).dispatched >= since);
+        position.map(|(before, _)| before)
     }
 
     /// Marks as stuck those that were dispatched before `since`.

@@ -58,6 +58,7 @@ enum State {
 #[derive(Clone, Debug)]
 struct Request {
     number: usize,
+    arrived: u64,
     attempts: u32,
     /// Who runs it, and since when.
     on: Option<usize>,
@@ -134,7 +135,14 @@ impl Pool {
                 self.subject = self.arrived;
                 self.arrived += 1;
                 let number = self.subject;
-                self.queue.push(Request { number, attempts: 0, on: None, since: 0, avoid: None });
+                self.queue.push(Request {
+                    number,
+                    arrived: self.now,
+                    attempts: 0,
+                    on: None,
+                    since: 0,
+                    avoid: None,
+                });
             }
             Step::Attach { slots, lease_ms } => {
                 let margin = MARGIN_MS.min(lease_ms / 4);
@@ -184,7 +192,10 @@ impl Pool {
                 self.instances[on].paused_until = Some(self.now + PAUSE_MS);
                 if request.attempts < ATTEMPTS {
                     request.avoid = Some(on);
-                    self.queue.insert(0, request);
+                    let goes_before =
+                        |it: &Request| it.attempts == 0 || it.arrived > request.arrived;
+                    let place = self.queue.iter().position(goes_before);
+                    self.queue.insert(place.unwrap_or(self.queue.len()), request);
                 } else {
                     self.orders.push(Order::Refuse(request.number));
                 }
