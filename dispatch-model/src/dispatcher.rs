@@ -412,7 +412,7 @@ impl Dispatcher {
             return wait;
         }
         let cold_start = self.estimate.cold_start();
-        let wait = wait.max(self.paused_for().unwrap_or_default() + cold_start);
+        let wait = wait.max(self.paused_for().unwrap_or_default().saturating_add(cold_start));
         if self.requests.queued() == 0 {
             self.awaited_until = self.now + wait + cold_start + A_SECOND;
         }
@@ -534,7 +534,7 @@ impl Dispatcher {
         if is_first {
             self.guard.served(now);
         } else if lasts {
-            self.guard.lasted();
+            self.guard.lasted(now);
         }
     }
 
@@ -668,9 +668,9 @@ impl Dispatcher {
         if self.requests.queued() > 0 {
             return;
         }
-        while self.instances.counts().ready > 0
-            && let Some(instance) = self.instances.least_busy()
-        {
+        let ready = self.instances.iter().filter(|entry| entry.state == State::Ready);
+        let ready: alloc::vec::Vec<_> = ready.map(|entry| entry.id).collect();
+        for instance in ready {
             self.retire(instance, GoAwayReason::Shutdown);
         }
         let counts = self.instances.counts();

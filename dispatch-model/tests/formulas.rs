@@ -91,6 +91,7 @@ proptest! {
             slots,
             stuck: 0,
             busy: slots,
+            due: None,
             slots_soon,
             slots_per_instance: 10,
             warm,

@@ -106,6 +106,7 @@ const fn why_name(why: Why) -> &'static str {
     match why {
         Why::Backlog { .. } => "backlog",
         Why::Budget => "budget",
+        Why::Busy { .. } => "busy",
         Why::Formula(_) => "formula",
         Why::Idle => "idle",
         Why::Limits => "limits",

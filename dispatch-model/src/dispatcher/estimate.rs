@@ -15,6 +15,8 @@ use super::tail::Tail;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Estimate {
     service: Option<u64>,
+    /// Requests in that mean, 16 at most.
+    served: u64,
     tail: Tail,
     /// What 99 in 100 requests need, as of the last tick.
     need: Duration,
@@ -37,6 +39,7 @@ impl Estimate {
     pub(crate) fn new(cold_start_known: Option<Duration>, now: Time) -> Self {
         Self {
             service: None,
+            served: 0,
             tail: Tail::new(),
             need: Duration::ZERO,
             cold_start: None,
@@ -88,10 +91,14 @@ impl Estimate {
 
     pub(crate) fn served(&mut self, took: Duration) {
         self.tail.add(took);
-        // A stuck request counts as one that just became stuck, so that one endless stream does
-        // not turn milliseconds into hours while a real change still shows within a few requests.
-        let took = nanos(took.min(self.stuck_after()));
-        self.service = Some(self.service.map_or(took, |mean| blend(mean, took, 16)));
+        self.served = (self.served + 1).min(16);
+        self.service = Some(match self.service {
+            // Whatever it took: before it there was only a guess.
+            None => nanos(took),
+            // A stuck request counts as one that just became stuck, so that one endless stream does
+            // not turn milliseconds into hours while a real change still shows within a few.
+            Some(mean) => blend(mean, nanos(took.min(self.stuck_after())), self.served),
+        });
     }
 
     pub(crate) fn started_cold(&mut self, took: Duration) {
@@ -208,6 +215,16 @@ mod tests {
         }
         estimate.served(Duration::from_secs(3_600));
         assert!(estimate.service() < Duration::from_millis(120), "{:?}", estimate.service());
+    }
+
+    #[test]
+    fn first_requests_tell_the_service_time() {
+        let mut estimate = Estimate::new(Some(Duration::from_secs(1)), Time::ZERO);
+        for millis in [10_000, 8_000, 12_000, 10_000] {
+            estimate.served(Duration::from_millis(millis));
+            let service = estimate.service();
+            assert!((9_000..=10_000).contains(&service.as_millis()), "{service:?}");
+        }
     }
 
     #[test]

@@ -142,9 +142,13 @@ impl Guard {
     }
 
     /// An instance has lived on after its first response, or left in peace.
-    pub(crate) fn lasted(&mut self) {
+    pub(crate) fn lasted(&mut self, now: Time) {
         if core::mem::replace(&mut self.lives, Lives::Long) == Lives::Short {
             self.works();
+            // What this was waited for has come, and it may have left: others may start.
+            if self.throttles == 0 {
+                self.not_before = self.not_before.min(now);
+            }
         }
     }
 

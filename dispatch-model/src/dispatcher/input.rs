@@ -29,7 +29,9 @@ pub enum Input {
         /// Whether this invoke made a new environment rather than thawing an old one.
         cold: bool,
     },
-    /// The connection to an instance is gone, whoever ended it.
+    /// The connection to an instance is gone, and not by an
+    /// [`Output::Close`](super::Output::Close). Each request that was in flight on it is still to
+    /// be reported by [`Input::RequestEnded`]: until then it keeps its place and the instance's.
     InstanceLost {
         /// Whose connection it was.
         instance: InstanceId,
@@ -61,9 +63,10 @@ pub enum Input {
         /// Who answered.
         instance: InstanceId,
     },
-    /// A client's request head is complete and legal.
+    /// A client's request head is complete and legal. While the dispatcher shuts down it is taken
+    /// all the same, and instances start for it: whoever wants no more stops reporting them.
     RequestArrived {
-        /// Its name, not in use by another live request.
+        /// Its name. Its index is not that of another live request, whatever the generations.
         request: RequestId,
         /// Memory it holds while it waits, in bytes.
         bytes: u32,
@@ -74,7 +77,9 @@ pub enum Input {
         /// Which request.
         request: RequestId,
     },
-    /// A dispatched request is over.
+    /// A dispatched request has ended there. After [`Ending::Served`] and [`Ending::Unread`] it is
+    /// over; after the others an order follows, to send it elsewhere or to refuse it, at once or
+    /// later, and until a refusal its name is in use.
     RequestEnded {
         /// Which request.
         request: RequestId,

@@ -249,7 +249,7 @@ impl Dispatcher {
         if outcome == InvokeOutcome::Returned {
             self.warm.add(self.now);
             if entry.served.is_some() {
-                self.guard.lasted();
+                self.guard.lasted(self.now);
             }
         }
         self.count_failure(instance, outcome);

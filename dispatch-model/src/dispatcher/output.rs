@@ -15,7 +15,9 @@ use super::config::Scaling;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[must_use]
 pub enum Output {
-    /// Close the connection to this instance now; what is in flight on it is lost.
+    /// Close the connection to this instance now; what is in flight on it is lost, and each such
+    /// request is still to be reported by [`Input::RequestEnded`](super::Input::RequestEnded).
+    /// [`Input::InstanceLost`](super::Input::InstanceLost) is not owed after it.
     Close {
         /// Whose connection.
         instance: InstanceId,
@@ -34,7 +36,7 @@ pub enum Output {
         cold_exposed: bool,
     },
     /// Tell this instance to finish what it has and leave. A [`Output::Close`] follows when it has
-    /// nothing left in flight.
+    /// nothing left in flight. It may be told twice, for another reason.
     GoAway {
         /// Whom to tell.
         instance: InstanceId,
@@ -62,7 +64,8 @@ pub enum Output {
         /// When trying again may help, in whole seconds; 0 means that it would not.
         retry_after_s: u16,
     },
-    /// Shutdown is complete: nothing is in flight, no instance is attached, or time is up.
+    /// Shutdown is complete: nothing is in flight and no instance is attached. Or time is up: then
+    /// requests that run are still to be reported as ended, and refused where they need an answer.
     Stopped,
 }
 
@@ -139,6 +142,16 @@ pub enum Why {
     },
     /// The money budget forbids more.
     Budget,
+    /// Queued requests would wait as long as a cold start, as requests take longer than that and
+    /// too few of those that run are over soon.
+    Busy {
+        /// Requests in the queue, and those that found no room in it since the last look.
+        queued: u32,
+        /// Requests that will be over when a new instance would be up.
+        due: u32,
+        /// Time from an invoke to its first slot.
+        cold_start: Duration,
+    },
     /// One of the original's formulas.
     Formula(Scaling),
     /// Nothing arrived for the linger time.
@@ -151,6 +164,8 @@ pub enum Why {
         arrivals_per_1000s: u64,
         /// Mean service time.
         service: Duration,
+        /// Requests that have run for much longer and keep their slots.
+        stuck: u32,
     },
 }
 
@@ -196,15 +211,18 @@ impl fmt::Display for Decision {
                  of {cold_start:?}"
             ),
             Why::Budget => write!(f, "the budget allows no more"),
+            Why::Busy { queued, due, cold_start } => write!(
+                f,
+                "{queued} queued and {due} of the busy slots due within a start of {cold_start:?}"
+            ),
             Why::Formula(scaling) => write!(f, "by the formula {scaling}"),
             Why::Idle => write!(f, "idle for the linger time"),
             Why::Limits => write!(f, "configured bounds"),
-            Why::Rate { arrivals_per_1000s, service } => write!(
-                f,
-                "{}.{:03} requests/s x {service:?} each",
-                arrivals_per_1000s / 1000,
-                arrivals_per_1000s % 1000
-            ),
+            Why::Rate { arrivals_per_1000s, service, stuck } => {
+                let (whole, milli) = (arrivals_per_1000s / 1000, arrivals_per_1000s % 1000);
+                write!(f, "{whole}.{milli:03} requests/s x {service:?} each")?;
+                if stuck > 0 { write!(f, " and {stuck} that run long") } else { Ok(()) }
+            }
         }
     }
 }

@@ -137,12 +137,13 @@ impl Dispatcher {
             return (0, Why::Idle);
         }
         let counts = self.instances.counts();
-        let cold_start = self.estimate.cold_start();
-        rule(&Load {
+        let (service, cold_start) = (self.estimate.service(), self.estimate.cold_start());
+        let (desired, why) = rule(&Load {
             queued: self.unserved(),
             slots: counts.slots - counts.slots_aging,
             stuck: self.requests.stuck().min(counts.busy),
             busy: counts.busy,
+            due: self.due(service, cold_start),
             slots_soon: if self.warm.is_expected(self.now) {
                 counts.starting_warm * self.config.slots
             } else {
@@ -151,9 +152,21 @@ impl Dispatcher {
             slots_per_instance: self.config.slots,
             warm: self.warm.count(self.now),
             arrivals_per_1000s: self.estimate.arrivals_per_1000s(cold_start),
-            service: self.estimate.service(),
+            service,
             cold_start,
-        })
+        });
+        // Sparse short requests come to no instance at all, and still somebody comes: whoever is
+        // there stays until nobody has for the linger time.
+        let there = counts.starting + counts.ready - counts.aging - counts.slotless;
+        (desired.max(there.min(1)), why)
+    }
+
+    /// How many of the requests that run will be over when an instance that starts now would be
+    /// up, if these are fewer than those who wait. Where requests are shorter than starts all are.
+    fn due(&self, service: Duration, cold_start: Duration) -> Option<u32> {
+        let longer = service.checked_sub(cold_start)?;
+        let since = self.now.saturating_sub(longer);
+        self.requests.dispatched_before(since, self.unserved().min(DUE_MOST))
     }
 
     fn start(&mut self, desired: u32, current: u32, why: Why) {
@@ -229,5 +242,8 @@ impl Dispatcher {
     }
 }
 
+/// How many of the requests that run are looked at for when they are over: enough to see that slots
+/// were taken together.
+const DUE_MOST: u32 = 64;
 /// How often the number of instances is looked at while there is anything to decide.
 const TICK: Duration = Duration::from_millis(100);

@@ -1,10 +1,10 @@
 //! How many instances: three formulas as pure functions.
 //!
 //! [`simple`], [`ewma`] and [`constrain`] are the original's, to the last bit, so that its users
-//! can move over; `scaling.md` in the project's notes states them and their tests carry worked
-//! examples. They compute in IEEE doubles because the original does; addition, multiplication and
-//! division of doubles give the same bits on every platform, and nothing else is used.
-//! [`rule`] is ours and computes in integers.
+//! can move over; their tests, here and in `tests/formulas.rs`, carry worked examples. They compute
+//! in IEEE doubles because the original does; addition, multiplication and division of doubles give
+//! the same bits on every platform, and nothing else is used. [`rule`] is ours and computes in
+//! integers.
 
 use core::time::Duration;
 
@@ -108,6 +108,9 @@ pub struct Load {
     pub stuck: u32,
     /// Busy slots of instances that serve.
     pub busy: u32,
+    /// Busy ones among them, but for the stuck, whose request will be over when a new instance
+    /// would be up; `None` where there are enough of these for all who wait.
+    pub due: Option<u32>,
     /// Slots of instances that start in a frozen environment and so will serve in a moment.
     pub slots_soon: u32,
     /// Slots per instance.
@@ -132,6 +135,8 @@ pub struct Load {
 ///
 /// *Backlog.* Q queued requests leave through S free-running slots in Q/S·t. Below T nothing that
 /// starts cold now would help any of them, so nothing is started: that is the product's promise.
+/// Slots that were taken together are free together, though, after t, and not one by one: where t
+/// is longer than T, only those whose request is due within T count.
 /// From T on, frozen environments are used first, as many as clear the queue in an eighth of T.
 /// Each of their F slots is free in a moment: Q ≤ F need nothing more, however long they take. If
 /// Q/S·t with them is still not below T, what would be left after T, Q + λ·T − F − S·T/t, is given
@@ -147,10 +152,18 @@ pub fn rule(load: &Load) -> (u32, Why) {
     let spare_milli = (in_flight_milli * 1_000).isqrt();
     let rate_milli = (in_flight_milli + spare_milli).max(u128::from(load.busy) * 1_000);
     let rate = rate_milli.div_ceil(per_instance * 1_000);
-    let for_rate = Why::Rate { arrivals_per_1000s: load.arrivals_per_1000s, service: load.service };
+    let for_rate = Why::Rate {
+        arrivals_per_1000s: load.arrivals_per_1000s,
+        service: load.service,
+        stuck: load.stuck,
+    };
 
     match backlog(load) {
         Some(backlog) if backlog > rate => {
+            if let Some(due) = load.due {
+                let (queued, cold_start) = (load.queued, load.cold_start);
+                return (saturate(backlog), Why::Busy { queued, due, cold_start });
+            }
             let why = Why::Backlog {
                 queued: load.queued,
                 slots: load.slots,
@@ -171,7 +184,8 @@ fn backlog(load: &Load) -> Option<u128> {
     let queued = u128::from(load.queued);
     let soon = u128::from(load.slots_soon);
     let serving = u128::from(load.slots) + soon;
-    let free_running = serving.saturating_sub(load.stuck.into());
+    let late = load.due.map_or(0, |due| load.busy.saturating_sub(load.stuck.saturating_add(due)));
+    let free_running = serving.saturating_sub(u128::from(load.stuck) + u128::from(late));
     let in_time =
         |slots: u128, free: u128| queued <= free || queued * service < slots.saturating_mul(cold);
     if queued == 0 || in_time(free_running, soon) {
@@ -226,6 +240,7 @@ mod tests {
             slots: 10,
             stuck: 0,
             busy: 0,
+            due: None,
             slots_soon: 0,
             slots_per_instance: 10,
             warm: 0,
@@ -342,6 +357,7 @@ mod tests {
             slots: u32::MAX,
             stuck: u32::MAX,
             busy: u32::MAX,
+            due: Some(0),
             slots_soon: u32::MAX,
             slots_per_instance: 1,
             warm: u32::MAX,
