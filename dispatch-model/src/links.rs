@@ -1,7 +1,7 @@
 //! Doubly linked lists threaded through a table: an entry is put in, taken out from anywhere, and
-//! moved between lists in O(1) without an allocation, and put in order from the back. The links live
-//! beside the entries, so one table of links serves any number of lists as long as an entry is in at
-//! most one of them.
+//! moved between lists in O(1) without an allocation, or put in order from the back. The links
+//! live beside the entries, so one table of links serves any number of lists as long as an entry is
+//! in at most one of them.
 
 use alloc::vec::Vec;
 
