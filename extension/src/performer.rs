@@ -96,9 +96,9 @@ impl<C: Connector> Hands<C> {
 
     fn probe(&mut self) {
         let (inputs, settings) = (self.inputs.clone(), Arc::clone(&self.settings));
-        let connector = self.network.local.clone();
+        let (connector, clock) = (self.network.local.clone(), self.clock.clone());
         self.probe = Some(Probe(tokio::spawn(async move {
-            until_ready(&connector, &settings).await;
+            until_ready(&connector, &settings, &clock).await;
             inputs.tell(Input::AppReady).await;
         })));
     }

@@ -7,30 +7,56 @@ use http::{Method, Request, StatusCode, header};
 use http_body_util::Empty;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use io_tokio::clock::Clock;
 use io_tokio::net::Connector;
 
 use crate::settings::{AppProtocol, Readiness, Settings};
 
-/// Returns when the app is ready: asks at once, and then every 10 ms.
-pub(crate) async fn until_ready<C: Connector>(connector: &C, settings: &Settings) {
+/// Returns when the app is ready: asks at once, and then every 10 ms. The log says what is waited
+/// for and what came instead, ever more seldom: a wrong port looks like an app that is slow.
+pub(crate) async fn until_ready<C: Connector>(connector: &C, settings: &Settings, clock: &Clock) {
+    let mut pause = WARNING_PAUSE;
+    let mut warn_at = clock.now() + pause;
     loop {
-        let ready = tokio::time::timeout(ANSWER_PATIENCE, is_ready(connector, settings));
-        if ready.await == Ok(true) {
-            return;
+        let asked = tokio::time::timeout(ANSWER_PATIENCE, ask(connector, settings)).await;
+        let problem = match asked {
+            Ok(Ok(())) => return,
+            Ok(Err(problem)) => problem,
+            Err(_) => format!("no answer within {ANSWER_PATIENCE:?}"),
+        };
+        if clock.now() >= warn_at {
+            tracing::warn!("{}", waiting(settings, &problem));
+            pause *= 2;
+            warn_at = clock.now() + pause;
         }
         tokio::time::sleep(INTERVAL).await;
     }
 }
 
-async fn is_ready<C: Connector>(connector: &C, settings: &Settings) -> bool {
+/// Asks the app once; why it is not ready, if it is not.
+async fn ask<C: Connector>(connector: &C, settings: &Settings) -> Result<(), String> {
     let connected = connector.connect(APP_HOST, settings.readiness_port).await;
-    let Ok(io) = connected else { return false };
+    let io = connected.map_err(|error| error.to_string())?;
+    let Readiness::Http { path, statuses } = &settings.readiness else { return Ok(()) };
+    let status = call(io, settings.app_protocol, Method::GET, path).await?;
+    let is_ready = statuses.iter().any(|range| range.contains(&status.as_u16()));
+    if is_ready { Ok(()) } else { Err(format!("the answer is {status}")) }
+}
+
+fn waiting(settings: &Settings, problem: &str) -> String {
+    let port = settings.readiness_port;
+    let see = if port == settings.app_port {
+        "LAMBDA_DISPATCH_PORT"
+    } else {
+        "LAMBDA_DISPATCH_READINESS_PORT"
+    };
     match &settings.readiness {
-        Readiness::Tcp => true,
-        Readiness::Http { path, statuses } => {
-            let status = call(io, settings.app_protocol, Method::GET, path).await.ok();
-            let status = status.as_ref().map(StatusCode::as_u16);
-            status.is_some_and(|status| statuses.iter().any(|range| range.contains(&status)))
+        Readiness::Http { path, .. } => format!(
+            "waiting for GET http://{APP_HOST}:{port}{path}: {problem}; see {see}, \
+             LAMBDA_DISPATCH_READINESS_PATH, LAMBDA_DISPATCH_READINESS_STATUS"
+        ),
+        Readiness::Tcp => {
+            format!("waiting for a connection to {APP_HOST}:{port}: {problem}; see {see}")
         }
     }
 }
@@ -98,3 +124,8 @@ pub(crate) const APP_HOST: &str = "127.0.0.1";
 const INTERVAL: Duration = Duration::from_millis(10);
 /// An app that takes a connection and then does not answer is asked again.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(2);
+/// How long an app may start before the log says that it is waited for; most are ready by then.
+const WARNING_PAUSE: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests;
