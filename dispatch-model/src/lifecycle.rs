@@ -65,7 +65,8 @@ pub use output::{ExitReason, Output, Report};
 /// How an extension behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Ask for the first invoke shortly before Lambda's init limit even if the app is not ready.
+    /// Ask for the first invoke shortly before Lambda's init limit of 10 s even if the app is not
+    /// ready. Not for environments that have no such limit.
     pub async_init: bool,
     /// How long an invoke waits for an app that is not ready.
     pub app_patience: Duration,

@@ -226,13 +226,16 @@ impl<F: Fn(&str) -> Option<String>> Source<F> {
         // How Lambda made this environment.
         let kind = self.get("AWS_LAMBDA_INITIALIZATION_TYPE", "text", parsed::<String>)?;
         let is = |name| kind.as_deref() == Some(name);
+        // Lambda gives the init of these 130 s at least: one that ended before its app is ready
+        // would have clients wait for what could have been ready.
+        let has_time = is("provisioned-concurrency") || is("lambda-managed-instances");
         let ours = self.get("LAMBDA_DISPATCH_ASYNC_INIT", BOOLEAN, boolean)?;
         let adapters = self.get("AWS_LWA_ASYNC_INIT", BOOLEAN, boolean)?;
         // The adapter waits for as long as the function may run.
         let patience =
             if ours.is_none() && adapters.is_some() { ANY_INVOKE } else { default.app_patience };
         Ok(Config {
-            async_init: ours.or(adapters).unwrap_or(default.async_init),
+            async_init: ours.or(adapters).unwrap_or(default.async_init) && !has_time,
             app_patience: self
                 .get("LAMBDA_DISPATCH_ASYNC_INIT_TIMEOUT", SECONDS, number)?
                 .map_or(patience, Duration::from_secs),
@@ -399,6 +402,9 @@ const ANY_INVOKE: Duration = Duration::from_secs(86_400);
 
 #[cfg(test)]
 mod tests {
+    use dispatch_model::lifecycle::Lifecycle;
+    use dispatch_model::time::Time;
+
     use super::*;
 
     fn read(variables: &[(&str, &str)]) -> Result<Settings, SettingsError> {
@@ -431,6 +437,19 @@ mod tests {
         assert_eq!(patience(&[("AWS_LWA_ASYNC_INIT", "true")]), 86_400);
         let timeout = ("LAMBDA_DISPATCH_ASYNC_INIT_TIMEOUT", "30");
         assert_eq!(patience(&[("AWS_LWA_ASYNC_INIT", "true"), timeout]), 30);
+    }
+
+    #[test]
+    fn an_init_for_which_lambda_has_time_waits_for_the_app() {
+        let ends_early = |kind| {
+            let kind = ("AWS_LAMBDA_INITIALIZATION_TYPE", kind);
+            let settings = read(&[("LAMBDA_DISPATCH_ASYNC_INIT", "true"), kind]).unwrap();
+            Lifecycle::new(settings.lifecycle, Time::ZERO).poll_timeout().is_some()
+        };
+        assert!(ends_early("on-demand"));
+        for kind in ["provisioned-concurrency", "lambda-managed-instances", "snap-start"] {
+            assert!(!ends_early(kind), "{kind}");
+        }
     }
 
     #[test]
