@@ -123,7 +123,6 @@ fn log_filter(text: &str) -> Option<Targets> {
 fn runtime(kind: Runtime) -> Result<tokio::runtime::Runtime, std::io::Error> {
     let mut builder = match kind {
         Runtime::CurrentThread => tokio::runtime::Builder::new_current_thread(),
-        Runtime::DefaultMultiThread => tokio::runtime::Builder::new_multi_thread(),
         Runtime::MultiThread(threads) => {
             let mut builder = tokio::runtime::Builder::new_multi_thread();
             builder.worker_threads(threads);

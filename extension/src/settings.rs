@@ -4,6 +4,7 @@
 //! (`AWS_LWA_*`) are understood as well, so that an image moves over as it is.
 
 use std::fmt;
+use std::num::NonZero;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
@@ -82,9 +83,8 @@ pub enum Readiness {
 pub enum Runtime {
     /// One, as most functions have less than two cores. The default.
     CurrentThread,
-    /// One for each core.
-    DefaultMultiThread,
-    /// That many; `TOKIO_WORKER_THREADS`, 2.
+    /// That many; `TOKIO_WORKER_THREADS`, or else 2 for `multi_thread` and one for each core for
+    /// `default_multi_thread`.
     MultiThread(usize),
 }
 
@@ -299,21 +299,25 @@ impl<F: Fn(&str) -> Option<String>> Source<F> {
     }
 
     fn runtime(&self) -> Result<Runtime, SettingsError> {
-        let threads = self
-            .get("TOKIO_WORKER_THREADS", "a number of threads, at least 1", parsed::<usize>)?
-            .unwrap_or(2)
-            .max(1);
-        let runtime = self.get(
+        let cores = || std::thread::available_parallelism().map_or(1, NonZero::get);
+        let usual = self.get(
             "LAMBDA_DISPATCH_RUNTIME",
             "current_thread, multi_thread or default_multi_thread",
             |value| match value {
-                "current_thread" => Some(Runtime::CurrentThread),
-                "default_multi_thread" => Some(Runtime::DefaultMultiThread),
-                "multi_thread" => Some(Runtime::MultiThread(threads)),
+                "current_thread" => Some(None),
+                "default_multi_thread" => Some(Some(cores())),
+                "multi_thread" => Some(Some(2)),
                 _ => None,
             },
         )?;
-        Ok(runtime.unwrap_or(Runtime::CurrentThread))
+        let Some(usual) = usual.flatten() else { return Ok(Runtime::CurrentThread) };
+        // Read where it counts alone, for it may be meant for the app; and never by tokio, which
+        // panics at what it does not like.
+        let asked =
+            self.get("TOKIO_WORKER_THREADS", "a number of threads, 1 to 1024", |value| {
+                parsed::<usize>(value).filter(|threads| (1..=1024).contains(threads))
+            })?;
+        Ok(Runtime::MultiThread(asked.unwrap_or(usual)))
     }
 }
 
@@ -546,6 +550,8 @@ mod tests {
             ("LAMBDA_DISPATCH_PORT", "http"),
             ("LAMBDA_DISPATCH_APP_PROTOCOL", "h2"),
             ("LAMBDA_DISPATCH_RUNTIME", "threads"),
+            ("TOKIO_WORKER_THREADS", "0"),
+            ("TOKIO_WORKER_THREADS", "1025"),
             ("LAMBDA_DISPATCH_ASYNC_INIT", "yes"),
             ("LAMBDA_DISPATCH_ASYNC_INIT_TIMEOUT", "-1"),
             ("LAMBDA_DISPATCH_FORCE_DEADLINE", "18446744073709551615"),
@@ -560,10 +566,25 @@ mod tests {
             ("LAMBDA_DISPATCH_WAIT_UNTIL_MAX_MS", "30s"),
             ("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:99999"),
         ] {
-            let error = read(&[(name, value)]).unwrap_err().to_string();
+            let threads = ("LAMBDA_DISPATCH_RUNTIME", "multi_thread");
+            let error = read(&[(name, value), threads]).unwrap_err().to_string();
             assert!(error.starts_with(&format!("{name} is `{value}`, must be ")), "{error}");
             assert_eq!(error.lines().count(), 1);
         }
+    }
+
+    #[test]
+    fn there_is_a_thread_for_each_core_or_as_many_as_are_asked_for() {
+        let runtime = |kind, threads| {
+            let threads = ("TOKIO_WORKER_THREADS", threads);
+            read(&[("LAMBDA_DISPATCH_RUNTIME", kind), threads]).unwrap().runtime
+        };
+        let cores = std::thread::available_parallelism().unwrap().get();
+        assert_eq!(runtime("default_multi_thread", ""), Runtime::MultiThread(cores));
+        assert_eq!(runtime("default_multi_thread", "3"), Runtime::MultiThread(3));
+        assert_eq!(runtime("multi_thread", ""), Runtime::MultiThread(2));
+        // It is the app's then.
+        assert_eq!(runtime("current_thread", "0"), Runtime::CurrentThread);
     }
 
     #[test]

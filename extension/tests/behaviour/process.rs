@@ -112,14 +112,36 @@ async fn a_process_serves_freezes_without_sockets_and_ends_by_a_signal() {
 
 #[tokio::test]
 async fn wrong_settings_are_one_line_and_status_2() {
-    let output = Command::new(env!("CARGO_BIN_EXE_lambda-dispatch-extension"))
-        .env("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001")
-        .env("LAMBDA_DISPATCH_PORT", "many")
-        .output()
-        .unwrap();
-    assert_eq!(output.status.code(), Some(2));
-    assert_eq!(
-        String::from_utf8(output.stderr).unwrap(),
-        "lambda-dispatch-extension: LAMBDA_DISPATCH_PORT is `many`, must be a port, 1 to 65535\n"
+    for (name, value, expected) in [
+        ("LAMBDA_DISPATCH_PORT", "many", "a port, 1 to 65535"),
+        ("TOKIO_WORKER_THREADS", "0", "a number of threads, 1 to 1024"),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_lambda-dispatch-extension"))
+            .env("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001")
+            .env("LAMBDA_DISPATCH_RUNTIME", "default_multi_thread")
+            .env(name, value)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        assert_eq!(
+            String::from_utf8(output.stderr).unwrap(),
+            format!("lambda-dispatch-extension: {name} is `{value}`, must be {expected}\n")
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_number_of_threads_that_is_empty_is_none() {
+    let app = App::hello().await;
+    let mut lambda = Lambda::start().await;
+    let _process = Process(
+        Command::new(env!("CARGO_BIN_EXE_lambda-dispatch-extension"))
+            .env("AWS_LAMBDA_RUNTIME_API", lambda.address.to_string())
+            .env("LAMBDA_DISPATCH_PORT", app.port.to_string())
+            .env("LAMBDA_DISPATCH_RUNTIME", "default_multi_thread")
+            .env("TOKIO_WORKER_THREADS", "")
+            .spawn()
+            .unwrap(),
     );
+    lambda.until_polled().await;
 }
