@@ -569,7 +569,7 @@ impl Lifecycle {
     /// How long an invoke has of which this is said.
     fn believed(&mut self, left: Option<Duration>) -> Duration {
         let max = self.config.invoke_max;
-        let credible = INVOKE_MIN..=max + CLOCK_ERROR;
+        let credible = INVOKE_MIN..=max.saturating_add(CLOCK_ERROR);
         match left.filter(|left| credible.contains(left)) {
             Some(left) => *self.usual.insert(left.min(max)),
             None => self.usual.unwrap_or(self.config.invoke_fallback),

@@ -138,6 +138,13 @@ fn a_jump_of_a_day_within_an_invoke_ends_it() {
 }
 
 #[test]
+fn an_invoke_may_last_for_ever() {
+    let mut machine = frozen(Config { invoke_max: Duration::MAX, ..Config::default() });
+    machine.handle_input(at(0), serve(1, Some(Duration::MAX)));
+    assert!(matches!(drain_outputs(&mut machine)[..], [Output::Connect { .. }]));
+}
+
+#[test]
 fn a_lease_ends_before_lambda_does_whatever_the_functions_timeout() {
     for (left_ms, lease_ms) in [
         (1, 0),
