@@ -64,8 +64,10 @@ pub fn main_from_env() -> ExitCode {
         Err(error) => return stop(&error, 2),
     };
     log_from_env();
-    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-    for notice in web_adapter::notices(names) {
+    let variables = std::env::vars_os().filter_map(|(name, value)| {
+        Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
+    });
+    for notice in web_adapter::notices(variables) {
         tracing::warn!("{notice}");
     }
     let runtime = match runtime(settings.runtime) {

@@ -160,7 +160,7 @@ impl Settings {
                 .unwrap_or(AppProtocol::Http1),
             compression: source
                 .get("LAMBDA_DISPATCH_ENABLE_COMPRESSION", BOOLEAN, boolean)?
-                .or(source.get("AWS_LWA_ENABLE_COMPRESSION", BOOLEAN, boolean)?)
+                .or(source.get("AWS_LWA_ENABLE_COMPRESSION", BOOLEAN, adapters_boolean)?)
                 .unwrap_or(true),
             extension_name: "lambda-dispatch".to_owned(),
             force_deadline: source.force_deadline(lifecycle.invoke_max)?,
@@ -230,7 +230,7 @@ impl<F: Fn(&str) -> Option<String>> Source<F> {
         // would have clients wait for what could have been ready.
         let has_time = is("provisioned-concurrency") || is("lambda-managed-instances");
         let ours = self.get("LAMBDA_DISPATCH_ASYNC_INIT", BOOLEAN, boolean)?;
-        let adapters = self.get("AWS_LWA_ASYNC_INIT", BOOLEAN, boolean)?;
+        let adapters = self.get("AWS_LWA_ASYNC_INIT", BOOLEAN, adapters_boolean)?;
         // The adapter waits for as long as the function may run.
         let patience =
             if ours.is_none() && adapters.is_some() { ANY_INVOKE } else { default.app_patience };
@@ -255,8 +255,10 @@ impl<F: Fn(&str) -> Option<String>> Source<F> {
     fn hooks(&self) -> Result<Hooks, SettingsError> {
         const PATH: &str = "a path that starts with / and is not the root";
         let hook = |ours, theirs| {
-            let path = |value: &str| path(value).filter(|path| !path.trim_matches('/').is_empty());
-            Ok(self.get(ours, PATH, path)?.or(self.get(theirs, PATH, path)?))
+            let is_fine = |path: &String| !path.trim_matches('/').is_empty();
+            let ours = self.get(ours, PATH, |value| path(value).filter(is_fine))?;
+            let theirs = self.get(theirs, PATH, |value| adapters_path(value).filter(is_fine))?;
+            Ok(ours.or(theirs))
         };
         Ok(Hooks {
             before_checkpoint: hook(
@@ -289,7 +291,7 @@ impl<F: Fn(&str) -> Option<String>> Source<F> {
         const STATUS: &str = "statuses such as 200-399,401";
         let path = self
             .get("LAMBDA_DISPATCH_READINESS_PATH", PATH, path)?
-            .or(self.get("AWS_LWA_READINESS_CHECK_PATH", PATH, path)?)
+            .or(self.get("AWS_LWA_READINESS_CHECK_PATH", PATH, adapters_path)?)
             .unwrap_or_else(|| "/health".to_owned());
         let statuses = self
             .get("LAMBDA_DISPATCH_READINESS_STATUS", STATUS, statuses)?
@@ -363,12 +365,18 @@ fn app_protocol(value: &str) -> Option<AppProtocol> {
     }
 }
 
-fn boolean(value: &str) -> Option<bool> {
+pub(crate) fn boolean(value: &str) -> Option<bool> {
     match value.to_ascii_lowercase().as_str() {
         "true" | "1" => Some(true),
         "false" | "0" => Some(false),
         _ => None,
     }
+}
+
+/// What is no boolean is false to Lambda Web Adapter; [`notices`](crate::web_adapter::notices) has
+/// a line about it.
+fn adapters_boolean(value: &str) -> Option<bool> {
+    Some(boolean(value).unwrap_or(false))
 }
 
 /// At most a day in milliseconds, so that no sum of spans can overflow.
@@ -383,6 +391,11 @@ fn port(value: &str) -> Option<u16> {
 fn path(value: &str) -> Option<String> {
     let parsed: http::uri::PathAndQuery = value.parse().ok()?;
     value.starts_with('/').then(|| parsed.as_str().to_owned())
+}
+
+/// Lambda Web Adapter puts a slash before a path that has none.
+fn adapters_path(value: &str) -> Option<String> {
+    path(value).or_else(|| path(&format!("/{value}")))
 }
 
 fn statuses(value: &str) -> Option<Vec<RangeInclusive<u16>>> {
@@ -541,6 +554,21 @@ mod tests {
             ("LAMBDA_DISPATCH_ENABLE_COMPRESSION", "true"),
         ];
         assert_eq!((compresses(&all[..1]), compresses(&all)), (false, true));
+    }
+
+    #[test]
+    fn lambda_web_adapters_values_count_as_they_do_for_it() {
+        let settings = read(&[
+            ("AWS_LWA_ASYNC_INIT", "on"),
+            ("AWS_LWA_ENABLE_COMPRESSION", "yes"),
+            ("AWS_LWA_READINESS_CHECK_PATH", "healthz"),
+            ("AWS_LWA_SNAPSTART_AFTER_RESTORE_PATH", "restored"),
+        ])
+        .unwrap();
+        assert!(!settings.compression && !settings.lifecycle.async_init);
+        let Readiness::Http { path, .. } = settings.readiness else { panic!("no path is asked") };
+        assert_eq!(path, "/healthz");
+        assert_eq!(settings.hooks.after_restore.as_deref(), Some("/restored"));
     }
 
     #[test]

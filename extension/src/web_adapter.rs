@@ -1,6 +1,9 @@
-//! What is said to who comes from Lambda Web Adapter: which of its variables do nothing here.
+//! What is said to who comes from Lambda Web Adapter: which of its variables do nothing here, and
+//! which have a value that it takes in silence.
 //!
 //! Those that do something are read beside ours, in [`settings`](crate::settings).
+
+use crate::settings::boolean;
 
 /// Its variables that change what an app sees or gets, and why they do nothing here.
 const IGNORED: &[(&str, &str)] = &[
@@ -27,15 +30,24 @@ const UNDERSTOOD: &[&str] = &[
     "SNAPSTART_BEFORE_CHECKPOINT_PATH",
 ];
 
+/// Those of them to which any word but true is false.
+const BOOLEANS: &[&str] = &["ASYNC_INIT", "ENABLE_COMPRESSION"];
+
 const PREFIX: &str = "AWS_LWA_";
 
-/// A line for each variable of Lambda Web Adapter that is set and does nothing here, by name.
-pub(crate) fn notices(variables: impl Iterator<Item = String>) -> Vec<String> {
+/// A line for each variable of Lambda Web Adapter that is set and does nothing here, or is neither
+/// true nor false where it has to be, by name.
+pub(crate) fn notices(variables: impl Iterator<Item = (String, String)>) -> Vec<String> {
     let mut notices: Vec<String> = variables
-        .filter_map(|variable| {
+        .filter_map(|(variable, value)| {
             let name = variable.strip_prefix(PREFIX)?;
             if UNDERSTOOD.contains(&name) {
-                return None;
+                let value = value.trim();
+                let is_fine = value.is_empty() || boolean(value).is_some();
+                let is_odd = BOOLEANS.contains(&name) && !is_fine;
+                return is_odd.then(|| {
+                    format!("{variable} is `{value}`, must be true or false; it counts as false")
+                });
             }
             let known = IGNORED.iter().find(|(ignored, _)| *ignored == name);
             let why = known.map_or("no such name is known", |(_, why)| why);
@@ -51,7 +63,7 @@ mod tests {
     use super::*;
 
     fn said(names: &[&str]) -> Vec<String> {
-        notices(names.iter().map(|name| format!("{PREFIX}{name}")))
+        notices(names.iter().map(|name| (format!("{PREFIX}{name}"), "1".to_owned())))
     }
 
     #[test]
@@ -64,20 +76,39 @@ mod tests {
                 "AWS_LWA_PORTT does nothing here: no such name is known",
             ]
         );
-        assert!(notices(["PORT", "PATH"].map(str::to_owned).into_iter()).is_empty());
+        let others = ["PORT", "PATH"].map(|name| (name.to_owned(), "1".to_owned()));
+        assert!(notices(others.into_iter()).is_empty());
+    }
+
+    #[test]
+    fn a_word_that_is_neither_true_nor_false_gets_a_line() {
+        let said = |value: &str| {
+            let variable = ("AWS_LWA_ENABLE_COMPRESSION".to_owned(), value.to_owned());
+            notices(std::iter::once(variable))
+        };
+        assert_eq!(
+            said("yes"),
+            ["AWS_LWA_ENABLE_COMPRESSION is `yes`, must be true or false; it counts as false"]
+        );
+        for fine in ["", " ", "true", "False", "0"] {
+            assert!(said(fine).is_empty(), "{fine}");
+        }
     }
 
     #[test]
     fn what_is_said_to_be_understood_is_read() {
-        // Whoever is read fails on a value that no setting takes.
+        // Whoever is read fails on a value that no setting takes, or says what it counts as.
         for name in UNDERSTOOD {
             let name = format!("{PREFIX}{name}");
             let read = crate::settings::Settings::read(|variable| match variable {
                 "AWS_LAMBDA_RUNTIME_API" => Some("127.0.0.1:9001".to_owned()),
                 variable => (variable == name).then(|| "no value at all".to_owned()),
             });
-            let error = read.unwrap_err().to_string();
-            assert!(error.starts_with(&name), "{error}");
+            let said = match read {
+                Ok(_) => notices(std::iter::once((name.clone(), "no value at all".to_owned()))),
+                Err(error) => vec![error.to_string()],
+            };
+            assert!(said.len() == 1 && said[0].starts_with(&name), "{name}: {said:?}");
         }
         for (name, _) in IGNORED {
             assert!(!UNDERSTOOD.contains(name), "{name}");
