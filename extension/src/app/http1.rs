@@ -21,7 +21,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use dispatch_model::time::Time;
-use http::{HeaderMap, HeaderValue, Request, Response, header, request};
+use http::{HeaderValue, Method, Request, Response, header, request};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
@@ -57,7 +57,7 @@ impl<C: Connector> Http1<C> {
         body: RequestBody,
         interims: &Interims,
     ) -> Result<Response<Incoming>, AppError> {
-        announce(&body, &mut head.headers);
+        announce(&body, &mut head);
         let mut request = hearing(Request::from_parts(head, body), interims);
         if let Some(reused) = self.take() {
             match line.exchange(reused, request).await {
@@ -260,9 +260,19 @@ impl<S: Io> Line<S> {
 
 /// Says that a body follows whose length nobody knows. hyper would do that by itself, but not for
 /// GET and HEAD: to these it takes such a body for none, and drops it.
-fn announce(body: &RequestBody, headers: &mut HeaderMap) {
-    if !body.is_end_stream() && !headers.contains_key(header::CONTENT_LENGTH) {
-        headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+///
+/// And that none follows where one is usual, since HTTP/1.1 has no other word for a body that was
+/// announced in chunks and is empty (RFC 9110, 8.6); some apps answer 411 without it.
+fn announce(body: &RequestBody, head: &mut request::Parts) {
+    let (name, value) = if !body.is_end_stream() {
+        (header::TRANSFER_ENCODING, "chunked")
+    } else if [Method::POST, Method::PUT, Method::PATCH].contains(&head.method) {
+        (header::CONTENT_LENGTH, "0")
+    } else {
+        return;
+    };
+    if !head.headers.contains_key(header::CONTENT_LENGTH) {
+        head.headers.insert(name, HeaderValue::from_static(value));
     }
 }
 

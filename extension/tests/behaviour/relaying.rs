@@ -70,6 +70,23 @@ async fn heads_pass_unchanged_except_for_what_is_hop_by_hop() {
 }
 
 #[tokio::test]
+async fn an_app_is_told_that_no_body_follows_where_one_is_usual() {
+    let app = App::serving(|request| async move {
+        let length = request.headers().get("content-length").cloned();
+        let coding = request.headers().get("transfer-encoding").cloned();
+        Response::new(full(format!("{length:?} {coding:?}")))
+    })
+    .await;
+    let mut stage = Stage::with(&app).await;
+    let mut link = stage.attach().await;
+    for (method, told) in [("POST", "Some(\"0\") None"), ("GET", "None None")] {
+        let request = Request::builder().method(method).uri("https://a/").body("").unwrap();
+        let response = soon("an answer comes", link.send(request).await).await.unwrap();
+        assert_eq!(text(response.into_body()).await.unwrap(), told, "{method}");
+    }
+}
+
+#[tokio::test]
 async fn a_megabyte_goes_both_ways_at_once_and_trailers_follow() {
     let app = App::serving(|request| async {
         let body = request.into_body().map_err(std::io::Error::other).boxed();
