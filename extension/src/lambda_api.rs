@@ -14,7 +14,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use io_tokio::clock::Clock;
-use io_tokio::net::Connector;
+use io_tokio::net::{Connector, authority};
 use serde::Deserialize;
 use thiserror::Error;
 
@@ -215,7 +215,7 @@ impl<C: Connector> LambdaApi<C> {
         let mut request = Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.at.prefix))
-            .header(header::HOST, format!("{}:{}", self.at.host, self.at.port));
+            .header(header::HOST, authority(&self.at.host, self.at.port));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

@@ -15,7 +15,7 @@ use io_tokio::attach::{self, AttachError, Hello};
 use io_tokio::clock::Clock;
 use io_tokio::http2::{self, Config, Reason, Receiving, Responder, ServerConnection};
 use io_tokio::lifecycle_driver::Inputs;
-use io_tokio::net::{Connector, Io};
+use io_tokio::net::{Connector, Io, authority};
 use io_tokio::payload::CheckedOffer;
 use io_tokio::request_id::RequestId;
 use io_tokio::tls;
@@ -119,13 +119,8 @@ impl<C: Connector> Session<C> {
 
     async fn attach<S: Io>(mut self, mut io: S, offer: &CheckedOffer, exporter: &[u8]) -> LinkEnd {
         let Attachment { instance, slots, .. } = &self.attachment;
-        let host = if offer.host.contains(':') {
-            format!("[{}]:{}", offer.host, offer.port)
-        } else {
-            format!("{}:{}", offer.host, offer.port)
-        };
         let hello = Hello {
-            host,
+            host: authority(&offer.host, offer.port),
             instance: instance.clone(),
             slots: u16::from(*slots),
             lease: self.lease,

@@ -10,6 +10,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use dispatch_model::lifecycle::Config;
+use io_tokio::net::{authority, unbracketed};
 use io_tokio::networks::Networks;
 use io_tokio::payload::Plaintext;
 use thiserror::Error;
@@ -340,7 +341,7 @@ impl RuntimeApi {
             "" => 80,
             text => port(text.strip_prefix(':')?)?,
         };
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+        let host = unbracketed(authority.host());
         let (host, prefix) = (host.to_owned(), prefix.to_owned());
         (!host.is_empty()).then_some(Self { host, port, prefix })
     }
@@ -349,7 +350,7 @@ impl RuntimeApi {
 impl fmt::Display for RuntimeApi {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { host, port, prefix } = self;
-        write!(f, "http://{host}:{port}{prefix}")
+        write!(f, "http://{}{prefix}", authority(host, *port))
     }
 }
 
@@ -639,6 +640,7 @@ mod tests {
         for (text, shown) in [
             ("127.0.0.1:9001", "http://127.0.0.1:9001"),
             ("http://127.0.0.1:9001", "http://127.0.0.1:9001"),
+            ("[::1]:9001", "http://[::1]:9001"),
             ("localhost", "http://localhost:80"),
             ("127.0.0.1:9111/.rt/f", "http://127.0.0.1:9111/.rt/f"),
             ("http://127.0.0.1:9111/.rt/f/", "http://127.0.0.1:9111/.rt/f"),

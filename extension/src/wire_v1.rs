@@ -23,7 +23,7 @@ use io_tokio::chance::Chance;
 use io_tokio::clock::Clock;
 use io_tokio::http2::{self, ClientConnection, Config, Opener, share_of};
 use io_tokio::lifecycle_driver::Inputs;
-use io_tokio::net::{Connector, Io};
+use io_tokio::net::{Connector, Io, authority};
 use io_tokio::wire_v1::any_certificate;
 use io_tokio::wire_v1::offer::V1Offer;
 use tokio::sync::{OnceCell, mpsc, watch};
@@ -96,12 +96,10 @@ async fn serve<C: Connector, S: Io>(session: Session<C>, offer: &V1Offer, io: S)
     let router_connection = Driven::new(connection);
     let (local, clock) = (session.network.local, session.clock);
     let (app, closed) = App::new(local, session.app_port, session.app_protocol, clock.clone());
-    let host =
-        if offer.host.contains(':') { format!("[{}]", offer.host) } else { offer.host.clone() };
     let scheme = if offer.tls { "https" } else { "http" };
     let link = Arc::new(Link {
         instance: session.attachment.instance,
-        origin: format!("{scheme}://{host}:{}", offer.port),
+        origin: format!("{scheme}://{}", authority(&offer.host, offer.port)),
         pool: offer.pool.clone(),
         clock,
         router,

@@ -103,6 +103,20 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(UNACCEPTED_MAX)
 }
 
+/// `host` and `port` as a URL or a `Host` has them: an IPv6 address, which is without brackets
+/// here, is within brackets there.
+#[must_use]
+pub fn authority(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+/// A URL's host as [`Connector::connect`] takes it: an IPv6 address without its brackets.
+#[must_use]
+pub fn unbracketed(host: &str) -> &str {
+    let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    address.unwrap_or(host)
+}
+
 /// Opens connections.
 pub trait Connector: Clone + Send + Sync + 'static {
     /// What an opened connection is.
@@ -188,6 +202,14 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_with_colons_is_within_brackets_in_an_authority_alone() {
+        for (host, in_authority) in [("::1", "[::1]"), ("127.0.0.1", "127.0.0.1"), ("a.b", "a.b")] {
+            assert_eq!(authority(host, 9001), format!("{in_authority}:9001"));
+            assert_eq!(unbracketed(in_authority), host);
+        }
+    }
 
     #[tokio::test]
     async fn both_ends_of_a_connection_send_small_writes_at_once() {
