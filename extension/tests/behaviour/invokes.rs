@@ -5,6 +5,7 @@ use std::time::Duration;
 use io_tokio::attach::Refusal;
 use io_tokio::clock::Clock;
 use io_tokio::tls::RouterIdentity;
+use tokio::sync::watch;
 
 use crate::app::{App, full};
 use crate::router::Router;
@@ -229,9 +230,13 @@ async fn a_shutdown_ends_an_environment_that_waits() {
 
 #[tokio::test]
 async fn a_shutdown_lets_a_running_request_finish_and_answers_the_invoke() {
-    let app = App::serving(|_| async {
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        http::Response::new(full("done"))
+    let (release, released) = watch::channel(false);
+    let app = App::serving(move |_| {
+        let mut released = released.clone();
+        async move {
+            released.wait_for(|released| *released).await.unwrap();
+            http::Response::new(full("done"))
+        }
     })
     .await;
     let mut stage = Stage::with(&app).await;
@@ -239,6 +244,8 @@ async fn a_shutdown_lets_a_running_request_finish_and_answers_the_invoke() {
     let response = link.send(http::Request::get("https://a/").body("").unwrap()).await;
     eventually("the request has arrived", || app.accepted() == 2).await;
     stage.lambda.shut_down();
+    link.until_goaway().await;
+    release.send(true).unwrap();
     let response = soon("an answer comes", response).await.unwrap();
     assert_eq!(crate::router::text(response.into_body()).await.unwrap(), "done");
     assert_eq!(stage.lambda.answer().await.reason(), "SelfDeadline");

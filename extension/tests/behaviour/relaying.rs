@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body::Frame;
 use http_body_util::BodyExt;
 use tokio::io::AsyncReadExt;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::app::{App, full, read_head, write};
 use crate::h2_body::{self, Received};
@@ -311,16 +311,20 @@ async fn a_request_that_meets_a_closing_connection_is_not_sent_again() {
 #[tokio::test]
 async fn an_answer_that_is_cut_arrives_as_cut_and_nothing_else_suffers() {
     for head in ["Content-Length: 100", "Transfer-Encoding: chunked"] {
-        let app = App::with_sockets(move |mut stream, _| async move {
-            let request = read_head(&mut stream).await;
-            if request.starts_with("GET /cut") {
-                write(&mut stream, &format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n5\r\nhello\r\n"))
-                    .await;
-            } else if !request.is_empty() {
-                write(&mut stream, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n").await;
-                tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-                write(&mut stream, "whole").await;
-                read_head(&mut stream).await;
+        let (release, released) = watch::channel(false);
+        let app = App::with_sockets(move |mut stream, _| {
+            let mut released = released.clone();
+            async move {
+                let request = read_head(&mut stream).await;
+                if request.starts_with("GET /cut") {
+                    let begun = format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n5\r\nhello\r\n");
+                    write(&mut stream, &begun).await;
+                } else if !request.is_empty() {
+                    write(&mut stream, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n").await;
+                    released.wait_for(|released| *released).await.unwrap();
+                    write(&mut stream, "whole").await;
+                    read_head(&mut stream).await;
+                }
             }
         })
         .await;
@@ -330,6 +334,7 @@ async fn an_answer_that_is_cut_arrives_as_cut_and_nothing_else_suffers() {
         let cut = link.get("/cut").await.unwrap();
         let error = text(cut.into_body()).await.unwrap_err();
         assert_eq!(error.reason(), Some(Reason::INTERNAL_ERROR), "{head}");
+        release.send(true).unwrap();
         assert_eq!(text(other.into_body()).await.unwrap(), "whole");
     }
 }

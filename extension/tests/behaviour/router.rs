@@ -146,6 +146,22 @@ impl Link {
         self.send.send_request(request, true).map(|(response, _)| response)
     }
 
+    /// Waits until the instance takes no more. As h2's client takes the goaway to heart, the next
+    /// stream fails then, here or on the other side.
+    pub(crate) async fn until_goaway(&mut self) {
+        let refused = async {
+            loop {
+                let request = Request::get("https://a/").body(()).unwrap();
+                match self.try_send(request).await {
+                    Ok(response) => drop(response),
+                    Err(_) => return,
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        soon("the instance takes no more", refused).await;
+    }
+
     pub(crate) async fn get(&mut self, path: &str) -> Result<Response<RecvStream>, h2::Error> {
         let request = Request::get(format!("https://example.com{path}")).body("").unwrap();
         let response = self.send(request).await;
