@@ -146,6 +146,52 @@ fn files_that_are_not_there_or_hold_nothing_are_named() {
     assert!(error.starts_with("there is no request in *.csv"), "{error}");
 }
 
+/// Twelve requests that a target answered in 40 ms, and one that failed to reach any, each after
+/// one that ends with `actions` and has no target.
+fn log_with(actions: &str) -> String {
+    let line = |second: u32, target: &str, times: &str, actions: &str| {
+        format!(
+            "https 2026-11-25T06:00:{second:02}.5Z app/shop/50dc 192.0.2.1:2817 {target} {times} \
+             301 - 34 366 \"GET https://shop.example:443/x HTTP/1.1\" \"curl/8\" - - - \"Root=1\" \
+             \"-\" \"-\" 0 2026-11-25T06:00:{second:02}Z \"{actions}\" \"-\" \"-\"\n"
+        )
+    };
+    let pair = |second| {
+        let (target, times) = match second {
+            12 => ("-", "-1 -1 -1"),
+            _ => ("10.0.0.1:80", "0.000 0.040 0.000"),
+        };
+        line(second, "-", "-1 -1 -1", actions) + &line(second, target, times, "waf,forward")
+    };
+    (0..13).map(pair).collect()
+}
+
+#[test]
+fn what_a_load_balancer_answers_by_itself_is_left_out_and_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    for (actions, requests) in [
+        ("redirect", 13),
+        ("waf,fixed-response", 13),
+        ("waf", 13),
+        ("authenticate", 13),
+        ("forward", 26),
+        ("authenticate,forward", 26),
+        ("waf-failed", 26),
+        ("-", 26),
+    ] {
+        fs::write(folder.path().join("a.log"), log_with(actions)).unwrap();
+        let opened = open("kind = 'alb'\nfiles = ['a.log']", folder.path()).unwrap();
+        let recording = opened.recording().unwrap();
+        let left_out = 26 - requests;
+        assert_eq!((recording.requests(), recording.answered_before()), (requests, left_out));
+        assert_eq!(recording.untimed(), requests - 12, "{actions}");
+        assert_eq!(opened.bad().lines, 0);
+        let assumptions = opened.assumptions();
+        let told = assumptions.iter().any(|it| it.contains("13 requests that the load balancer"));
+        assert_eq!(told, left_out > 0, "{actions}: {assumptions:?}");
+    }
+}
+
 #[test]
 fn path_with_the_characters_of_a_pattern_is_taken_as_it_is() {
     let folder = tempfile::tempdir().unwrap();

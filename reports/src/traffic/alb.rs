@@ -6,6 +6,9 @@
 //! reached, as in an overload, the line says -1: such requests are a part of the traffic, and take
 //! what the plan says of their route.
 //!
+//! What the load balancer answers by itself is no part of it, since no app is sent that: redirects,
+//! fixed responses, what WAF refuses, and who is sent away to log in. Such lines are counted.
+//!
 //! Fields after the known ones are left alone, as AWS asks for.
 
 use super::lines::{Wrong, fields};
@@ -29,6 +32,13 @@ pub(super) fn line(book: &mut Book<'_>, line: &[u8]) -> Result<(), Wrong> {
         b"-1" | b"-" => None,
         _ => Some(moment::seconds(time).ok_or("its 7th field is no number of seconds")?),
     };
+    // Older lines end before it.
+    let actions = fields.nth(ACTIONS - CREATED - 1).unwrap_or_default();
+    let last = actions.rsplit(|byte| *byte == b',').next().unwrap_or_default();
+    if time.is_none() && BY_ITSELF.contains(&last) {
+        book.answered_before();
+        return Ok(());
+    }
     let route = book.service.route_of(path(request));
     book.request(at, time, route)
 }
@@ -45,3 +55,6 @@ fn path(request: &[u8]) -> &[u8] {
 const TARGET_TIME: usize = 6;
 const REQUEST: usize = 12;
 const CREATED: usize = 21;
+const ACTIONS: usize = 22;
+/// The last actions of those whose requests go no further than the load balancer.
+const BY_ITSELF: [&[u8]; 4] = [b"authenticate", b"fixed-response", b"redirect", b"waf"];

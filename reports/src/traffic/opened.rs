@@ -17,6 +17,7 @@ use super::lines::Bad;
 use super::recorded::{MINUTE, Recording, Sent};
 use super::service::{Need, Service};
 use crate::spread::{float, whole};
+use crate::words::Several;
 
 /// Traffic that is ready to be sent. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -97,6 +98,13 @@ impl Opened {
                 "The recording does not say how long its periods are. They are taken for {}, the \
                  longest that fits between them; `period` in a plan says otherwise.",
                 span::write(Duration::from_nanos(period))
+            ));
+        }
+        if recording.answered_before() > 0 {
+            all.push(format!(
+                "Left out as well: {} that the load balancer answered by itself, with a redirect, \
+                 a fixed response, a refusal of WAF or a login.",
+                Several(recording.answered_before(), "request")
             ));
         }
         if recording.untimed() > 0 {

@@ -28,13 +28,27 @@ pub(super) struct Book<'a> {
     requests: u64,
     /// Those of which nobody knows how long they took.
     untimed: u64,
+    /// Requests that no app was sent, which are left out.
+    answered_before: u64,
     /// The period that a file says its counts are of, and which file.
     period: Option<(u64, String)>,
 }
 
 impl<'a> Book<'a> {
     pub(super) fn new(service: &'a Service) -> Self {
-        Self { service, pile: Pile::new(), requests: 0, untimed: 0, period: None }
+        Self {
+            service,
+            pile: Pile::new(),
+            requests: 0,
+            untimed: 0,
+            answered_before: 0,
+            period: None,
+        }
+    }
+
+    /// A request was answered before it came to an app.
+    pub(super) const fn answered_before(&mut self) {
+        self.answered_before += 1;
     }
 
     /// `file` says that its counts are of periods of this length, which all have to say that do.
@@ -96,8 +110,8 @@ impl<'a> Book<'a> {
     }
 
     fn close(self, bad: Bad, of: Of) -> Recording {
-        let Self { pile, requests, untimed, .. } = self;
-        Recording { runs: pile.sorted(), of, bad, requests, untimed }
+        let Self { pile, requests, untimed, answered_before, .. } = self;
+        Recording { runs: pile.sorted(), of, bad, requests, untimed, answered_before }
     }
 }
 
@@ -113,6 +127,7 @@ pub struct Recording {
     bad: Bad,
     requests: u64,
     untimed: u64,
+    answered_before: u64,
 }
 
 /// What a pair means, after the time.
@@ -144,6 +159,12 @@ impl Recording {
             Of::Counts { .. } => self.requests,
             Of::Requests => self.untimed,
         }
+    }
+
+    /// Requests that a load balancer answered by itself; they are left out.
+    #[must_use]
+    pub const fn answered_before(&self) -> u64 {
+        self.answered_before
     }
 
     /// How long its periods are, in nanoseconds, where nobody says it.
