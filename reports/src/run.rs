@@ -397,13 +397,14 @@ impl<'a> Scene<'a> {
             "A month is 730 hours of traffic like this.".to_owned(),
             "Left out: data transfer, logs, NAT gateways, free tiers, savings plans.".to_owned(),
         ];
-        if self.traffic.service().needs_processor() {
-            all.push(
-                "Requests on one instance share its processors as they stand at the start of each; \
-                 what begins or ends later is not looked at."
-                    .to_owned(),
-            );
-        }
+        let processor = if self.traffic.service().needs_processor() {
+            "Requests on one instance share its processors as they stand at the start of each; \
+             what begins or ends later is not looked at."
+        } else {
+            "Requests were taken to wait for others and to need no processor; `cpu` of a plan's \
+             service, or --cpu beside --from, says otherwise."
+        };
+        all.push(processor.to_owned());
         all.extend(self.traffic.assumptions());
         all
     }

@@ -9,7 +9,8 @@ use crate::words::{self, Several};
 /// No line is wider, but for a command that must stay whole to be copied.
 pub const COLUMNS: usize = 100;
 
-/// The verdict, the alternatives side by side, what follows, the best one's bill and the method.
+/// The verdict, the alternatives side by side, what follows, the best one's bill, the method and
+/// what was assumed.
 #[must_use]
 pub fn write(report: &Report) -> String {
     let mut out = String::new();
@@ -35,6 +36,12 @@ pub fn write(report: &Report) -> String {
     wrap(&mut out, "  ", &format!("{seeds} from {}, digest {}", method.seed, method.digest));
     wrap(&mut out, "  ", &format!("{}; prices: {}", method.version, printable(&method.prices)));
     _ = writeln!(out, "  {}", printable(&method.command));
+    if !method.assumptions.is_empty() {
+        out.push_str("\nWhat was assumed\n");
+        for assumption in &method.assumptions {
+            wrap(&mut out, "  - ", &printable(assumption));
+        }
+    }
     out
 }
 

@@ -76,6 +76,10 @@ struct Input {
     /// Mean service time, with --from, where the recording has none
     #[arg(long, default_value = "100ms", value_name = "TIME", value_parser = crate::settings::parse_span, requires = "from")]
     service: Duration,
+    /// The share of a request's time, from 0 to 1, in which it needs a processor, with --from; the
+    /// rest waits for others
+    #[arg(long, default_value_t = 0.0, value_name = "SHARE", value_parser = parse_share, requires = "from")]
+    cpu: f64,
     /// Memory of the function in MB, with --from
     #[arg(long, default_value_t = 1_024, value_name = "MB", requires = "from")]
     memory: u32,
@@ -228,9 +232,10 @@ impl Input {
             }
             (None, _) => bail!("more than one plan; with --from FORMAT the files are recordings"),
             (Some(format), files) => {
-                let plan =
+                let mut plan =
                     Plan::recorded(format, files, self.service, self.cold_start, self.memory)
                         .map_err(anyhow::Error::msg)?;
+                plan.service.cpu = self.cpu;
                 (plan, PathBuf::new())
             }
         };
@@ -248,6 +253,11 @@ impl Input {
             .with_context(|| format!("cannot read the prices {}", file.display()))?;
         Prices::read(&text).map_err(|why| anyhow::anyhow!("{}: {why}", file.display()))
     }
+}
+
+fn parse_share(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| format!("`{text}` is no share; write a number from 0 to 1, such as 0.3"))
 }
 
 /// The command line, as it can be typed again.

@@ -125,6 +125,8 @@ fn what_cannot_be_used_is_named_with_what_can() {
             "there are `lambda-dispatch, 10 slots`, `Lambda alone`",
         ),
         (&["--from", "csv", "--memory", "64", &plan], "64 MB, must be from 128 to 10240"),
+        (&["--from", "csv", "--cpu", "1.5", &plan], "`1.5` is no share; write a number from 0"),
+        (&["--cpu", "0.5", &plan], "--from"),
         (&["solve", "--slo", "p98<1s", &plan], "p99.9"),
         (&[], "Usage"),
     ] {
