@@ -257,6 +257,7 @@ impl Plan {
         function.check()?;
         let names: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
         let title = match &names[..] {
+            [only] if only == "-" => "What came on standard input".to_owned(),
             [only] => format!("What stands in {only}"),
             many => format!("What stands in {} files", many.len()),
         };

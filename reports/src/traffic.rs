@@ -64,7 +64,7 @@ mod service;
 mod sorted_runs;
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -90,7 +90,8 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    /// What stands in `files`, all of it. Each is a path or a pattern with `*`.
+    /// What stands in `files`, all of it. Each is a path, a pattern with `*`, or `-`, which is
+    /// standard input.
     #[must_use]
     pub const fn recorded(format: Format, files: Vec<String>) -> Self {
         let kind = Kind::recorded(format, files);
@@ -162,6 +163,16 @@ const SCALE_MAX: f64 = 1e6;
 /// Why there is no traffic.
 #[derive(Debug, thiserror::Error)]
 pub enum TrafficError {
+    /// A folder is there in place of a file.
+    #[error(
+        "{} is a folder; write {} for the files in it",
+        path.display(),
+        path.join("*").display()
+    )]
+    Folder {
+        /// Which.
+        path: PathBuf,
+    },
     /// A file is something else.
     #[error("{file}:{line}: {what}")]
     Foreign {
@@ -194,7 +205,10 @@ pub enum TrafficError {
         shape: &'static str,
     },
     /// No file is there.
-    #[error("no file is called {pattern}; give a path, or a pattern with * that fits some")]
+    #[error(
+        "no file is called {pattern}; give a path, a pattern with * that fits some, or - for \
+         standard input"
+    )]
     NoFile {
         /// What was asked for.
         pattern: String,

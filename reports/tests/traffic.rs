@@ -6,6 +6,8 @@
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
 use std::time::Duration;
 
 use dispatch_model::{
@@ -190,6 +192,30 @@ fn what_a_load_balancer_answers_by_itself_is_left_out_and_counted() {
         let told = assumptions.iter().any(|it| it.contains("13 requests that the load balancer"));
         assert_eq!(told, left_out > 0, "{actions}: {assumptions:?}");
     }
+}
+
+#[test]
+fn recording_may_come_through_a_pipe() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("log.pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let writer = thread::spawn(move || fs::write(pipe, "arrival\n1\n2\n"));
+    let opened = open("kind = 'csv'\nfiles = ['log.pipe']", folder.path()).unwrap();
+    assert_eq!(opened.recording().unwrap().requests(), 2);
+    writer.join().unwrap().unwrap();
+}
+
+#[test]
+fn folder_is_refused_with_the_pattern_of_its_files() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("logs")).unwrap();
+    fs::create_dir(folder.path().join("logs/older")).unwrap();
+    fs::write(folder.path().join("logs/a.csv"), "arrival\n5\n").unwrap();
+    let error = open("kind = 'csv'\nfiles = ['logs/']", folder.path()).unwrap_err().to_string();
+    assert!(error.contains("logs/ is a folder; write "), "{error}");
+    assert!(error.ends_with("logs/* for the files in it"), "{error}");
+    let opened = open("kind = 'csv'\nfiles = ['logs/*']", folder.path()).unwrap();
+    assert_eq!(opened.recording().unwrap().requests(), 1);
 }
 
 #[test]

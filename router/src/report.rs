@@ -67,7 +67,7 @@ struct Input {
     /// one file is a plan
     #[arg(long, value_name = "FORMAT")]
     from: Option<String>,
-    /// A plan, or with --from the recordings
+    /// A plan, or with --from the recordings; - is standard input
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
     /// T, with --from: how long a new environment takes to its first request

@@ -2,6 +2,7 @@
 //! it cannot.
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -101,6 +102,23 @@ fn recordings_are_read_without_a_plan_and_bad_lines_are_named() {
     let solved = report(&["solve", "--slo", "p99<1s", "--from", "csv", &log]);
     assert!(solved.status.success(), "{}", text(&solved.stderr));
     assert!(text(&solved.stderr).contains("log.csv:202"), "{}", text(&solved.stderr));
+}
+
+#[test]
+fn recording_comes_on_standard_input_as_well() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_lambda-dispatch"))
+        .args(["report", "--from", "csv", "-", "--quick", "--seeds", "1"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the program runs");
+    let mut input = child.stdin.take().expect("a pipe");
+    input.write_all(b"arrival\n1\n2\n3\n").expect("somebody reads it");
+    drop(input);
+    let done = child.wait_with_output().expect("it ends");
+    assert!(done.status.success());
+    assert!(text(&done.stdout).starts_with("What came on standard input\n"));
+    assert!(text(&done.stdout).contains("3 requests"), "{}", text(&done.stdout));
 }
 
 #[test]

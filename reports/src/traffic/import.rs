@@ -93,17 +93,22 @@ pub(super) fn files(
 }
 
 /// What the patterns fit, each in the order of names. A path that is there is taken as it is,
-/// whatever characters it has.
+/// whatever characters it has and whatever it is: a pipe, such as a shell's `<(zcat a.gz)`, too.
 fn paths(patterns: &[String], folder: &Path) -> Result<Vec<PathBuf>, TrafficError> {
     let mut all = Vec::new();
     for pattern in patterns {
         let path = folder.join(pattern);
         let name = path.to_string_lossy().into_owned();
         let before = all.len();
-        if path.is_file() {
+        if pattern == STDIN {
+            all.push(PathBuf::from(STDIN));
+        } else if path.is_dir() {
+            return Err(TrafficError::Folder { path });
+        } else if path.exists() {
             all.push(path);
         } else if let Ok(found) = glob::glob(&name) {
-            all.extend(found.filter_map(Result::ok).filter(|path| path.is_file()));
+            let there = |path: &PathBuf| path.exists() && !path.is_dir();
+            all.extend(found.filter_map(Result::ok).filter(there));
         }
         if all.len() == before {
             return Err(TrafficError::NoFile { pattern: name });
@@ -115,13 +120,20 @@ fn paths(patterns: &[String], folder: &Path) -> Result<Vec<PathBuf>, TrafficErro
 fn open<'a>(path: &Path, progress: &'a Progress) -> Result<Wanted<'a>, TrafficError> {
     let unreadable =
         |source| TrafficError::Read { file: path.display().to_string(), line: 1, source };
-    let file = BufReader::with_capacity(64 << 10, File::open(path).map_err(unreadable)?);
-    Ok(Wanted { file, progress })
+    let input: Box<dyn Read> = if path == Path::new(STDIN) {
+        Box::new(io::stdin())
+    } else {
+        Box::new(File::open(path).map_err(unreadable)?)
+    };
+    Ok(Wanted { file: BufReader::with_capacity(64 << 10, input), progress })
 }
+
+/// How standard input is called.
+const STDIN: &str = "-";
 
 /// A file that cannot be read any more once nobody wants the report: one may take minutes.
 struct Wanted<'a> {
-    file: BufReader<File>,
+    file: BufReader<Box<dyn Read>>,
     progress: &'a Progress,
 }
 
