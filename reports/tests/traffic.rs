@@ -219,6 +219,18 @@ fn folder_is_refused_with_the_pattern_of_its_files() {
 }
 
 #[test]
+fn field_of_a_table_may_have_doubled_quotation_marks_and_commas() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = "route,arrival,service\n\"/cart?q=\"\"x,y\"\"\",0,0.1\n";
+    fs::write(folder.path().join("a.csv"), table).unwrap();
+    let opened = open("kind = 'csv'\nfiles = ['a.csv']", folder.path()).unwrap();
+    let all = arrivals(&opened, 7);
+    assert_eq!(all.len(), 1);
+    let time = Duration::from_millis(100);
+    assert_eq!((all[0].service, all[0].cpu), (time, time), "it is one of /cart");
+}
+
+#[test]
 fn path_with_the_characters_of_a_pattern_is_taken_as_it_is() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("a[1].csv"), "arrival\n5\n").unwrap();

@@ -185,7 +185,8 @@ pub(super) fn shortened(line: &[u8]) -> String {
 }
 
 /// The fields of a line with `between` between them; one that begins with a quotation mark goes to
-/// the next, which both are left away.
+/// the next, which both are left away. In tables, whose fields commas are between, two in a row are
+/// one of the field (RFC 4180), which stays as it is written: nobody looks for one.
 pub(super) const fn fields(line: &[u8], between: u8) -> Fields<'_> {
     Fields { rest: Some(line), between }
 }
@@ -202,7 +203,7 @@ impl<'a> Iterator for Fields<'a> {
     fn next(&mut self) -> Option<&'a [u8]> {
         let rest = self.rest?;
         let (field, after) = if let Some(quoted) = rest.strip_prefix(b"\"") {
-            let end = quoted.iter().position(|byte| *byte == b'"').unwrap_or(quoted.len());
+            let end = self.end_of(quoted);
             (&quoted[..end], quoted.get(end + 1..).unwrap_or_default())
         } else {
             let end = rest.iter().position(|byte| *byte == self.between).unwrap_or(rest.len());
@@ -211,6 +212,22 @@ impl<'a> Iterator for Fields<'a> {
         let next = after.iter().position(|byte| *byte == self.between);
         self.rest = next.map(|next| &after[next + 1..]);
         Some(field)
+    }
+}
+
+impl Fields<'_> {
+    /// Where the quotation mark is that ends a field.
+    fn end_of(&self, quoted: &[u8]) -> usize {
+        let mut from = 0;
+        while let Some(mark) = quoted[from..].iter().position(|byte| *byte == b'"') {
+            let end = from + mark;
+            let is_doubled = self.between == b',' && quoted.get(end + 1) == Some(&b'"');
+            if !is_doubled {
+                return end;
+            }
+            from = end + 2;
+        }
+        quoted.len()
     }
 }
 
@@ -274,5 +291,12 @@ mod tests {
         let all: Vec<_> = fields(br#"h2 "GET / HTTP/1.1" "" x "open"#, b' ').collect();
         assert_eq!(all, [&b"h2"[..], b"GET / HTTP/1.1", b"", b"x", b"open"]);
         assert_eq!(fields(b"a,,", b',').count(), 3);
+    }
+
+    #[test]
+    fn two_quotation_marks_in_a_field_of_a_table_do_not_end_it() {
+        let all: Vec<_> = fields(br#""/a?q=""x,y""",0,"","""","o""pen"#, b',').collect();
+        let (path, mark, open) = (br#"/a?q=""x,y"""#, br#""""#, br#"o""pen"#);
+        assert_eq!(all, [&path[..], b"0", b"", mark, open]);
     }
 }
