@@ -26,14 +26,8 @@ pub fn parse(text: &str) -> Option<SystemTime> {
     let [year, month, day] = numbers(date, '-', [4, 2, 2])?;
     let clock = rest.get(..8)?;
     let [hour, minute, second] = numbers(clock, ':', [2, 2, 2])?;
-    let in_range = (1970..=9999).contains(&year)
-        && (1..=12).contains(&month)
-        && (1..=31).contains(&day)
-        && self::date(days(year, month, day)) == (year, month, day)
-        && hour < 24
-        && minute < 60
-        && second <= 60;
-    if !in_range {
+    let days = days_until(year, month, day)?;
+    if hour > 23 || minute > 59 || second > 60 {
         return None;
     }
     let rest = rest.get(8..)?;
@@ -44,7 +38,7 @@ pub fn parse(text: &str) -> Option<SystemTime> {
         }
         None => rest,
     };
-    let utc = days(year, month, day) * DAY_SECONDS + hour * 3600 + minute * 60 + second;
+    let utc = days * DAY_SECONDS + hour * 3600 + minute * 60 + second;
     let seconds = match zone.as_bytes().first()? {
         b'Z' | b'z' if zone.len() == 1 => utc,
         b'+' => utc.checked_sub(offset(zone)?)?,
@@ -52,8 +46,18 @@ pub fn parse(text: &str) -> Option<SystemTime> {
         _ => return None,
     };
     // What an offset moves beyond the year 9999 could not be written again.
-    let moment = (seconds < days(10_000, 1, 1) * DAY_SECONDS).then_some(seconds)?;
+    let moment = (seconds < self::days(10_000, 1, 1) * DAY_SECONDS).then_some(seconds)?;
     UNIX_EPOCH.checked_add(Duration::from_secs(moment))
+}
+
+/// Days from 1970-01-01 to a date of the Gregorian calendar; `None` if there is no such day, or it
+/// is before 1970 or after 9999.
+#[must_use]
+pub fn days_until(year: u64, month: u64, day: u64) -> Option<u64> {
+    let may_be =
+        (1970..=9999).contains(&year) && (1..=12).contains(&month) && (1..=31).contains(&day);
+    let days = may_be.then(|| days(year, month, day))?;
+    (date(days) == (year, month, day)).then_some(days)
 }
 
 fn offset(zone: &str) -> Option<u64> {

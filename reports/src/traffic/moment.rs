@@ -1,6 +1,7 @@
 //! Moments and spans as logs write them, read from bytes to the nanosecond.
 
 use dispatch_model::time::nanos;
+use io_tokio::rfc3339::days_until;
 use sim::span;
 
 /// Nanoseconds since 1970 of a moment in ISO 8601 or as CloudWatch writes it:
@@ -12,11 +13,7 @@ pub(super) fn iso(text: &[u8]) -> Option<u64> {
         return None;
     }
     let year = two([y0, y1])? * 100 + two([y2, y3])?;
-    let (month, day) = (two([m0, m1])?, two([d0, d1])?);
-    let is_date = (1970..=2_500).contains(&year) && (1..=12).contains(&month);
-    if !is_date || !(1..=31).contains(&day) {
-        return None;
-    }
+    let days = days_until(year, two([m0, m1])?, two([d0, d1])?)?;
     let (clock, rest) = rest.split_first_chunk::<6>()?;
     let [b'T' | b' ', h0, h1, b':', i0, i1] = *clock else { return None };
     let (hour, minute) = (two([h0, h1])?, two([i0, i1])?);
@@ -35,11 +32,15 @@ pub(super) fn iso(text: &[u8]) -> Option<u64> {
         }
         Some(_) | None => (0, rest),
     };
-    let local = days(year, month, day) * DAY + hour * 3_600 + minute * 60 + second;
+    let local = days * DAY + hour * 3_600 + minute * 60 + second;
     let seconds = match *zone {
         [] | [b'Z'] => local,
         [sign, h0, h1, b':', m0, m1] | [sign, h0, h1, m0, m1] => {
-            let offset = two([h0, h1])? * 3_600 + two([m0, m1])? * 60;
+            let (hours, minutes) = (two([h0, h1])?, two([m0, m1])?);
+            if hours > 23 || minutes > 59 {
+                return None;
+            }
+            let offset = hours * 3_600 + minutes * 60;
             match sign {
                 b'+' => local.checked_sub(offset)?,
                 b'-' => local + offset,
@@ -110,14 +111,6 @@ fn two(digits: [u8; 2]) -> Option<u64> {
     Some(digit(digits[0])? * 10 + digit(digits[1])?)
 }
 
-/// Days from 1970-01-01 to a date of the Gregorian calendar (Hinnant, `days_from_civil`). Years are
-/// counted from March, so that the leap day comes last.
-const fn days(year: u64, month: u64, day: u64) -> u64 {
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let leap_days = year / 4 - year / 100 + year / 400;
-    year * 365 + leap_days + (month * 153 + 2) / 5 + day - 1 - 719_468
-}
-
 const SECOND: u64 = 1_000_000_000;
 const DAY: u64 = 86_400;
 
@@ -159,6 +152,14 @@ mod tests {
             "1.",
             ".5",
             "2026-13-01T00:00:00Z",
+            "2026-02-31T00:00:00Z",
+            "2025/02/29 00:00",
+            "2026-04-31 00:00:00",
+            "2026-01-00T00:00:00Z",
+            "9999-01-01T00:00:00Z",
+            "2026-01-02T00:00:00+99:99",
+            "2026-01-02T00:00:00-24:00",
+            "2026-01-02T00:00:00+0060",
             "2026-01-01",
             "2026-01-01T24:00:00Z",
             "2026-01-01T00:00:00.Z",
