@@ -343,8 +343,46 @@ fn only_series_with_the_metric_as_a_word_of_its_own_are_counted() {
         let table = format!("Label,{label}\n2026-11-25T06:00:00Z,1,2\n");
         assert_eq!(exported(table.as_bytes()), Ok(requests), "{label}");
     }
+    // The requests of a load balancer are the invokes of the function behind it.
+    for (label, requests) in [
+        ("RequestCount,Invocations", 1),
+        ("fn Invocations,shop RequestCount", 2),
+        ("fn Invocations,cart Invocations", 3),
+    ] {
+        let table = format!("Label,{label}\n2026-11-25T06:00:00Z,1,2\n");
+        assert_eq!(exported(table.as_bytes()), Ok(requests), "{label}");
+        let (one, other) = label.split_once(',').unwrap();
+        let json = format!(
+            r#"{{"MetricDataResults":[
+                {{"Label":"{one}","Timestamps":["2026-11-25T06:00:00Z"],"Values":[1]}},
+                {{"Label":"{other}","Timestamps":["2026-11-25T06:00:00Z"],"Values":[2]}}]}}"#
+        );
+        assert_eq!(exported(json.as_bytes()), Ok(requests), "{label}");
+    }
     let error = exported(b"Label,RequestCountPerTarget,Errors\n2026-11-25T06:00:00Z,1,2\n");
     assert!(error.as_ref().is_err_and(|why| why.contains("one must be named")), "{error:?}");
+}
+
+#[test]
+fn series_that_are_counted_are_named() {
+    for (export, told) in [
+        (
+            "Full label,\"shop RequestCount\",\"fn Invocations\"\nLabel,RequestCount,Invocations\n\
+             Period,60,60\n2026/11/25 06:13:00,600,600\n",
+            "Taken for requests: shop RequestCount, as",
+        ),
+        ("Label,b Invocations,a Invocations\n2026/11/25 06:13,1,2\n", ": a Invocations, b Inv"),
+        (
+            r#"{"Label":"Errors","Datapoints":[{"Timestamp":"2026-11-25T06:00:00Z","Sum":5}]}"#,
+            "Taken for requests: Errors, as",
+        ),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("export"), export).unwrap();
+        let opened = open("kind = 'cloudwatch'\nfiles = ['export']", folder.path()).unwrap();
+        let said = opened.assumptions();
+        assert!(said.iter().any(|it| it.contains(told)), "{told}: {said:?}");
+    }
 }
 
 #[test]

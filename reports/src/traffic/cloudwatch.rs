@@ -1,10 +1,11 @@
 //! What CloudWatch exports: how many requests came in each minute, as a table from its console or
 //! as JSON from `aws cloudwatch get-metric-data` or `get-metric-statistics`.
 //!
-//! Taken are the series in whose label RequestCount or Invocations is a word, which are added up,
-//! or the only one there is. CloudWatch writes nothing for a minute without requests. How long a
-//! period is, the plan says, or a table's row `Period`, which must say the same in each; else it is
-//! the longest that fits between all points.
+//! Taken are the series in whose label RequestCount is a word, which are added up; else those with
+//! Invocations, since the load balancer's requests are the function's invokes and would count
+//! twice; or the only one there is. The report names them. CloudWatch writes nothing for a minute
+//! without requests. How long a period is, the plan says, or a table's row `Period`, which must say
+//! the same in each; else it is the longest that fits between all points.
 
 use std::io::BufRead;
 
@@ -30,15 +31,18 @@ pub(super) fn json(
     let foreign = |what| TrafficError::Foreign { file: file.to_owned(), line: 1, what };
     let export: Export = serde_json::from_reader(input)
         .map_err(|error| foreign(format!("it is no export of CloudWatch: {error}")))?;
-    let Export { results, points } = export;
+    let Export { results, points, label } = export;
     let mut points: Vec<_> =
         points.into_iter().map(|point| (point.timestamp, point.sum.unwrap_or(f64::NAN))).collect();
     let labels: Vec<_> = results.iter().map(|result| result.label.clone()).collect();
     if points.is_empty() {
-        let wanted = wanted(&labels).map_err(foreign)?;
+        let wanted = wanted(book, &labels).map_err(foreign)?;
         for (result, _) in results.into_iter().zip(wanted).filter(|(_, wanted)| *wanted) {
             points.extend(result.timestamps.into_iter().zip(result.values));
         }
+    } else {
+        // It has one series.
+        wanted(book, &[label]).map_err(foreign)?;
     }
     if points.iter().all(|(_, value)| value.is_nan()) {
         return Err(foreign("no point has a sum; export it with `--statistics Sum`".to_owned()));
@@ -61,6 +65,7 @@ pub(super) fn json(
 #[derive(Debug, Default)]
 pub(super) struct Head {
     file: String,
+    /// What stands above each column, a line each.
     names: Vec<String>,
     /// In nanoseconds, as far as it says so.
     periods: Vec<Option<u64>>,
@@ -85,7 +90,7 @@ impl Head {
                 self.names.push(String::new());
             }
             self.names[index].push_str(&String::from_utf8_lossy(field));
-            self.names[index].push(' ');
+            self.names[index].push('\n');
         }
     }
 
@@ -109,7 +114,7 @@ pub(super) fn line(book: &mut Book<'_>, head: &mut Head, line: &[u8]) -> Result<
         return Ok(());
     }
     if head.columns.is_none() {
-        let columns = wanted(&head.names).map_err(Wrong::File)?;
+        let columns = wanted(book, &head.names).map_err(Wrong::File)?;
         for period in head.periods(&columns) {
             book.has_period(period, &head.file)?;
         }
@@ -135,15 +140,25 @@ fn point(book: &mut Book<'_>, at: Option<u64>, value: f64) -> Result<(), Wrong> 
     book.count(at, whole(value), UNKNOWN)
 }
 
-/// Which series are about requests. Names of functions and of other metrics may have those words in
-/// them: `my-Invocations`, `RequestCountPerTarget`.
-fn wanted(labels: &[String]) -> Result<Vec<bool>, String> {
-    let names = ["RequestCount", "Invocations"];
+/// Which series are about requests; `book` is told their names.
+fn wanted(book: &mut Book<'_>, labels: &[String]) -> Result<Vec<bool>, String> {
+    let wanted = about_requests(labels)?;
+    for (label, _) in labels.iter().zip(&wanted).filter(|(_, wanted)| **wanted) {
+        book.counts_series(name(label));
+    }
+    Ok(wanted)
+}
+
+/// Names of functions and of other metrics may have the words in them: `my-Invocations`,
+/// `RequestCountPerTarget`.
+fn about_requests(labels: &[String]) -> Result<Vec<bool>, String> {
     let is_between = |c: char| !(c.is_alphanumeric() || matches!(c, '-' | '_'));
-    let is_wanted = |label: &String| label.split(is_between).any(|word| names.contains(&word));
-    let wanted: Vec<_> = labels.iter().map(is_wanted).collect();
-    if wanted.contains(&true) {
-        return Ok(wanted);
+    for metric in ["RequestCount", "Invocations"] {
+        let is_wanted = |label: &String| label.split(is_between).any(|word| word == metric);
+        let wanted: Vec<_> = labels.iter().map(is_wanted).collect();
+        if wanted.contains(&true) {
+            return Ok(wanted);
+        }
     }
     match labels {
         [_] => Ok(vec![true]),
@@ -152,9 +167,15 @@ fn wanted(labels: &[String]) -> Result<Vec<bool>, String> {
             .to_owned()),
         _ => Err(format!(
             "its series are {}; one must be named RequestCount or Invocations, or be the only one",
-            labels.iter().map(|label| label.trim()).collect::<Vec<_>>().join(", ")
+            labels.iter().map(|label| name(label)).collect::<Vec<_>>().join(", ")
         )),
     }
+}
+
+/// What a series is called: in a table the first of what stands above it.
+fn name(label: &str) -> &str {
+    let mut lines = label.lines().map(str::trim);
+    lines.find(|line| !line.is_empty()).unwrap_or("a series without a name")
 }
 
 /// What `get-metric-data` prints, or `get-metric-statistics`.
@@ -164,6 +185,9 @@ struct Export {
     results: Vec<Series>,
     #[serde(default, rename = "Datapoints")]
     points: Vec<Point>,
+    /// Of the points.
+    #[serde(default, rename = "Label")]
+    label: String,
 }
 
 #[derive(Deserialize)]

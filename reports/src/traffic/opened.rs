@@ -100,6 +100,13 @@ impl Opened {
                 span::write(Duration::from_nanos(period))
             ));
         }
+        if !recording.series().is_empty() {
+            let names: Vec<_> = recording.series().iter().map(String::as_str).collect();
+            all.push(format!(
+                "Taken for requests: {}, as CloudWatch counted it.",
+                names.join(", ")
+            ));
+        }
         if recording.answered_before() > 0 {
             all.push(format!(
                 "Left out as well: {} that the load balancer answered by itself, with a redirect, \

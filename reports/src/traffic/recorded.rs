@@ -4,7 +4,7 @@
 //! many came in each period. Both are pairs of numbers, which [`super::sorted_runs`] brings into
 //! order without holding them in memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::iter::Peekable;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +32,8 @@ pub(super) struct Book<'a> {
     answered_before: u64,
     /// The period that a file says its counts are of, and which file.
     period: Option<(u64, String)>,
+    /// Names of the series that are counted.
+    series: BTreeSet<String>,
 }
 
 impl<'a> Book<'a> {
@@ -43,7 +45,13 @@ impl<'a> Book<'a> {
             untimed: 0,
             answered_before: 0,
             period: None,
+            series: BTreeSet::new(),
         }
+    }
+
+    /// The series of this name is counted.
+    pub(super) fn counts_series(&mut self, name: &str) {
+        self.series.insert(name.to_owned());
     }
 
     /// A request was answered before it came to an app.
@@ -110,8 +118,8 @@ impl<'a> Book<'a> {
     }
 
     fn close(self, bad: Bad, of: Of) -> Recording {
-        let Self { pile, requests, untimed, answered_before, .. } = self;
-        Recording { runs: pile.sorted(), of, bad, requests, untimed, answered_before }
+        let Self { pile, requests, untimed, answered_before, series, .. } = self;
+        Recording { runs: pile.sorted(), of, bad, requests, untimed, answered_before, series }
     }
 }
 
@@ -128,6 +136,7 @@ pub struct Recording {
     requests: u64,
     untimed: u64,
     answered_before: u64,
+    series: BTreeSet<String>,
 }
 
 /// What a pair means, after the time.
@@ -165,6 +174,11 @@ impl Recording {
     #[must_use]
     pub const fn answered_before(&self) -> u64 {
         self.answered_before
+    }
+
+    /// Names of the series whose counts it is of, if they have some.
+    pub(super) const fn series(&self) -> &BTreeSet<String> {
+        &self.series
     }
 
     /// How long its periods are, in nanoseconds, where nobody says it.
