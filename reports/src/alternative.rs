@@ -1,6 +1,7 @@
 //! Who might serve: the ways that a plan can name, with the settings that matter to whoever has to
 //! decide. Each is carried out elsewhere; here is what they have in common.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use dispatch_model::{Prng, Time};
@@ -12,7 +13,7 @@ use crate::dispatch::{Dispatch, RunError};
 use crate::fleet::{self, FleetPlan};
 use crate::lambda::{self, LambdaPlan};
 use crate::managed::{self, ManagedPlan};
-use crate::plan::{Function, Plan};
+use crate::plan::{FARGATE_CPU_UNITS, FARGATE_MEMORY_MB, Function, Plan, check_range};
 use crate::report::Kind;
 use crate::tally::Tally;
 use crate::tracking::Tracking;
@@ -274,7 +275,8 @@ impl Alternative {
             Self::Managed(it) => {
                 least("slots", it.slots)?;
                 least("environments_per_instance", it.environments_per_instance)?;
-                least("environments_min", it.environments_min)?;
+                check_range("environments_min", it.environments_min, &INSTANCES)?;
+                check_range("environments_max", it.environments_max, &INSTANCES)?;
                 if it.environments_min > it.environments_max {
                     let (min, max) = (it.environments_min, it.environments_max);
                     return Err(format!(
@@ -288,10 +290,13 @@ impl Alternative {
                 }
             }
             Self::Containers(it) => {
-                least("count", it.count)?;
+                check_range("count", it.count, &INSTANCES)?;
                 least("slots", it.slots)?;
-                least("cpu_units", it.cpu_units)?;
-                it.tracking.as_ref().map_or(Ok(()), Tracking::check)
+                check_range("cpu_units", it.cpu_units, &FARGATE_CPU_UNITS)?;
+                check_range("memory_mb", it.memory_mb, &FARGATE_MEMORY_MB)?;
+                let Some(tracking) = &it.tracking else { return Ok(()) };
+                check_range("tracking.max", tracking.max, &INSTANCES)?;
+                tracking.check()
             }
         }
     }
@@ -433,6 +438,9 @@ fn on_demand(plan: &Plan, cold_start: Duration, seed: u64, retries: u32) -> Lamb
         ..LambdaPlan::default()
     }
 }
+
+/// How many of those that are there before the requests come: each is kept in memory.
+const INSTANCES: RangeInclusive<u32> = 1..=1_000_000;
 
 #[cfg(test)]
 mod tests {

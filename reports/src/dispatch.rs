@@ -2,6 +2,7 @@
 //! them, between the plan's traffic and the emulator's model of Lambda.
 
 use std::io;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use dispatch_model::{ConfigError, Time};
@@ -12,7 +13,9 @@ use sim::traffic::Arrival;
 use sim::{Checks, Fault, FaultKind, span};
 
 use crate::money::Bill;
-use crate::plan::{Function, Plan, check_memory};
+use crate::plan::{
+    FARGATE_CPU_UNITS, FARGATE_MEMORY_MB, Function, Plan, check_memory, check_range,
+};
 use crate::tally::Tally;
 use crate::usage::{SnapStart, Usage};
 
@@ -45,7 +48,7 @@ pub struct Dispatch {
     pub queue_timeout: Duration,
     /// Memory of the function, in MB; none (default): the plan's.
     pub memory_mb: Option<u32>,
-    /// Routers that share the traffic, each with a pool of its own. Default 1.
+    /// Routers that share the traffic, each with a pool of its own: 100 at most. Default 1.
     pub routers: u32,
     /// Processor of each router, in Fargate's units: 1,024 are one vCPU. Default 1,024.
     pub router_cpu_units: u32,
@@ -87,7 +90,7 @@ impl Dispatch {
     }
 
     fn plan(&self, plan: &Plan, cold_start: Duration, seed: u64) -> sim::Plan {
-        let (function, routers) = (&plan.function, self.routers.max(1));
+        let (function, routers) = (&plan.function, self.routers);
         let placing = function.placing(cold_start);
         let deploy = |at: &Duration| Fault {
             kind: FaultKind::Deploy,
@@ -122,6 +125,9 @@ impl Dispatch {
     /// Which it would not, and what is allowed.
     pub fn check(&self) -> Result<(), String> {
         self.memory_mb.map_or(Ok(()), check_memory)?;
+        check_range("routers", self.routers, &ROUTERS)?;
+        check_range("router_cpu_units", self.router_cpu_units, &FARGATE_CPU_UNITS)?;
+        check_range("router_memory_mb", self.router_memory_mb, &FARGATE_MEMORY_MB)?;
         let limits = self.pool().limits();
         dispatch_model::Config::new(limits).map(drop).map_err(|why| why.to_string())
     }
@@ -153,7 +159,7 @@ impl Dispatch {
         tally: &mut Tally,
         mut open: impl FnMut() -> S,
     ) -> Result<Usage, RunError> {
-        let routers = self.routers.max(1);
+        let routers = self.routers;
         let function = &plan.function;
         let (mut usage, mut restored) = (Usage::default(), 0);
         let mut bill = Bill::new(self.memory_mb(&plan.function));
@@ -251,5 +257,7 @@ impl<S: Source> Source for Share<S> {
     }
 }
 
+/// Each takes all of the traffic in turn, to find its share.
+const ROUTERS: RangeInclusive<u32> = 1..=100;
 /// The checks are those of `cargo sim`.
 const CHECKS: Checks = Checks::NONE;

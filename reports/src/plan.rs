@@ -75,7 +75,7 @@ pub struct Plan {
     /// The first seed; decides all that is left to chance. Default 1.
     #[serde(default = "one")]
     pub seed: u64,
-    /// How many seeds, for confidence intervals. Default 5.
+    /// How many seeds, for confidence intervals: 1,000 at most. Default 5.
     #[serde(default = "five")]
     pub seeds: u32,
     /// Whose prices. Default `us-east-1`.
@@ -137,7 +137,7 @@ pub struct Function {
     /// How long an environment is kept without an invoke. Default 7 min.
     #[serde(with = "span")]
     pub idle_timeout: Duration,
-    /// How long an invoke may take. Default 15 min.
+    /// How long an invoke may take, from 1 s to 15 min. Default 15 min.
     #[serde(with = "span")]
     pub timeout: Duration,
     /// The part of a cold start that is AWS's own and not billed: T at most, in the mean. Default
@@ -176,6 +176,10 @@ impl Function {
         if self.concurrency == 0 {
             return Err("`concurrency` of the function is 0, must be at least 1".to_owned());
         }
+        if !TIMEOUT.contains(&self.timeout) {
+            let timeout = span::write(self.timeout);
+            return Err(format!("`timeout` of the function is {timeout}, must be from 1s to 15m"));
+        }
         Ok(())
     }
 }
@@ -189,8 +193,24 @@ pub(crate) fn check_memory(mb: u32) -> Result<(), String> {
     Err(format!("the memory of the function is {mb} MB, must be from {least} to {most}"))
 }
 
+/// Whether `value` is one that `name` may have.
+pub(crate) fn check_range(
+    name: &str,
+    value: u32,
+    allowed: &RangeInclusive<u32>,
+) -> Result<(), String> {
+    if allowed.contains(&value) {
+        return Ok(());
+    }
+    Err(format!("{name} is {value}, must be from {} to {}", allowed.start(), allowed.end()))
+}
+
 /// What Lambda allows.
 const MEMORY_MB: RangeInclusive<u32> = 128..=10_240;
+const TIMEOUT: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_mins(15);
+/// What Fargate has.
+pub(crate) const FARGATE_CPU_UNITS: RangeInclusive<u32> = 256..=16_384;
+pub(crate) const FARGATE_MEMORY_MB: RangeInclusive<u32> = 512..=122_880;
 
 /// An Application Load Balancer, which is paid for by the hour and by what passes.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
@@ -221,6 +241,9 @@ impl Balancer {
 }
 
 impl Plan {
+    /// More seeds would say no more, and what each came to is kept until all are done.
+    pub const SEEDS_MAX: u32 = 1_000;
+
     /// Reads the plan that `text` says.
     ///
     /// # Errors
@@ -229,6 +252,7 @@ impl Plan {
     pub fn parse(text: &str) -> Result<Self, String> {
         let plan: Self = toml::from_str(text).map_err(|error| error.to_string())?;
         plan.function.check()?;
+        check_range("seeds", plan.seeds, &(1..=Self::SEEDS_MAX))?;
         let names: Vec<_> = plan.alternatives.iter().map(Alternative::name).collect();
         let twice = names.iter().enumerate().find(|(at, name)| names[..*at].contains(name));
         if let Some((_, name)) = twice {

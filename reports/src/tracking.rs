@@ -37,10 +37,16 @@ impl Default for Tracking {
 impl Tracking {
     /// Whether a utilisation can be followed so.
     pub(crate) fn check(&self) -> Result<(), String> {
-        if self.target > 0.0 && self.target <= 1.0 {
-            return Ok(());
+        let Self { target, min, max, .. } = *self;
+        if !(target > 0.0 && target <= 1.0) {
+            return Err(format!("target is {target}, must be above 0 and at most 1: 0.7 is 70 %"));
         }
-        Err(format!("target is {}, must be above 0 and at most 1: 0.7 is 70 %", self.target))
+        if min > max {
+            return Err(format!(
+                "tracking.min is {min}, must be at most {max}, which is tracking.max"
+            ));
+        }
+        Ok(())
     }
 }
 

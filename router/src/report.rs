@@ -87,7 +87,7 @@ struct Input {
     #[arg(long)]
     seed: Option<u64>,
     /// How many seeds, instead of the plan's
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=i64::from(Plan::SEEDS_MAX)))]
     seeds: Option<u32>,
     /// Only the alternatives: nothing is tried with other settings
     #[arg(long)]

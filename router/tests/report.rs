@@ -145,6 +145,7 @@ fn what_cannot_be_used_is_named_with_what_can() {
         (&["--from", "csv", "--memory", "64", &plan], "64 MB, must be from 128 to 10240"),
         (&["--from", "csv", "--cpu", "1.5", &plan], "`1.5` is no share; write a number from 0"),
         (&["--cpu", "0.5", &plan], "--from"),
+        (&["--seeds", "0", &plan], "0 is not in 1..=1000"),
         (&["solve", "--slo", "p98<1s", &plan], "p99.9"),
         (&[], "Usage"),
     ] {
