@@ -72,6 +72,7 @@ pub use prices::{Arch, Prices, PricesError};
 pub use progress::Progress;
 pub use report::Report;
 pub use run::{ReportError, Scene};
+pub use sim::span;
 pub use slo::Slo;
 pub use solve::{Solved, solve};
 pub use spread::Spread;

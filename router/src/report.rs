@@ -12,7 +12,9 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use reports::traffic::Opened;
-use reports::{Alternative, Plan, Prices, Progress, Report, Scene, Slo, csv, json, page, summary};
+use reports::{
+    Alternative, Plan, Prices, Progress, Report, Scene, Slo, csv, json, page, span, summary,
+};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// What is asked for.
@@ -71,10 +73,10 @@ struct Input {
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
     /// T, with --from: how long a new environment takes to its first request
-    #[arg(long, default_value = "1s", value_name = "TIME", value_parser = crate::settings::parse_span, requires = "from")]
+    #[arg(long, default_value = "1s", value_name = "TIME", value_parser = span::parse, requires = "from")]
     cold_start: Duration,
     /// Mean service time, with --from, where the recording has none
-    #[arg(long, default_value = "100ms", value_name = "TIME", value_parser = crate::settings::parse_span, requires = "from")]
+    #[arg(long, default_value = "100ms", value_name = "TIME", value_parser = span::parse, requires = "from")]
     service: Duration,
     /// The share of a request's time, from 0 to 1, in which it needs a processor, with --from; the
     /// rest waits for others

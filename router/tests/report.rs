@@ -122,6 +122,32 @@ fn recording_comes_on_standard_input_as_well() {
 }
 
 #[test]
+fn flags_beside_a_recording_say_what_a_plan_can() {
+    let folder = folder("report-flags");
+    let lines: String = (0..600).map(|at| format!("{}\n", f64::from(at) / 10.0)).collect();
+    let log = written(&folder, "log.csv", &format!("arrival\n{lines}"));
+    let plan = r#"
+        title = "The same"
+        traffic = { kind = "csv", files = ["log.csv"] }
+        service = { time = "0.25s", cpu = 1 }
+        cold_start = { time = "1.5s" }
+    "#;
+    let plan = written(&folder, "plan.toml", plan);
+    let short = ["--json", "--quick", "--seeds", "1"];
+    let flags = ["--from", "csv", &log, "--service", "0.25s", "--cpu", "1", "--cold-start", "1.5s"];
+    let alternatives = |arguments: &[&str]| {
+        let done = report(&[arguments, &short].concat());
+        assert!(done.status.success(), "{}", text(&done.stderr));
+        let report: serde_json::Value = serde_json::from_slice(&done.stdout).expect("JSON");
+        assert!(report["alternatives"].is_array(), "{report}");
+        report["alternatives"].clone()
+    };
+    assert_eq!(alternatives(&flags), alternatives(&[&plan]));
+    let idle = ["--from", "csv", &log, "--service", "0.25s", "--cold-start", "1.5s"];
+    assert_ne!(alternatives(&flags), alternatives(&idle));
+}
+
+#[test]
 fn what_cannot_be_used_is_named_with_what_can() {
     let folder = folder("report-wrong");
     let unknown = written(&folder, "unknown.toml", &PLAN.replace("rate = 20", "rat = 20"));
@@ -144,6 +170,7 @@ fn what_cannot_be_used_is_named_with_what_can() {
         ),
         (&["--from", "csv", "--memory", "64", &plan], "64 MB, must be from 128 to 10240"),
         (&["--from", "csv", "--cpu", "1.5", &plan], "`1.5` is no share; write a number from 0"),
+        (&["--from", "csv", "--cold-start", "1", &plan], "`1` is no span of time"),
         (&["--cpu", "0.5", &plan], "--from"),
         (&["--seeds", "0", &plan], "0 is not in 1..=1000"),
         (&["solve", "--slo", "p98<1s", &plan], "p99.9"),
