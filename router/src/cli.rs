@@ -312,7 +312,10 @@ fn perform(asked: Command) -> anyhow::Result<ExitCode> {
         Command::Completions(args) => {
             let mut script = Vec::new();
             clap_complete::generate(args.shell, &mut command(), NAME, &mut script);
-            crate::print(&String::from_utf8_lossy(&script))?;
+            let script = String::from_utf8_lossy(&script);
+            // For bash clap_complete writes our name's hyphen in two ways, so that no command's
+            // own options are found.
+            crate::print(&script.replace("lambda__subcmd__dispatch", "lambda__dispatch"))?;
         }
         Command::Config(ConfigCommand::Init(args)) => config_init::run(&args)?,
         Command::Demo(args) => run(demo::run(args.into()))?,

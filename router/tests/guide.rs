@@ -136,6 +136,29 @@ fn completions_know_every_command() {
 }
 
 #[test]
+fn completions_for_bash_know_what_a_command_takes() {
+    let script = String::from_utf8(run(&["completions", "bash"]).stdout).unwrap();
+    for (line, offered) in [
+        (&["dev", "--m"][..], &["--memory", "--min-instances", "--max-instances"][..]),
+        (&["config", ""], &["check", "init"]),
+        (&["config", "check", "--i"], &["--iam"]),
+        (&["he"], &["health"]),
+    ] {
+        let (word, before) = line.split_last().unwrap();
+        let call = format!(
+            "{script}\nCOMP_WORDS=(lambda-dispatch \"$@\"); COMP_CWORD=$#\n\
+             _lambda__dispatch lambda-dispatch {word:?} {:?}\nprintf '%s\\n' \"${{COMPREPLY[@]}}\"",
+            before.last().unwrap_or(&"lambda-dispatch")
+        );
+        let ended = Command::new("bash").args(["-c", &call, "bash"]).args(line).output().unwrap();
+        let said = String::from_utf8(ended.stdout).unwrap();
+        for word in offered {
+            assert!(said.lines().any(|it| it == *word), "{line:?}: {word} is not in {said:?}");
+        }
+    }
+}
+
+#[test]
 fn whoever_errs_is_told_what_is_right() {
     for (arguments, told) in [
         (&["serv"][..], "'serve'"),
