@@ -370,6 +370,20 @@ fn what_opentelemetrys_variables_say_to_others_is_ignored() {
 }
 
 #[test]
+fn a_collectors_url_has_no_password_and_one_that_does_is_never_shown() {
+    for url in ["http://usr:hunter2@h", "https://hunter2@h:4318/", "grpc://usr:hun/ter2@h"] {
+        let flags = [FUNCTION, ("traces.endpoint", url)];
+        let said = load(None, &[], &flags).unwrap_err().to_string();
+        assert!(said.contains("…@h") && said.contains("OTEL_EXPORTER_OTLP_HEADERS"), "{said}");
+        assert!(!said.contains("hunter2") && !said.contains("ter2"), "{said}");
+        let settings = from_environment(&[("OTEL_EXPORTER_OTLP_ENDPOINT", url)]).unwrap();
+        let said = format!("{}{:?}", explain(&settings), settings.traces);
+        assert!(said.contains("…@h") && said.contains("OTEL_EXPORTER_OTLP_HEADERS"), "{said}");
+        assert!(!said.contains("hunter2") && !said.contains("ter2"), "{said}");
+    }
+}
+
+#[test]
 fn a_file_that_is_not_toml_or_not_there_is_named() {
     let text = from_file("[pool]\nslots = = 3\n").unwrap_err().to_string();
     assert!(text.contains(".toml:2:9: "), "{text}");

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use super::error::{DidYouMean, SettingsError};
 use super::nearest::nearest;
 use super::table::{IGNORED, PATIENCE, QUEUE_TIMEOUT, ROUTE, SETTINGS, Setting, find};
-use super::value::{folded, parse};
+use super::value::{folded, parse, shown};
 
 /// The prefix of every environment variable of ours and of the original's.
 pub const PREFIX: &str = "LAMBDA_DISPATCH_";
@@ -183,8 +183,9 @@ impl Layers {
                 && let Err(allowed) = parse(setting.kind, &value, setting.default)
             {
                 self.warnings.push(format!(
-                    "{name} is {value:?}, which may mean something to others, and was ignored; \
-                     {} can be {allowed}",
+                    "{name} is {:?}, which may mean something to others, and was ignored; {} can \
+                     be {allowed}",
+                    shown(setting.kind, &value),
                     setting.name
                 ));
                 continue;

@@ -15,7 +15,7 @@ use crate::traces::{Sampler, Traces};
 use super::error::{SettingsError, SettingsErrors};
 use super::layers::{Layers, Origin, Scope};
 use super::table::{ROUTE, SETTINGS, Setting, find};
-use super::value::{Value, parse};
+use super::value::{Value, parse, shown};
 use super::{
     AccessTarget, Admin, Aws, Callback, ClientLimits, Effective, Emf, EmfTarget, Format, Https,
     Listen, Log, Recorder, Settings, Timeouts,
@@ -349,8 +349,9 @@ impl Reader {
     }
 
     pub(super) fn bad(&mut self, name: &'static str, allowed: String) {
-        let (scope, Effective { text: value, origin, .. }) = self.found(setting(name));
-        let name = scope.name(name);
+        let setting = setting(name);
+        let (scope, Effective { text, origin, .. }) = self.found(setting);
+        let (name, value) = (scope.name(name), shown(setting.kind, &text));
         self.layers.errors.push(SettingsError::BadValue { name, value, origin, allowed });
     }
 

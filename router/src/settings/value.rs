@@ -49,9 +49,27 @@ pub(super) fn parse(kind: Kind, text: &str, default: &str) -> Result<Value, Stri
         Kind::Span { min, max } => span(text).filter(|s| (min..=max).contains(s)).map(Value::Span),
         Kind::Text if text.is_empty() && !default.is_empty() => None,
         Kind::Text => Some(Value::Text(text.to_owned())),
+        Kind::Url(_) if text.contains('@') => {
+            return Err(format!(
+                "{}, without user and password: what a collector of traces wants to see goes into \
+                 OTEL_EXPORTER_OTLP_HEADERS",
+                allowed(kind)
+            ));
+        }
         Kind::Url(_) => is_url(text).then(|| Value::Text(text.to_owned())),
     };
     value.ok_or_else(|| allowed(kind))
+}
+
+/// A text as it may be shown where it is wrong: a URL's user and password are not.
+pub(super) fn shown(kind: Kind, text: &str) -> String {
+    match (kind, text.rsplit_once('@')) {
+        (Kind::Url(_), Some((before, rest))) => {
+            let scheme = before.split_inclusive("://").next().filter(|it| it.ends_with("://"));
+            format!("{}…@{rest}", scheme.unwrap_or_default())
+        }
+        _ => text.to_owned(),
+    }
 }
 
 /// Lower case, without `_` and `-`: how names are compared.
