@@ -384,6 +384,50 @@ fn a_collectors_url_has_no_password_and_one_that_does_is_never_shown() {
 }
 
 #[test]
+fn opentelemetrys_switches_turn_off_the_traces_that_its_variables_ask_for() {
+    const ASKED: [(&str, &str); 2] = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318"),
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://c:4318/all"),
+    ];
+    for (switch, is_off) in [
+        (("OTEL_SDK_DISABLED", "True"), true),
+        (("OTEL_TRACES_EXPORTER", "none"), true),
+        (("OTEL_SDK_DISABLED", "false"), false),
+        (("OTEL_TRACES_EXPORTER", "otlp"), false),
+    ] {
+        for asked in ASKED {
+            let settings = from_environment(&[asked, switch]).unwrap();
+            assert_eq!(settings.traces.is_none(), is_off, "{asked:?} {switch:?}");
+        }
+        let own = ("LAMBDA_DISPATCH_TRACES_ENDPOINT", "http://c:4318");
+        assert!(from_environment(&[own, switch]).unwrap().traces.is_some(), "{switch:?}");
+    }
+}
+
+#[test]
+fn the_endpoint_for_traces_alone_is_taken_as_it_is_and_before_the_one_for_all() {
+    let own = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "https://vendor.example/otlp/mine");
+    let all = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318");
+    for variables in [&[own][..], &[all, own]] {
+        let traces = from_environment(variables).unwrap().traces.unwrap();
+        assert_eq!(traces.endpoint, "https://vendor.example/otlp/mine");
+    }
+    let bare = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://c:4318");
+    assert_eq!(from_environment(&[bare]).unwrap().traces.unwrap().endpoint, "http://c:4318/");
+}
+
+#[test]
+fn a_collectors_port_for_grpc_is_warned_of() {
+    let warned = |url: &str| {
+        let settings = from_environment(&[("OTEL_EXPORTER_OTLP_ENDPOINT", url)]).unwrap();
+        warnings(&settings).join("\n")
+    };
+    let grpc = warned("http://c:4317");
+    assert!(grpc.contains("http://c:4317/v1/traces") && grpc.contains("4318"), "{grpc}");
+    assert_eq!(warned("http://c:4318"), warned("http://c"));
+}
+
+#[test]
 fn a_file_that_is_not_toml_or_not_there_is_named() {
     let text = from_file("[pool]\nslots = = 3\n").unwrap_err().to_string();
     assert!(text.contains(".toml:2:9: "), "{text}");

@@ -135,6 +135,14 @@ fn network_risks(settings: &Settings) -> Vec<(bool, String)> {
         );
         risks.push((endpoint.starts_with("http://") && !near, what));
     }
+    if let Some(traces) = &settings.traces {
+        let what = format!(
+            "traces are sent to {}: collectors take gRPC on port 4317, and HTTP, which the router \
+             speaks, on 4318",
+            traces.endpoint
+        );
+        risks.push((traces.endpoint.port_u16() == Some(4_317), what));
+    }
     risks
 }
 

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use super::error::{DidYouMean, SettingsError};
 use super::nearest::nearest;
-use super::table::{IGNORED, PATIENCE, QUEUE_TIMEOUT, ROUTE, SETTINGS, Setting, find};
+use super::table::{IGNORED, PATIENCE, QUEUE_TIMEOUT, ROUTE, SETTINGS, Setting, TRACES, find};
 use super::value::{folded, parse, shown};
 
 /// The prefix of every environment variable of ours and of the original's.
@@ -18,6 +18,9 @@ pub const PREFIX: &str = "LAMBDA_DISPATCH_";
 
 /// The prefix of variables that all who send traces share, and not all of whose values we know.
 const OPEN_TELEMETRY: &str = "OTEL_";
+
+/// What switches off the traces that OpenTelemetry's variables ask for.
+const OFF: [(&str, &str); 2] = [("OTEL_SDK_DISABLED", "true"), ("OTEL_TRACES_EXPORTER", "none")];
 
 /// The environment variable that names the settings file.
 pub const FILE_VARIABLE: &str = "LAMBDA_DISPATCH_CONFIG";
@@ -177,8 +180,14 @@ impl Layers {
         let mut strongest: BTreeMap<&'static str, (usize, String, String)> = BTreeMap::new();
         // Sorted, so that the same environment means the same in any order.
         let variables: BTreeMap<_, _> = variables.filter(|(_, value)| !value.is_empty()).collect();
+        let is_off = OFF.iter().any(|(name, off)| {
+            variables.get(*name).is_some_and(|value| value.trim().eq_ignore_ascii_case(off))
+        });
         for (name, value) in variables {
             let Some((setting, rank)) = self.variable(&name) else { continue };
+            if is_off && setting.variables.contains(&name.as_str()) && setting.name == TRACES {
+                continue;
+            }
             if name.starts_with(OPEN_TELEMETRY)
                 && let Err(allowed) = parse(setting.kind, &value, setting.default)
             {

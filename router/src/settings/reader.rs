@@ -14,7 +14,7 @@ use crate::traces::{Sampler, Traces};
 
 use super::error::{SettingsError, SettingsErrors};
 use super::layers::{Layers, Origin, Scope};
-use super::table::{ROUTE, SETTINGS, Setting, find};
+use super::table::{ROUTE, SETTINGS, Setting, TRACES, TRACES_AS_IS, find};
 use super::value::{Value, parse, shown};
 use super::{
     AccessTarget, Admin, Aws, Callback, ClientLimits, Effective, Emf, EmfTarget, Format, Https,
@@ -243,10 +243,15 @@ impl Reader {
         let ratio = if let Some(Value::Ratio(ratio)) = ratio { ratio } else { 1.0 };
         let sampler = Sampler::new(self.choice("traces.sampler"), ratio);
         let service_name = self.text("traces.service_name");
-        let text = self.text("traces.endpoint")?;
-        // OpenTelemetry's variable is a base; what others call the endpoint has the path.
-        let base = text.trim_end_matches('/').trim_end_matches("/v1/traces");
-        let endpoint = format!("{base}/v1/traces").parse().ok()?;
+        let text = self.text(TRACES)?;
+        let origin = self.effective(setting(TRACES)).origin;
+        let endpoint = if origin == Origin::Environment(TRACES_AS_IS.to_owned()) {
+            text.parse().ok()?
+        } else {
+            // OpenTelemetry's variable is a base; what others call the endpoint has the path.
+            let base = text.trim_end_matches('/').trim_end_matches("/v1/traces");
+            format!("{base}/v1/traces").parse().ok()?
+        };
         Some(Traces { endpoint, service_name, sampler })
     }
 

@@ -420,9 +420,9 @@ pub const SETTINGS: &[Setting] = &[
     ),
     plain("emf.namespace", Kind::Text, "PwrDrvr", "namespace of the metrics; the original's"),
     Setting {
-        variables: &["OTEL_EXPORTER_OTLP_ENDPOINT"],
+        variables: &[TRACES_AS_IS, "OTEL_EXPORTER_OTLP_ENDPOINT"],
         ..plain(
-            "traces.endpoint",
+            TRACES,
             Kind::Url("http://127.0.0.1:4318"),
             "",
             "OpenTelemetry collector that takes OTLP over HTTP; no traces when not set",
@@ -528,6 +528,12 @@ pub(super) const PATIENCE: &[&str] = &[
     "timeouts.total",
     "timeouts.await_body",
 ];
+
+/// Where traces are sent.
+pub(super) const TRACES: &str = "traces.endpoint";
+
+/// The variable that says so with the path; others are the beginning of a URL.
+pub(super) const TRACES_AS_IS: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
 
 /// The time-out that each pool can have of its own.
 pub(super) const QUEUE_TIMEOUT: &str = "timeouts.queue";
