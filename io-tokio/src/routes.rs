@@ -61,7 +61,7 @@ pub enum BadCondition {
     #[error("a host such as shop.example.com, or *.example.com for all below it, without a port")]
     Host,
     /// Not a [`PathPrefix`].
-    #[error("a path such as /api, as clients send it, without query")]
+    #[error("a path such as /api, which all below it belongs to, without `*` and query")]
     Path,
 }
 
@@ -284,9 +284,10 @@ impl PathPrefix {
     ///
     /// # Errors
     ///
-    /// It is not a path that a client could send.
+    /// It is not a path that a client could send, or it has a `*`, which would stand for itself and
+    /// be meant to stand for more.
     pub fn parse(text: &str) -> Result<Option<Self>, BadCondition> {
-        let legal = |b: u8| b.is_ascii_graphic() && !matches!(b, b'?' | b'#');
+        let legal = |b: u8| b.is_ascii_graphic() && !matches!(b, b'?' | b'#' | b'*');
         if !text.starts_with('/') || !text.bytes().all(legal) {
             return Err(BadCondition::Path);
         }
@@ -448,11 +449,11 @@ mod tests {
     }
 
     #[test]
-    fn what_no_client_could_send_is_no_condition() {
+    fn what_no_client_could_send_or_nobody_could_mean_is_no_condition() {
         for host in ["", "*", "*.", "a..b", "a:80", "a b", "*.*.a", "[::1", "[x]", "a/b", "ü.de"] {
             assert_eq!(host.parse::<HostPattern>(), Err(BadCondition::Host), "{host}");
         }
-        for path in ["", "api", "/a b", "/a?b", "/a#b", "/ü"] {
+        for path in ["", "api", "/a b", "/a?b", "/a#b", "/ü", "/*", "/a/*"] {
             assert_eq!(PathPrefix::parse(path), Err(BadCondition::Path), "{path}");
         }
         assert_eq!(PathPrefix::parse("/"), Ok(None));

@@ -428,6 +428,13 @@ fn a_collectors_port_for_grpc_is_warned_of() {
 }
 
 #[test]
+fn a_path_with_a_star_is_refused_and_told_what_a_path_is() {
+    let file = "[[route]]\npath = \"/shop/*\"\npool = \"default\"\n";
+    let said = from_file(file).unwrap_err().to_string();
+    assert!(said.contains("route.path is \"/shop/*\"") && said.contains("all below"), "{said}");
+}
+
+#[test]
 fn a_file_that_is_not_toml_or_not_there_is_named() {
     let text = from_file("[pool]\nslots = = 3\n").unwrap_err().to_string();
     assert!(text.contains(".toml:2:9: "), "{text}");
