@@ -191,10 +191,8 @@ fn time_span(text: &str) -> Option<Duration> {
     let (days, hours) = first.split_once('.').unwrap_or(("0", first));
     let (seconds, fraction) = seconds.split_once('.').unwrap_or((seconds, "0"));
     let below = |text: &str, end: u64| digits(text).filter(|n| *n < end);
-    let whole = digits(days)?.checked_mul(86_400)?
-        + below(hours, 24)? * 3_600
-        + below(minutes, 60)? * 60
-        + below(seconds, 60)?;
+    let of_day = below(hours, 24)? * 3_600 + below(minutes, 60)? * 60 + below(seconds, 60)?;
+    let whole = digits(days)?.checked_mul(86_400)?.checked_add(of_day)?;
     if fraction.len() > 7 {
         return None;
     }
@@ -273,6 +271,7 @@ mod tests {
             (ANY_SPAN, ""),
             (ANY_SPAN, "s"),
             (ANY_SPAN, "99999999999999999999s"),
+            (ANY_SPAN, "213503982334601.07:00:30"),
             (ANY_BYTES, "64KB"),
             (ANY_BYTES, "18446744073709551615g"),
             (Kind::Number { min: 1, max: 10 }, "11"),
