@@ -428,6 +428,14 @@ fn a_collectors_port_for_grpc_is_warned_of() {
 }
 
 #[test]
+fn what_is_no_name_of_a_region_is_refused() {
+    for region in ["eu west", "EU-WEST-1", "eu-west-1/"] {
+        let said = from_environment(&[("AWS_REGION", region)]).unwrap_err().to_string();
+        assert!(said.contains(&format!("aws.region is {region:?} (AWS_REGION)")), "{said}");
+    }
+}
+
+#[test]
 fn a_path_with_a_star_is_refused_and_told_what_a_path_is() {
     let file = "[[route]]\npath = \"/shop/*\"\npool = \"default\"\n";
     let said = from_file(file).unwrap_err().to_string();

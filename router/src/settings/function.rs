@@ -70,11 +70,8 @@ impl FunctionName {
         if name.starts_with("arn:") {
             return name.clone();
         }
-        let partition = match region {
-            Some(region) if region.starts_with("cn-") => "aws-cn",
-            Some(region) if region.starts_with("us-gov-") => "aws-us-gov",
-            Some(_) | None => "aws",
-        };
+        let is_of = |(begin, _): &&(&str, &str)| region.is_some_and(|it| it.starts_with(begin));
+        let partition = PARTITIONS.iter().find(is_of).map_or("aws", |(_, partition)| partition);
         let region = region.unwrap_or("*");
         let (account, name) = name.split_once(":function:").unwrap_or(("*", name));
         format!("arn:{partition}:lambda:{region}:{account}:function:{name}")
@@ -87,6 +84,26 @@ impl fmt::Display for FunctionName {
     }
 }
 
+/// How the regions of each partition but `aws` begin.
+const PARTITIONS: &[(&str, &str)] = &[
+    ("cn-", "aws-cn"),
+    ("eu-isoe-", "aws-iso-e"),
+    ("eusc-", "aws-eusc"),
+    ("us-gov-", "aws-us-gov"),
+    ("us-iso-", "aws-iso"),
+    ("us-isob-", "aws-iso-b"),
+    ("us-isof-", "aws-iso-f"),
+];
+
+/// Whether a text could be the name of a region, of which there are new ones each year.
+pub(super) fn is_region(text: &str) -> bool {
+    !text.is_empty() && is_lower(text)
+}
+
+fn is_lower(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+}
+
 fn check_arn(
     partition: &str,
     service: &str,
@@ -94,9 +111,7 @@ fn check_arn(
     account: &str,
     kind: &str,
 ) -> Result<(), &'static str> {
-    let lower =
-        |s: &str| s.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-    if !partition.starts_with("aws") || !lower(partition) {
+    if !partition.starts_with("aws") || !is_lower(partition) {
         return Err("its partition is not aws, aws-cn, aws-us-gov or another aws-…");
     }
     if service != "lambda" || kind != "function" {
@@ -104,7 +119,7 @@ fn check_arn(
             "it is not an ARN of a Lambda function (arn:aws:lambda:REGION:ACCOUNT:function:NAME)",
         );
     }
-    if region.is_empty() || !lower(region) {
+    if !is_region(region) {
         return Err("its region is not one");
     }
     check_account(account)
@@ -130,10 +145,12 @@ fn check_name(name: &str) -> Result<(), &'static str> {
 fn check_qualifier(qualifier: &str) -> Result<(), &'static str> {
     let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
     let published = qualifier.strip_prefix('$').unwrap_or(qualifier);
-    if (1..=128).contains(&published.len()) && published.bytes().all(legal) {
+    if qualifier == "$LATEST.PUBLISHED"
+        || (1..=128).contains(&published.len()) && published.bytes().all(legal)
+    {
         Ok(())
     } else {
-        Err("a qualifier is a version number, an alias or $LATEST")
+        Err("a qualifier is a version number, an alias, $LATEST or $LATEST.PUBLISHED")
     }
 }
 
@@ -147,6 +164,7 @@ mod tests {
             ("my-fn", None),
             ("my_fn:live", None),
             ("my-fn:$LATEST", None),
+            ("my-fn:$LATEST.PUBLISHED", None),
             ("123456789012:function:my-fn:7", None),
             ("arn:aws:lambda:us-east-1:123456789012:function:my-fn", Some("us-east-1")),
             ("arn:aws-cn:lambda:cn-north-1:123456789012:function:f:live", Some("cn-north-1")),
@@ -165,6 +183,7 @@ mod tests {
             ("f", "f"),
             ("f:live", "f"),
             ("f:$LATEST", "f"),
+            ("f:$LATEST.PUBLISHED", "f"),
             ("123456789012:function:f", "123456789012:function:f"),
             ("123456789012:function:f:7", "123456789012:function:f"),
             (
@@ -186,6 +205,11 @@ mod tests {
             ("f", None, "arn:aws:lambda:*:*:function:f"),
             ("f:live", Some("eu-west-1"), "arn:aws:lambda:eu-west-1:*:function:f:live"),
             ("f", Some("cn-north-1"), "arn:aws-cn:lambda:cn-north-1:*:function:f"),
+            ("f", Some("eusc-de-east-1"), "arn:aws-eusc:lambda:eusc-de-east-1:*:function:f"),
+            ("f", Some("us-iso-east-1"), "arn:aws-iso:lambda:us-iso-east-1:*:function:f"),
+            ("f", Some("us-isob-east-1"), "arn:aws-iso-b:lambda:us-isob-east-1:*:function:f"),
+            ("f", Some("eu-isoe-west-1"), "arn:aws-iso-e:lambda:eu-isoe-west-1:*:function:f"),
+            ("f", Some("us-isof-east-1"), "arn:aws-iso-f:lambda:us-isof-east-1:*:function:f"),
             (
                 "123456789012:function:f:7",
                 Some("us-gov-west-1"),
@@ -209,6 +233,8 @@ mod tests {
             "fn/../x",
             "fn:",
             "fn:a:b",
+            "fn:$LATEST.X",
+            "fn:LATEST.PUBLISHED",
             "arn:aws:s3:::bucket",
             "arn:aws:lambda:us-east-1:12345:function:f",
             "arn:gcp:lambda:us-east-1:123456789012:function:f",

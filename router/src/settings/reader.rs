@@ -13,6 +13,7 @@ use crate::logging;
 use crate::traces::{Sampler, Traces};
 
 use super::error::{SettingsError, SettingsErrors};
+use super::function::is_region;
 use super::layers::{Layers, Origin, Scope};
 use super::table::{ROUTE, SETTINGS, Setting, TRACES, TRACES_AS_IS, find};
 use super::value::{Value, parse, shown};
@@ -329,7 +330,12 @@ impl Reader {
     }
 
     fn aws(&mut self) -> Aws {
-        Aws { endpoint: self.text("aws.endpoint"), region: self.text("aws.region") }
+        let region = self.text("aws.region");
+        if region.as_deref().is_some_and(|region| !is_region(region)) {
+            let allowed = "a region such as eu-west-1: lower-case letters, digits and `-`";
+            self.bad("aws.region", allowed.to_owned());
+        }
+        Aws { endpoint: self.text("aws.endpoint"), region }
     }
 
     pub(super) fn effective(&self, setting: &'static Setting) -> Effective {
