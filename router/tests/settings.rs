@@ -428,6 +428,17 @@ fn a_collectors_port_for_grpc_is_warned_of() {
 }
 
 #[test]
+fn a_proxy_that_is_not_used_is_warned_of_without_its_password() {
+    for name in ["HTTPS_PROXY", "https_proxy"] {
+        let warned = |url: &str| warnings(&from_environment(&[(name, url)]).unwrap()).join("\n");
+        let told = warned("http://usr:hunter2@proxy:3128");
+        assert!(told.contains(&format!("{name} is set")), "{told}");
+        assert!(told.contains("VPC endpoint") && !told.contains("hunter2"), "{told}");
+        assert!(!warned("").contains(name));
+    }
+}
+
+#[test]
 fn what_is_no_name_of_a_region_is_refused() {
     for region in ["eu west", "EU-WEST-1", "eu-west-1/"] {
         let said = from_environment(&[("AWS_REGION", region)]).unwrap_err().to_string();

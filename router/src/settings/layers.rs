@@ -22,6 +22,9 @@ const OPEN_TELEMETRY: &str = "OTEL_";
 /// What switches off the traces that OpenTelemetry's variables ask for.
 const OFF: [(&str, &str); 2] = [("OTEL_SDK_DISABLED", "true"), ("OTEL_TRACES_EXPORTER", "none")];
 
+/// What most programs that speak HTTPS go by, and this one does not.
+const PROXY: [&str; 2] = ["HTTPS_PROXY", "https_proxy"];
+
 /// The environment variable that names the settings file.
 pub const FILE_VARIABLE: &str = "LAMBDA_DISPATCH_CONFIG";
 
@@ -184,6 +187,14 @@ impl Layers {
             variables.get(*name).is_some_and(|value| value.trim().eq_ignore_ascii_case(off))
         });
         for (name, value) in variables {
+            if PROXY.contains(&name.as_str()) {
+                // Its value may have a password.
+                self.warnings.push(format!(
+                    "{name} is set, and no proxy is used for Lambda's API or for traces; without \
+                     another way out use a VPC endpoint for Lambda"
+                ));
+                continue;
+            }
             let Some((setting, rank)) = self.variable(&name) else { continue };
             if is_off && setting.variables.contains(&name.as_str()) && setting.name == TRACES {
                 continue;
