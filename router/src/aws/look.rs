@@ -1,5 +1,6 @@
 //! What [`doctor`](crate::doctor) asks: may we invoke this function, and how is it configured.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_config::SdkConfig;
@@ -126,6 +127,8 @@ fn configuration_of(it: &GetFunctionConfigurationOutput) -> Configuration {
     let update = it.last_update_status().map(|status| status.as_str());
     Configuration {
         architecture: text(it.architectures().first().map(|it| it.as_str())),
+        has_wrapper: variables_of(it)
+            .map(|all| all.is_some_and(|all| all.contains_key("AWS_LAMBDA_EXEC_WRAPPER"))),
         extension: extension_of(it),
         in_vpc: it.vpc_config().is_some_and(|vpc| vpc.vpc_id().is_some_and(|id| !id.is_empty())),
         last_update: (text(update), text(it.last_update_status_reason())),
@@ -143,14 +146,17 @@ fn configuration_of(it: &GetFunctionConfigurationOutput) -> Configuration {
     }
 }
 
+/// The function's variables, if it has any; `None` if they cannot be decrypted.
+fn variables_of(it: &GetFunctionConfigurationOutput) -> Option<Option<&HashMap<String, String>>> {
+    let environment = it.environment();
+    let is_seen = environment.is_none_or(|environment| environment.error().is_none());
+    is_seen.then(|| environment.and_then(|environment| environment.variables()))
+}
+
 /// The extension's own reading of the function's variables. Nothing else of them is kept: there
 /// are secrets among them.
 fn extension_of(it: &GetFunctionConfigurationOutput) -> Option<Result<Extension, String>> {
-    let environment = it.environment();
-    if environment.is_some_and(|environment| environment.error().is_some()) {
-        return None;
-    }
-    let variables = environment.and_then(|environment| environment.variables());
+    let variables = variables_of(it)?;
     let settings = lambda_dispatch_extension::settings::Settings::read(|name| {
         // Lambda's own, which it sets in each environment.
         let lambda = (name == "AWS_LAMBDA_RUNTIME_API").then(|| "127.0.0.1:9001".to_owned());
@@ -212,12 +218,29 @@ const PROFILE: &str = "a profile in the AWS configuration files";
 mod tests {
     use super::*;
     use aws_sdk_lambda::operation::invoke::InvokeError;
+    use aws_sdk_lambda::types::{EnvironmentError, EnvironmentResponse};
 
     #[tokio::test(start_paused = true)]
     async fn who_never_answers_is_not_waited_for() {
         let never = std::future::pending::<Result<(), SdkError<InvokeError, HttpResponse>>>();
         let said = in_time(Duration::from_secs(10), never).await;
         assert_eq!(said, Err(Silence::Unreachable("no answer within 10s".to_owned())));
+    }
+
+    #[test]
+    fn a_wrapper_is_seen_where_variables_are() {
+        let environment = EnvironmentResponse::builder;
+        let refused = EnvironmentError::builder().error_code("AccessDeniedException").build();
+        for (environment, has_wrapper) in [
+            (None, Some(false)),
+            (Some(environment().variables("PORT", "8080")), Some(false)),
+            (Some(environment().variables("AWS_LAMBDA_EXEC_WRAPPER", "/opt/w")), Some(true)),
+            (Some(environment().error(refused)), None),
+        ] {
+            let environment = environment.map(|it| it.build());
+            let said = GetFunctionConfigurationOutput::builder().set_environment(environment);
+            assert_eq!(configuration_of(&said.build()).has_wrapper, has_wrapper);
+        }
     }
 
     #[test]

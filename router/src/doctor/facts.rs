@@ -69,6 +69,8 @@ pub struct Said {
 pub struct Configuration {
     /// `x86_64` or `arm64`.
     pub architecture: String,
+    /// Whether `AWS_LAMBDA_EXEC_WRAPPER` is set; `None` if its environment could not be read.
+    pub has_wrapper: Option<bool>,
     /// What its extension makes of its environment; `None` if that could not be read.
     pub extension: Option<Result<Extension, String>>,
     /// Whether it has network interfaces in a VPC.

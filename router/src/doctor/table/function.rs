@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::doctor::facts::Extension;
+use crate::doctor::facts::{Configuration, Extension};
 use crate::settings::Shown;
 
 use super::Severity::{Breaks, Odd, Unknown};
@@ -191,14 +191,28 @@ pub(super) const ROWS: &[Row] = &[
     }),
     configured(
         "zip-runtime",
-        Odd,
+        Breaks,
         "a function that is no image has a runtime that takes invokes itself",
         |_, it| {
-            let runtime = it.runtime.as_deref().filter(|it| !it.starts_with("provided"))?;
-            (it.package == "Zip").then_some(())?;
+            let runtime = runtime_with_invokes(it).filter(|_| it.has_wrapper == Some(false))?;
             told(
                 format!("its runtime {runtime} takes the invokes that the extension is there for"),
-                "use an image, or provided.al2023 with your app as bootstrap",
+                IMAGE_OR_BOOTSTRAP,
+            )
+        },
+    ),
+    configured(
+        "zip-wrapper",
+        Odd,
+        "it has such a runtime, in whose place `AWS_LAMBDA_EXEC_WRAPPER` may start the app",
+        |_, it| {
+            let runtime = runtime_with_invokes(it).filter(|_| it.has_wrapper != Some(false))?;
+            told(
+                format!(
+                    "its runtime {runtime} takes the invokes that the extension is there for, \
+                     unless AWS_LAMBDA_EXEC_WRAPPER starts the app in its place"
+                ),
+                IMAGE_OR_BOOTSTRAP,
             )
         },
     ),
@@ -306,6 +320,12 @@ pub(super) const ROWS: &[Row] = &[
     ),
 ];
 
+/// The runtime of a function that is no image, if it is one that takes invokes itself.
+fn runtime_with_invokes(it: &Configuration) -> Option<&str> {
+    let runtime = it.runtime.as_deref().filter(|it| !it.starts_with("provided"));
+    runtime.filter(|_| it.package == "Zip")
+}
+
 fn reason(why: &str) -> String {
     if why.is_empty() { String::new() } else { format!(" ({why})") }
 }
@@ -315,6 +335,9 @@ fn is_private(ip: IpAddr) -> bool {
 }
 
 const LATEST: &str = "$LATEST";
+
+const IMAGE_OR_BOOTSTRAP: &str = "use an image, or provided.al2023 with a bootstrap that starts \
+                                  your app";
 
 /// The least that works: an instance needs some of it to end, and some to start the next.
 const TIMEOUT_MIN: Duration = Duration::from_secs(5);

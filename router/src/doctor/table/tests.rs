@@ -68,6 +68,7 @@ impl Scene {
 fn configuration() -> Configuration {
     Configuration {
         architecture: "x86_64".to_owned(),
+        has_wrapper: Some(false),
         extension: Some(Ok(extension())),
         in_vpc: true,
         last_update: ("Successful".to_owned(), String::new()),
@@ -154,6 +155,11 @@ const FAULTS: &[Fault] = &[
         it.configuration().package = "Zip".to_owned();
         it.configuration().runtime = Some("nodejs22.x".to_owned());
     }),
+    ("zip-wrapper", |it| {
+        it.configuration().package = "Zip".to_owned();
+        it.configuration().runtime = Some("nodejs22.x".to_owned());
+        it.configuration().has_wrapper = Some(true);
+    }),
     ("per-tenant", |it| it.configuration().per_tenant = true),
     ("leaves-by-itself", |it| {
         let linger = Some(Duration::from_millis(999));
@@ -202,6 +208,24 @@ fn no_fault_of_the_table_is_without_a_test() {
         rows.remove(at.unwrap_or_else(|| panic!("{name} is no row, or is tested twice")));
     }
     assert!(rows.is_empty(), "nobody tests {rows:?}");
+}
+
+#[test]
+fn a_runtime_that_takes_invokes_breaks_only_where_nothing_can_stand_in_its_place() {
+    for (runtime, has_wrapper, told) in [
+        ("nodejs22.x", Some(false), Some(("zip-runtime", Severity::Breaks))),
+        ("nodejs22.x", Some(true), Some(("zip-wrapper", Severity::Odd))),
+        ("nodejs22.x", None, Some(("zip-wrapper", Severity::Odd))),
+        ("provided.al2023", Some(false), None),
+    ] {
+        let mut scene = Scene::well();
+        scene.configuration().package = "Zip".to_owned();
+        scene.configuration().runtime = Some(runtime.to_owned());
+        scene.configuration().has_wrapper = has_wrapper;
+        let findings = scene.findings();
+        let found: Vec<_> = findings.iter().map(|it| (it.name, it.severity)).collect();
+        assert_eq!(found, Vec::from_iter(told), "{runtime} {has_wrapper:?}");
+    }
 }
 
 #[test]
