@@ -59,6 +59,11 @@ impl Estimate {
         self.service.map_or(SERVICE_GUESS, Duration::from_nanos)
     }
 
+    /// Whether any request has ended, so that t is not a guess.
+    pub(crate) const fn has_served(&self) -> bool {
+        self.service.is_some()
+    }
+
     /// What 99 in 100 requests need of an instance's time at most; nothing before one has ended.
     pub(crate) const fn need(&self) -> Duration {
         self.need

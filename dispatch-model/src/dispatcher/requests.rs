@@ -167,6 +167,11 @@ impl Requests {
         }
     }
 
+    /// When the request was dispatched that runs longest, but for the stuck.
+    pub(crate) fn oldest_fresh(&self) -> Option<Time> {
+        self.fresh.map(|index| self.at(index).dispatched)
+    }
+
     /// How many of the `first` running requests that are not stuck, in order of dispatch, were
     /// dispatched before `since`; `None` if all were. Linear in them.
     pub(crate) fn dispatched_before(&self, since: Time, first: u32) -> Option<u32> {

@@ -163,7 +163,14 @@ impl Dispatcher {
 
     /// How many of the requests that run will be over when an instance that starts now would be
     /// up, if these are fewer than those who wait. Where requests are shorter than starts all are.
+    /// Before any has ended t is a guess: once one has outlived that, and a quarter of a start,
+    /// nothing is known to be over soon.
     fn due(&self, service: Duration, cold_start: Duration) -> Option<u32> {
+        if !self.estimate.has_served() {
+            let most = service.max(cold_start / 4);
+            let outlived = |since| self.now.saturating_since(since) > most;
+            return self.requests.oldest_fresh().is_some_and(outlived).then_some(0);
+        }
         let longer = service.checked_sub(cold_start)?;
         let since = self.now.saturating_sub(longer);
         self.requests.dispatched_before(since, self.unserved().min(DUE_MOST))
