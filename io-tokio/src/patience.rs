@@ -43,8 +43,15 @@ struct Counts {
     begun: AtomicU32,
     /// A response that nothing but the connection's end can end was cut.
     cut: AtomicBool,
-    /// Who wants to know when a request is done.
-    waiting: Mutex<Option<Waker>>,
+    done: Mutex<Done>,
+}
+
+#[derive(Debug, Default)]
+struct Done {
+    /// When the last request was done, and its response on its way.
+    last: Option<Moment>,
+    /// Who wants to know when the next one is.
+    waiting: Option<Waker>,
 }
 
 impl Activity {
@@ -63,20 +70,32 @@ impl Activity {
         self.0.begun.load(Ordering::Relaxed)
     }
 
+    /// The rest of a response is on its way only now.
+    fn unblocked(&self) {
+        self.0.done().last = Some(clock::after(Duration::ZERO));
+    }
+
     fn is_cut(&self) -> bool {
         self.0.cut.load(Ordering::Relaxed)
     }
 
+    /// When it will have been idle for `limit`, if no request begins: since the last one was done,
+    /// or from now on if there was none.
+    fn idle_until(&self, limit: Duration) -> Moment {
+        let last = self.0.done().last;
+        last.and_then(|last| last.checked_add(limit)).unwrap_or_else(|| clock::after(limit))
+    }
+
     /// Has `cx` woken when the next request is done.
     pub(crate) fn wake_when_done(&self, cx: &Context<'_>) {
-        *self.0.waiting() = Some(cx.waker().clone());
+        self.0.done().waiting = Some(cx.waker().clone());
     }
 }
 
 impl Counts {
     /// Nothing panics while it is held.
-    fn waiting(&self) -> MutexGuard<'_, Option<Waker>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn done(&self) -> MutexGuard<'_, Done> {
+        self.done.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -105,8 +124,12 @@ impl Busy {
 impl Drop for Busy {
     fn drop(&mut self) {
         let counts = &self.activity.0;
+        let mut done = counts.done();
+        done.last = Some(clock::after(Duration::ZERO));
+        let waiting = done.waiting.take();
+        drop(done);
         counts.busy.fetch_sub(1, Ordering::Relaxed);
-        if let Some(waker) = counts.waiting().take() {
+        if let Some(waker) = waiting {
             waker.wake();
         }
     }
@@ -122,7 +145,8 @@ pub(crate) struct Patient<S: Io> {
     preface: Option<usize>,
     wait: Option<Wait>,
     /// Rings when the wait is over, or before; then it is set anew. Most waits are over long before
-    /// their time, and cost no timer of their own.
+    /// their time, and cost no timer of their own. It runs while the connection is busy, too, for
+    /// hyper, whose last read is still pending, does not ask again when a response has ended.
     alarm: Option<Pin<Box<Sleep>>>,
     /// Runs while the client does not read.
     blocked: Option<Pin<Box<Sleep>>>,
@@ -171,25 +195,35 @@ impl<S: Io> Patient<S> {
 
     /// Nothing came: has the client's time run out?
     fn poll_limit(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        if self.activity.is_busy() {
-            self.wait = None;
-            return Poll::Pending;
-        }
-        let begun = self.activity.begun();
-        let idle = || Wait { begun, for_head: false, until: clock::after(self.limits.idle) };
-        let wait = self.wait.filter(|wait| wait.begun == begun).unwrap_or_else(idle);
-        let until = self.wait.insert(wait).until;
-        let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(until)));
-        if alarm.deadline() > until {
+        let until = self.awaited().map(|wait| wait.until);
+        let idle = self.limits.idle;
+        // To look again, if it is busy.
+        let next = || until.unwrap_or_else(|| clock::after(idle));
+        let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(next())));
+        if let Some(until) = until.filter(|until| alarm.deadline() > *until) {
             alarm.as_mut().reset(until);
         }
         loop {
             ready!(alarm.as_mut().poll(cx));
-            if alarm.deadline() >= until {
+            if until.is_some_and(|until| alarm.deadline() >= until) {
                 return Poll::Ready(io::Error::from(io::ErrorKind::TimedOut));
             }
-            alarm.as_mut().reset(until);
+            alarm.as_mut().reset(next());
         }
+    }
+
+    /// What the client is waited for, unless it is the client that waits, or it has yet to read the
+    /// end of a response.
+    fn awaited(&mut self) -> Option<Wait> {
+        if self.activity.is_busy() || self.blocked.is_some() {
+            self.wait = None;
+            return None;
+        }
+        let begun = self.activity.begun();
+        let idle =
+            || Wait { begun, for_head: false, until: self.activity.idle_until(self.limits.idle) };
+        let wait = self.wait.filter(|wait| wait.begun == begun).unwrap_or_else(idle);
+        Some(*self.wait.insert(wait))
     }
 
     /// What came of a write: has the client not read for too long?
@@ -199,7 +233,9 @@ impl<S: Io> Patient<S> {
         polled: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         if polled.is_ready() {
-            self.blocked = None;
+            if self.blocked.take().is_some() {
+                self.activity.unblocked();
+            }
             return polled;
         }
         let limit = self.limits.read;
@@ -326,6 +362,42 @@ mod tests {
         drop(busy);
         assert!(read(&mut patient, 74).await.is_none());
         assert!(read(&mut patient, 2).await.unwrap().is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn read_that_began_while_busy_ends_at_the_idle_limit_though_nobody_asks_again() {
+        for busy_seconds in [0, 10, 200] {
+            let (io, _client) = duplex(64);
+            let activity = Activity::default();
+            let mut patient = Patient::new(io, LIMITS, activity.clone());
+            let busy = activity.begin();
+            let reading = tokio::spawn(async move { patient.read_u8().await });
+            sleep(Duration::from_secs(busy_seconds)).await;
+            drop(busy);
+            sleep(Duration::from_secs(74)).await;
+            assert!(!reading.is_finished(), "busy for {busy_seconds} s");
+            let end = timeout(Duration::from_secs(2), reading).await.expect("it ends").unwrap();
+            assert_eq!(end.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn connection_is_not_idle_while_its_client_reads_the_end_of_a_response() {
+        let limits = Limits { idle: Duration::from_secs(5), ..LIMITS };
+        let (io, mut client) = duplex(64);
+        let activity = Activity::default();
+        let patient = Patient::new(io, limits, activity.clone());
+        let (mut reader, mut writer) = tokio::io::split(patient);
+        drop(activity.begin());
+        let writing = tokio::spawn(async move { writer.write_all(&[0; 128]).await });
+        let reading = tokio::spawn(async move { reader.read_u8().await });
+        sleep(Duration::from_secs(50)).await;
+        client.read_exact(&mut [0; 128]).await.unwrap();
+        writing.await.unwrap().unwrap();
+        sleep(Duration::from_secs(4)).await;
+        assert!(!reading.is_finished());
+        let end = timeout(Duration::from_secs(2), reading).await.expect("it ends").unwrap();
+        assert_eq!(end.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 
     #[tokio::test(start_paused = true)]

@@ -391,6 +391,31 @@ async fn upload_may_take_longer_than_the_response_if_it_gets_on() {
 }
 
 #[tokio::test]
+async fn connection_that_has_served_ends_when_it_is_idle_for_too_long() {
+    let keep_alive = Duration::from_millis(300);
+    let settings = EdgeSettings { keep_alive, ..EdgeSettings::default() };
+    let mut router = Router::start(one_slot(), settings, false).await;
+    for (is_early, app_takes) in [(true, 0), (false, 0), (true, 3), (false, 3)] {
+        // Without a turn for the listener, which then finds the request there.
+        let mut early = std::net::TcpStream::connect(router.address).unwrap();
+        if is_early {
+            std::io::Write::write_all(&mut early, GET).unwrap();
+        }
+        early.set_nonblocking(true).unwrap();
+        let mut client = TcpStream::from_std(early).unwrap();
+        if !is_early {
+            tokio::time::sleep(keep_alive / 3).await;
+            client.write_all(GET).await.unwrap();
+        }
+        let (_, mut respond) = router.next().await;
+        tokio::time::sleep(keep_alive * app_takes).await;
+        respond.send_response(Response::new(()), true).unwrap();
+        let (seen, end) = read_all(&mut client).await;
+        assert!(seen.starts_with("HTTP/1.1 200") && end.is_ok(), "{seen} {end:?}");
+    }
+}
+
+#[tokio::test]
 async fn client_that_stops_in_its_body_is_408_and_one_that_leaves_is_no_fault_of_ours() {
     let idle = Duration::from_millis(200);
     let settings = patient(Patience { idle, ..Patience::default() });
