@@ -44,6 +44,18 @@ pub trait Io: AsyncRead + AsyncWrite + Unpin + Send + 'static {
             tcp.end_as_cut();
         }
     }
+
+    /// A peer that reads slowly is to be told from one that reads nothing: each time it has read
+    /// about 100 KiB, there is room to write. Otherwise Linux tells of none until a third of its
+    /// buffer is free, which grows to megabytes. For plain TCP, below TLS where there is any.
+    fn show_progress(&self)
+    where
+        Self: Sized,
+    {
+        if let Some(tcp) = (self as &dyn Any).downcast_ref::<Tcp>() {
+            tcp.show_progress();
+        }
+    }
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Io for T {}

@@ -416,6 +416,28 @@ async fn connection_that_has_served_ends_when_it_is_idle_for_too_long() {
 }
 
 #[tokio::test]
+async fn client_that_reads_slowly_is_served_and_one_that_stops_is_not() {
+    let settings = patient(Patience { idle: Duration::from_secs(1), ..Patience::default() });
+    let mut router = Router::start(one_slot(), settings, false).await;
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(20_000).unwrap();
+    let mut client = socket.connect(router.address).await.unwrap();
+    client.write_all(GET).await.unwrap();
+    let (_, mut respond) = router.next().await;
+    let mut stream = respond.send_response(Response::new(()), false).unwrap();
+    // More than there are buffers for.
+    stream.send_data(Bytes::from(vec![0; 32 << 20]), true).unwrap();
+    // 1 MB in 2 s, which is less than a third of what the kernel holds for it.
+    for _ in 0..60 {
+        tokio::time::sleep(Duration::from_millis(32)).await;
+        soon(client.read_exact(&mut [0; 16 << 10])).await.unwrap();
+    }
+    assert!(router.log.0.lock().unwrap().is_empty(), "a client that reads was cut");
+    let access = router.logged().await;
+    assert_eq!((access.reason, access.status), ("client_gone", 200));
+}
+
+#[tokio::test]
 async fn client_that_stops_in_its_body_is_408_and_one_that_leaves_is_no_fault_of_ours() {
     let idle = Duration::from_millis(200);
     let settings = patient(Patience { idle, ..Patience::default() });

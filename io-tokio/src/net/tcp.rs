@@ -22,6 +22,13 @@ impl Tcp {
         // It fails on a socket that is dead already.
         SockRef::from(&self.0).set_linger(Some(Duration::ZERO)).ok();
     }
+
+    /// Little waits in the kernel that cannot be sent yet, and half of it is enough to go on.
+    pub(super) fn show_progress(&self) {
+        // It fails on a socket that is dead already.
+        #[cfg(target_os = "linux")]
+        SockRef::from(&self.0).set_tcp_notsent_lowat(UNSENT_BYTES_MAX).ok();
+    }
 }
 
 impl AsyncRead for Tcp {
@@ -83,6 +90,9 @@ fn gather<'a>(pieces: &[IoSlice<'_>], room: &'a mut [u8]) -> Option<&'a [u8]> {
 }
 
 const GATHERED_BYTES_MAX: usize = 1_024;
+/// What a connection of 10 Gbit/s sends in 0.1 ms, within which there is more.
+#[cfg(target_os = "linux")]
+const UNSENT_BYTES_MAX: u32 = 128 << 10;
 
 #[cfg(test)]
 mod tests {
