@@ -44,13 +44,18 @@ impl Entry {
             })
         };
         let host = request.uri.authority().map(|authority| authority.as_str().to_owned());
+        let mut host = host.or_else(|| text(http::header::HOST)).unwrap_or_default();
+        // What stands before it may be a password. The request is refused, and logs do not have it.
+        if let Some(at) = host.rfind('@') {
+            host.drain(..=at);
+        }
         let access = Box::new(Access {
             started: clock.wall(),
             peer,
             method: request.method.clone(),
             target: request.uri.path().to_owned(),
             version: request.version,
-            host: host.or_else(|| text(http::header::HOST)).unwrap_or_default(),
+            host,
             status: CLIENT_GONE,
             reason: "client_gone",
             bytes_in: 0,

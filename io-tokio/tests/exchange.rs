@@ -438,6 +438,20 @@ async fn client_that_reads_slowly_is_served_and_one_that_stops_is_not() {
 }
 
 #[tokio::test]
+async fn password_in_a_host_is_refused_and_not_logged() {
+    let router = Router::plain(one_slot()).await;
+    for head in [
+        "GET / HTTP/1.1\r\nHost: u:pw@app\r\n\r\n",
+        "GET http://u:pw@app/ HTTP/1.1\r\nHost: app\r\n\r\n",
+    ] {
+        let mut client = router.client(head.as_bytes()).await;
+        let (seen, _) = read_all(&mut client).await;
+        assert!(seen.starts_with("HTTP/1.1 400"), "{seen}");
+        assert_eq!(router.logged().await.host, "app");
+    }
+}
+
+#[tokio::test]
 async fn client_that_stops_in_its_body_is_408_and_one_that_leaves_is_no_fault_of_ours() {
     let idle = Duration::from_millis(200);
     let settings = patient(Patience { idle, ..Patience::default() });
