@@ -357,6 +357,16 @@ pub enum TlsError {
         /// The file.
         path: PathBuf,
     },
+    /// A certificate of a version that has no extensions.
+    #[error(
+        "the certificate {} is of X.509 version 1 and must be of version 3; make it anew with \
+         extensions, as in `openssl req -x509 -addext subjectAltName=DNS:NAME`",
+        path.display()
+    )]
+    OldCertificate {
+        /// The file.
+        path: PathBuf,
+    },
     /// A key that does not belong to its certificate, or of a kind that is not supported.
     #[error("the key {} cannot be used with the certificate {}: {source}", key.display(), certificate.display())]
     Pair {
@@ -368,7 +378,7 @@ pub enum TlsError {
         source: rustls::Error,
     },
     /// A file that cannot be read or is not PEM.
-    #[error("cannot read {} as PEM: {source}", path.display())]
+    #[error("cannot read {} as PEM: {}", path.display(), told(source))]
     Pem {
         /// The file.
         path: PathBuf,
@@ -381,6 +391,19 @@ pub enum TlsError {
     /// A configuration that rustls does not accept.
     #[error("TLS cannot be set up: {0}")]
     Rustls(#[source] rustls::Error),
+}
+
+/// What is wrong with a PEM file, where its lines are text.
+fn told(error: &pem::Error) -> String {
+    if let pem::Error::MissingSectionEnd { end_marker } = error {
+        let label = String::from_utf8_lossy(end_marker);
+        return format!("it is cut, for a line `-----END {label}-----` is missing");
+    }
+    if let pem::Error::IllegalSectionStart { line } = error {
+        let line = String::from_utf8_lossy(line);
+        return format!("the line `{}` begins no section", line.trim_end());
+    }
+    error.to_string()
 }
 
 fn sha256(bytes: &[u8]) -> [u8; 32] {

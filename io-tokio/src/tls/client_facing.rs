@@ -5,12 +5,12 @@
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use rustls::ServerConfig;
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use rustls::{CertificateError, ServerConfig};
 
 use super::TlsError;
 
@@ -38,10 +38,21 @@ impl ClientCertificate {
         let private = PrivateKeyDer::from_pem_file(key).map_err(unreadable(key))?;
         let certified =
             CertifiedKey::from_der(chain, private, &default_provider()).map_err(|source| {
-                TlsError::Pair { certificate: certificate.to_owned(), key: key.to_owned(), source }
+                let certificate = certificate.to_owned();
+                if is_of_old_version(&source) {
+                    return TlsError::OldCertificate { path: certificate };
+                }
+                TlsError::Pair { certificate, key: key.to_owned(), source }
             })?;
         Ok(Self(Arc::new(certified)))
     }
+}
+
+fn is_of_old_version(error: &rustls::Error) -> bool {
+    let rustls::Error::InvalidCertificate(CertificateError::Other(other)) = error else {
+        return false;
+    };
+    matches!(other.0.downcast_ref(), Some(webpki::Error::UnsupportedCertVersion))
 }
 
 /// Shows clients the certificate of the day.
@@ -87,6 +98,8 @@ impl ResolvesServerCert for ClientFacing {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+
     use super::*;
 
     #[test]
@@ -111,5 +124,33 @@ mod tests {
         let other = rcgen::KeyPair::generate().unwrap();
         std::fs::write(&key, other.serialize_pem()).unwrap();
         assert!(message(&pem, &key).contains("k.pem cannot be used with the certificate"));
+    }
+
+    #[test]
+    fn certificate_that_is_old_or_cut_is_not_blamed_on_its_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let (pem, key) = (folder.path().join("c.pem"), folder.path().join("k.pem"));
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        let message = |text: &str| {
+            std::fs::write(&pem, text).unwrap();
+            ClientCertificate::load(&pem, &key).unwrap_err().to_string()
+        };
+
+        let mut der = made.cert.der().to_vec();
+        let version_3 = der.windows(5).position(|it| it == [0xa0, 3, 2, 1, 2]).unwrap();
+        der[version_3 + 4] = 0;
+        let body = base64::prelude::BASE64_STANDARD.encode(der);
+        let old =
+            message(&format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n"));
+        assert!(old.contains("c.pem is of X.509 version 1"), "{old}");
+        assert!(!old.contains("k.pem"), "{old}");
+
+        let whole = made.cert.pem();
+        let cut = message(whole.split_once("-----END").unwrap().0);
+        assert!(cut.contains("c.pem as PEM: it is cut"), "{cut}");
+        assert!(cut.contains("`-----END CERTIFICATE-----`"), "{cut}");
+        let odd = message("-----BEGIN CERTIFICATE\n");
+        assert!(odd.contains("`-----BEGIN CERTIFICATE`"), "{odd}");
     }
 }
