@@ -9,7 +9,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use http::header;
-use http::{Request, StatusCode, Version};
+use http::{Request, Response, StatusCode, Version};
+use http_body::Body;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -25,7 +26,8 @@ use crate::framing::HeadLimits;
 use crate::guard::{Guarded, Passage};
 use crate::interim::{Interim, WithInterim};
 use crate::net::{Io, Listener};
-use crate::patience::{Activity, Limits, Patient};
+use crate::patience::{Activity, Busy, Limits, Patient};
+use crate::relay::ResponseBody;
 use crate::request_head::Origin;
 use crate::stalled::Streams;
 
@@ -150,9 +152,8 @@ fn connection<S: Io>(
             if version < Version::HTTP_2 && !switches && stopped.borrow().is_some() {
                 response.headers_mut().insert(header::CONNECTION, CLOSE);
             }
-            let has_length = response.headers().contains_key(header::CONTENT_LENGTH);
-            if version == Version::HTTP_10 && !has_length {
-                busy.end_with_connection();
+            if version == Version::HTTP_10 {
+                fit_to_http_1_0(&mut response, &mut busy);
             }
             response.body_mut().keep(busy);
             Ok::<_, Infallible>(response)
@@ -186,6 +187,20 @@ fn connection<S: Io>(
         if let Err(error) = ended {
             tracing::debug!(%peer, %error, "client connection ended");
         }
+    }
+}
+
+/// What has no end of its own ends with its connection, and says so.
+fn fit_to_http_1_0(response: &mut Response<ResponseBody>, busy: &mut Busy) {
+    let body = response.body();
+    let has_end = body.is_end_stream() || body.size_hint().exact().is_some();
+    if !has_end && !response.headers().contains_key(header::CONTENT_LENGTH) {
+        busy.end_with_connection();
+        response.headers_mut().insert(header::CONNECTION, CLOSE);
+    }
+    if response.headers().contains_key(header::CONNECTION) {
+        // To one of HTTP/1.1 hyper would add that the connection is kept, if the client asked so.
+        *response.version_mut() = Version::HTTP_10;
     }
 }
 

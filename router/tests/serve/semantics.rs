@@ -61,6 +61,7 @@ impl App {
                 "/chunked" => {
                     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nok\n\r\n0\r\n\r\n"
                 }
+                "/204" => b"HTTP/1.1 204 No Content\r\n\r\n",
                 _ => b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n",
             };
             if stream.write_all(answer).await.is_err() {
@@ -227,6 +228,17 @@ async fn http_1_0_clients_get_no_chunks_and_keep_alive_only_when_they_ask() {
         assert_eq!(answer.text(), "ok\n");
         assert_eq!(answer.header("connection"), Some(&b"keep-alive"[..]));
     }
+    // Whatever has an end of its own leaves the connection open.
+    for (method, target) in [("HEAD", "/chunked"), ("GET", "/204"), ("GET", "/range")] {
+        let head = format!("{method} {target} HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+        keeping.send(head).await.unwrap();
+        let answer = keeping.answer(method).await.unwrap();
+        assert_eq!(answer.header("connection"), Some(&b"keep-alive"[..]), "{method} {target}");
+    }
+    keeping.send("GET /chunked HTTP/1.0\r\nConnection: keep-alive\r\n\r\n").await.unwrap();
+    let answer = keeping.head().await.unwrap();
+    assert_eq!(answer.headers("connection"), [b"close"], "{answer:?}");
+    assert_eq!(keeping.rest().await, b"ok\n");
 }
 
 /// An HTTP/2 client's request, and the head and the body of what it is answered. The end comes with
