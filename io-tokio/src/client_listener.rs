@@ -12,6 +12,7 @@ use http::header;
 use http::{Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
+use hyper::ext::ReasonPhrase;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -155,6 +156,10 @@ fn connection<S: Io>(
             if version == Version::HTTP_10 {
                 fit_to_http_1_0(&mut response, &mut busy);
             }
+            if response.status().canonical_reason().is_none() {
+                // HTTP/1 has a place for one, where hyper would say `<none>`.
+                response.extensions_mut().insert(NO_PHRASE);
+            }
             response.body_mut().keep(busy);
             Ok::<_, Infallible>(response)
         }
@@ -234,6 +239,7 @@ fn builder(edge: &Edge) -> auto::Builder<Streams> {
 
 /// How many header lines hyper takes if it is not told.
 const HYPERS_HEADERS_MAX: usize = 100;
+const NO_PHRASE: ReasonPhrase = ReasonPhrase::from_static(b"");
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const H2_STREAM_WINDOW: u32 = 256 << 10;

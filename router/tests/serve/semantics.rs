@@ -61,6 +61,9 @@ impl App {
                 "/chunked" => {
                     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nok\n\r\n0\r\n\r\n"
                 }
+                "/299" => b"HTTP/1.1 299 Odd\r\nContent-Length: 0\r\n\r\n",
+                "/499" => b"HTTP/1.1 499 Odd\r\nContent-Length: 0\r\n\r\n",
+                "/520" => b"HTTP/1.1 520 Odd\r\nContent-Length: 0\r\n\r\n",
                 "/204" => b"HTTP/1.1 204 No Content\r\n\r\n",
                 _ => b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n",
             };
@@ -239,6 +242,17 @@ async fn http_1_0_clients_get_no_chunks_and_keep_alive_only_when_they_ask() {
     let answer = keeping.head().await.unwrap();
     assert_eq!(answer.headers("connection"), [b"close"], "{answer:?}");
     assert_eq!(keeping.rest().await, b"ok\n");
+}
+
+#[tokio::test]
+async fn status_without_a_phrase_of_its_own_has_none() {
+    let (stage, _) = App::stage().await;
+    let mut client = Client::connect(stage.router.http).await;
+    for status in [299, 499, 520] {
+        let answer = client.get(&format!("/{status}")).await.unwrap();
+        let line = format!("HTTP/1.1 {status} \r\n");
+        assert!(answer.head.starts_with(line.as_bytes()), "{answer:?}");
+    }
 }
 
 /// An HTTP/2 client's request, and the head and the body of what it is answered. The end comes with
