@@ -47,9 +47,8 @@ pub async fn serve<L: Listener>(
 ) {
     let (close, _) = broadcast::channel(1);
     let (open, mut all_closed) = mpsc::channel(1);
-    let start = |io: L::Io, peer| {
+    let start = |io, peer| {
         let Some(place) = edge.admission().admit(peer) else { return };
-        io.show_progress();
         let end = End { stopped: stop.clone(), close: close.subscribe(), _open: open.clone() };
         let edge = Arc::clone(&edge);
         match &tls {

@@ -18,6 +18,7 @@ use std::time::Duration;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio_rustls::server::TlsStream;
 
 use crate::networks::Networks;
 pub use tcp::Tcp;
@@ -45,15 +46,19 @@ pub trait Io: AsyncRead + AsyncWrite + Unpin + Send + 'static {
         }
     }
 
-    /// A peer that reads slowly is to be told from one that reads nothing: each time it has read
-    /// about 100 KiB, there is room to write. Otherwise Linux tells of none until a third of its
-    /// buffer is free, which grows to megabytes. For plain TCP, below TLS where there is any.
-    fn show_progress(&self)
+    /// Writes are tried though nobody has said that there is room, until there is none. Linux does
+    /// not say so before a third of its buffer is free, which grows to megabytes; so a peer that
+    /// reads slowly cannot be told from one that reads nothing in another way. For TCP, with TLS or
+    /// without.
+    fn insist(&mut self)
     where
         Self: Sized,
     {
-        if let Some(tcp) = (self as &dyn Any).downcast_ref::<Tcp>() {
-            tcp.show_progress();
+        let io = self as &mut dyn Any;
+        if let Some(tcp) = io.downcast_mut::<Tcp>() {
+            tcp.insist();
+        } else if let Some(tls) = io.downcast_mut::<TlsStream<Tcp>>() {
+            tls.get_mut().0.insist();
         }
     }
 }
@@ -87,7 +92,7 @@ impl Listener for TcpListener {
     async fn accept(&mut self) -> io::Result<(Tcp, SocketAddr)> {
         let (stream, peer) = Self::accept(self).await?;
         tune(&stream)?;
-        Ok((Tcp(stream), peer))
+        Ok((Tcp::from(stream), peer))
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -175,7 +180,7 @@ impl Connector for TcpConnector {
             match TcpStream::connect(address).await {
                 Ok(stream) => {
                     tune(&stream)?;
-                    return Ok(Tcp(stream));
+                    return Ok(Tcp::from(stream));
                 }
                 Err(error) => last = Some(error),
             }
@@ -230,8 +235,8 @@ mod tests {
         let connector = TcpConnector::new("127.0.0.0/8".parse().unwrap());
         let (accepted, connected) =
             tokio::join!(Listener::accept(&mut listener), connector.connect("127.0.0.1", port));
-        assert!(accepted.unwrap().0.0.nodelay().unwrap());
-        let Tcp(connected) = connected.unwrap();
+        assert!(accepted.unwrap().0.stream.nodelay().unwrap());
+        let connected = connected.unwrap().stream;
         assert!(connected.nodelay().unwrap());
         let socket = SockRef::from(&connected);
         assert!(socket.keepalive().unwrap());

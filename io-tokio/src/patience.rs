@@ -226,22 +226,28 @@ impl<S: Io> Patient<S> {
         Some(*self.wait.insert(wait))
     }
 
-    /// What came of a write: has the client not read for too long?
-    fn written<T>(
+    /// Writes, unless the client has not read for too long.
+    fn poll_written<T>(
         &mut self,
         cx: &mut Context<'_>,
-        polled: Poll<io::Result<T>>,
+        mut write: impl FnMut(Pin<&mut S>, &mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
-        if polled.is_ready() {
-            if self.blocked.take().is_some() {
-                self.activity.unblocked();
-            }
-            return polled;
+        let mut polled = write(Pin::new(&mut self.io), cx);
+        if polled.is_pending() {
+            let limit = self.limits.read;
+            let blocked = self.blocked.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+            ready!(blocked.as_mut().poll(cx));
+            // It may have read less than what we are told of.
+            self.io.insist();
+            polled = write(Pin::new(&mut self.io), cx);
         }
-        let limit = self.limits.read;
-        let blocked = self.blocked.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
-        ready!(blocked.as_mut().poll(cx));
-        Poll::Ready(Err(io::Error::from(io::ErrorKind::TimedOut)))
+        if polled.is_pending() {
+            return Poll::Ready(Err(io::Error::from(io::ErrorKind::TimedOut)));
+        }
+        if self.blocked.take().is_some() {
+            self.activity.unblocked();
+        }
+        polled
     }
 }
 
@@ -276,8 +282,7 @@ impl<S: Io> AsyncWrite for Patient<S> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.io).poll_write(cx, bytes);
-        self.written(cx, polled)
+        self.poll_written(cx, |io, cx| io.poll_write(cx, bytes))
     }
 
     fn poll_write_vectored(
@@ -285,8 +290,7 @@ impl<S: Io> AsyncWrite for Patient<S> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.io).poll_write_vectored(cx, slices);
-        self.written(cx, polled)
+        self.poll_written(cx, |io, cx| io.poll_write_vectored(cx, slices))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -294,8 +298,7 @@ impl<S: Io> AsyncWrite for Patient<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let polled = Pin::new(&mut self.io).poll_flush(cx);
-        self.written(cx, polled)
+        self.poll_written(cx, |io, cx| io.poll_flush(cx))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
