@@ -46,20 +46,16 @@ pub trait Io: AsyncRead + AsyncWrite + Unpin + Send + 'static {
         }
     }
 
-    /// Writes are tried though nobody has said that there is room, until there is none. Linux does
-    /// not say so before a third of its buffer is free, which grows to megabytes; so a peer that
-    /// reads slowly cannot be told from one that reads nothing in another way. For TCP, with TLS or
-    /// without.
-    fn insist(&mut self)
+    /// The TCP that it is, or that is below its TLS.
+    fn tcp(&mut self) -> Option<&mut Tcp>
     where
         Self: Sized,
     {
         let io = self as &mut dyn Any;
-        if let Some(tcp) = io.downcast_mut::<Tcp>() {
-            tcp.insist();
-        } else if let Some(tls) = io.downcast_mut::<TlsStream<Tcp>>() {
-            tls.get_mut().0.insist();
+        if io.is::<Tcp>() {
+            return io.downcast_mut();
         }
+        io.downcast_mut::<TlsStream<Tcp>>().map(|tls| tls.get_mut().0)
     }
 }
 

@@ -234,11 +234,18 @@ impl<S: Io> Patient<S> {
     ) -> Poll<io::Result<T>> {
         let mut polled = write(Pin::new(&mut self.io), cx);
         if polled.is_pending() {
-            let limit = self.limits.read;
-            let blocked = self.blocked.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+            let Self { io, blocked, limits, .. } = self;
+            let blocked = blocked.get_or_insert_with(|| {
+                if let Some(tcp) = io.tcp() {
+                    tcp.never_give_up();
+                }
+                Box::pin(tokio::time::sleep(limits.read))
+            });
             ready!(blocked.as_mut().poll(cx));
             // It may have read less than what we are told of.
-            self.io.insist();
+            if let Some(tcp) = io.tcp() {
+                tcp.insist();
+            }
             polled = write(Pin::new(&mut self.io), cx);
         }
         if polled.is_pending() {
@@ -313,9 +320,11 @@ const PREFACE_BYTES: usize = 4;
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::net::{TcpListener, TcpSocket};
     use tokio::time::{sleep, timeout};
 
     use super::*;
+    use crate::net::Tcp;
 
     const LIMITS: Limits = Limits {
         idle: Duration::from_secs(75),
@@ -418,6 +427,27 @@ mod tests {
         sleep(Duration::from_secs(61)).await;
         let end = writing.await.unwrap();
         assert_eq!(end.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn reader_whose_window_closes_again_and_again_is_not_given_up_by_the_kernel() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(20_000).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (client, accepted) = tokio::join!(socket.connect(address), listener.accept());
+        let (mut client, stream) = (client.unwrap(), accepted.unwrap().0);
+        // What is a minute otherwise.
+        let minute = Some(Duration::from_millis(500));
+        socket2::SockRef::from(&stream).set_tcp_user_timeout(minute).unwrap();
+        let mut patient = Patient::new(Tcp::from(stream), LIMITS, Activity::default());
+        let writing = tokio::spawn(async move { patient.write_all(&vec![0; 32 << 20]).await });
+        for _ in 0..20 {
+            sleep(Duration::from_millis(100)).await;
+            client.read_exact(&mut [0; 5_000]).await.unwrap();
+        }
+        assert!(!writing.is_finished());
     }
 
     #[tokio::test(start_paused = true)]

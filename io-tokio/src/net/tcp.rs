@@ -33,8 +33,19 @@ impl Tcp {
         SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).ok();
     }
 
-    pub(super) const fn insist(&mut self) {
+    /// Writes are tried though nobody has said that there is room, until there is none. Linux does
+    /// not say so before a third of its buffer is free, which grows to megabytes; so a peer that
+    /// reads slowly cannot be told from one that reads nothing in another way.
+    pub(crate) const fn insist(&mut self) {
         self.insists = true;
+    }
+
+    /// The kernel is not to give up on the peer, for whom somebody else has a limit: it takes one
+    /// whose window closes again and again for one that acknowledges nothing.
+    pub(crate) fn never_give_up(&self) {
+        // It fails on a socket that is dead already.
+        #[cfg(target_os = "linux")]
+        SockRef::from(&self.stream).set_tcp_user_timeout(None).ok();
     }
 }
 
