@@ -16,7 +16,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use dispatch_model::{
-    Config, Dispatcher, Input, InstanceId, InvokeOutcome, Output, RequestId, Time,
+    Config, Dispatcher, Input, InstanceId, InstanceState, InstanceView, InvokeOutcome, Output,
+    RequestId, Time,
 };
 use rustc_hash::FxHashMap;
 use tokio::runtime::Handle;
@@ -26,7 +27,7 @@ use crate::chance::Chance;
 use crate::clock::Clock;
 use crate::invited::{Invitation, Invited};
 use crate::invoker::{Invoked, Invoker};
-use crate::observe::Observer;
+use crate::observe::{Observer, Trouble};
 use crate::payload::{AttachOffer, InvokePayload, OFFER_LASTS_MAX};
 use crate::pool::{Hear, Message, Pool, Shared, Verdict, View, WeakPool, Window};
 use crate::session::Session;
@@ -72,6 +73,7 @@ pub fn start(
             clock: clock.clone(),
             now,
             slots: config.slots,
+            start_timeout: config.start_timeout,
             settings,
             invoker,
             observer,
@@ -83,6 +85,7 @@ pub fn start(
             stopped,
             keeper: Arc::clone(&keeper),
             is_kept: true,
+            refuses: false,
         };
         Driver(Mutex::new(turns))
     });
@@ -135,6 +138,7 @@ struct Turns<O: Observer> {
     /// When this turn began.
     now: Time,
     slots: u32,
+    start_timeout: Duration,
     settings: PoolSettings,
     invoker: Arc<dyn Invoker>,
     observer: O,
@@ -151,6 +155,8 @@ struct Turns<O: Observer> {
     keeper: Arc<Notify>,
     /// Whether the observer has been shown all turns.
     is_kept: bool,
+    /// Whether the breaker was open when the model was last shown.
+    refuses: bool,
 }
 
 /// What is left of an instance; nothing of it is kept once both are gone.
@@ -160,6 +166,10 @@ struct Attachment {
     name: Option<String>,
     /// Its connection, while there is one.
     session: Option<Session>,
+    /// Whether there has been one.
+    has_attached: bool,
+    /// Whether the log has it that its start took too long.
+    is_late: bool,
 }
 
 impl<O: Observer> Turns<O> {
@@ -184,9 +194,27 @@ impl<O: Observer> Turns<O> {
     /// Does what is due and says when something is next.
     fn keep(&mut self) -> Option<Time> {
         self.fire_due();
+        self.show();
+        self.model.poll_timeout().map(|timeout| timeout.at)
+    }
+
+    /// Shows the model, and says when it begins and ends to refuse what it cannot start for.
+    fn show(&mut self) {
+        let (pool, refuses) = (&*self.settings.name, self.model.gauges().breaker_open);
+        match (std::mem::replace(&mut self.refuses, refuses), refuses) {
+            (false, true) => {
+                tracing::warn!(
+                    pool,
+                    "the breaker opens: the function does not start, and while nothing serves \
+                     requests are refused (503, unavailable); see how its invokes ended"
+                );
+                self.observer.trouble(self.now, Trouble::BreakerOpened);
+            }
+            (true, false) => tracing::info!(pool, "the breaker closes: an instance has served"),
+            (false, false) | (true, true) => {}
+        }
         self.observer.turn(self.now, &self.model);
         self.is_kept = true;
-        self.model.poll_timeout().map(|timeout| timeout.at)
     }
 
     fn fire_due(&mut self) {
@@ -194,6 +222,7 @@ impl<O: Observer> Turns<O> {
         if self.model.poll_timeout().is_some_and(|timeout| timeout.at <= self.now) {
             self.observer.timeout(self.now);
             self.model.handle_timeout(self.now);
+            self.tell_of_late_starts();
             self.perform_all();
         }
     }
@@ -212,17 +241,21 @@ impl<O: Observer> Turns<O> {
             Message::Told(input) => {
                 if let Input::InstanceLost { instance } = input {
                     self.forget_session(instance);
-                } else if let Input::InvokeEnded { instance, outcome } = input
-                    && outcome != InvokeOutcome::Unknown
-                {
-                    self.forget_name(instance);
                 }
                 Some(input)
+            }
+            Message::Ended { instance, invoked } => {
+                self.tell_of_end(instance, &invoked);
+                if invoked.outcome != InvokeOutcome::Unknown {
+                    self.forget_name(instance);
+                }
+                Some(Input::InvokeEnded { instance, outcome: invoked.outcome })
             }
             Message::Attached { session, slots, lease, cold } => {
                 let instance = session.instance;
                 let attachment = self.instances.entry(instance).or_default();
                 attachment.session = Some(session);
+                attachment.has_attached = true;
                 let cold = cold.unwrap_or_else(|| !self.model.expects_warm(instance));
                 let pool = &*self.settings.name;
                 tracing::info!(pool, %instance, slots, ?lease, cold, "instance attached");
@@ -321,20 +354,68 @@ impl<O: Observer> Turns<O> {
         let invitation =
             Invitation { pool: self.pool.clone(), instance, token, slots: slots.into() };
         self.invited.add(name.clone(), invitation);
-        self.instances.insert(instance, Attachment { name: Some(name), session: None });
+        let attachment = Attachment { name: Some(name), ..Attachment::default() };
+        self.instances.insert(instance, attachment);
         let invoker = Arc::clone(&self.invoker);
         let function = self.settings.function.clone();
         self.runtime.spawn(async move {
             let invoked = invoker.invoke(&function, payload.to_json()).await;
-            let Invoked { outcome, detail } = invoked;
-            let name = &**pool.name();
-            if outcome == InvokeOutcome::Returned {
-                tracing::debug!(pool = name, %instance, detail, "invoke returned");
-            } else {
-                tracing::warn!(pool = name, %instance, ?outcome, detail, "invoke failed");
-            }
-            pool.tell(Input::InvokeEnded { instance, outcome });
+            pool.invoke_ended(instance, invoked);
         });
+    }
+
+    fn tell_of_end(&mut self, instance: InstanceId, invoked: &Invoked) {
+        let Invoked { outcome, detail } = invoked;
+        let pool = &*self.settings.name;
+        let came = self.instances.get(&instance).is_some_and(|it| it.has_attached);
+        if *outcome != InvokeOutcome::Returned {
+            tracing::warn!(pool, %instance, ?outcome, detail, "invoke failed");
+        } else if came {
+            tracing::debug!(pool, %instance, detail, "invoke returned");
+        } else {
+            let callback = &*self.settings.callback_url;
+            tracing::warn!(
+                pool,
+                %instance,
+                detail,
+                callback,
+                "invoke returned, and its instance had never attached: is the extension in \
+                 /opt/extensions, and can it reach the callback?"
+            );
+            self.observer.trouble(self.now, Trouble::NeverAttached);
+        }
+    }
+
+    /// Many that were invoked at once are late at once: they are one line of log.
+    fn tell_of_late_starts(&mut self) {
+        if self.model.gauges().detached == 0 || self.has_stopped() {
+            return;
+        }
+        let has_failed =
+            |it: &InstanceView| it.state == InstanceState::Detached && it.lease.is_none();
+        let mut late = 0_u32;
+        for instance in self.model.instances().filter(has_failed) {
+            if let Some(attachment) = self.instances.get_mut(&instance.id)
+                && !std::mem::replace(&mut attachment.is_late, true)
+            {
+                late += 1;
+                self.observer.trouble(self.now, Trouble::StartTimedOut);
+            }
+        }
+        if late > 0 {
+            tracing::warn!(
+                pool = &*self.settings.name,
+                instances = late,
+                start_timeout = ?self.start_timeout,
+                "starts took longer than pool.start_timeout and count as failed: the function's \
+                 log says what they wait for; raise it if the app needs more time to listen"
+            );
+        }
+    }
+
+    /// Whether all of the pool's requests have ended, or the time for that.
+    fn has_stopped(&self) -> bool {
+        *self.stopped.borrow()
     }
 
     fn session(&self, instance: InstanceId) -> Option<&Session> {
@@ -368,7 +449,7 @@ impl<O: Observer> Drop for Turns<O> {
         names.for_each(|name| self.invited.remove(name));
         // The last message may have been the last thing that kept the driver, and no keeper came.
         if !self.is_kept && !std::thread::panicking() {
-            self.observer.turn(self.now, &self.model);
+            self.show();
         }
         // It ends.
         self.keeper.notify_one();

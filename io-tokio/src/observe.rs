@@ -31,8 +31,22 @@ pub trait Observer: Send + 'static {
     /// The model has asked for `output`.
     fn output(&mut self, _now: Time, _output: &Output) {}
 
+    /// Something is wrong that no input or output shows.
+    fn trouble(&mut self, _now: Time, _trouble: Trouble) {}
+
     /// One turn or more are over: the model has nothing more to ask for.
     fn turn(&mut self, _now: Time, _model: &Dispatcher) {}
+}
+
+/// What keeps a pool's instances from serving, beside invokes that fail. The log has more of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// The function does not start: requests are refused at once while nothing serves.
+    BreakerOpened,
+    /// An invoke returned as if all were well, and its instance had never attached.
+    NeverAttached,
+    /// An instance did not attach in the time that a start may take.
+    StartTimedOut,
 }
 
 /// Both, the first one first.
@@ -60,6 +74,11 @@ impl<A: Observer, B: Observer> Observer for (A, B) {
     fn output(&mut self, now: Time, output: &Output) {
         self.0.output(now, output);
         self.1.output(now, output);
+    }
+
+    fn trouble(&mut self, now: Time, trouble: Trouble) {
+        self.0.trouble(now, trouble);
+        self.1.trouble(now, trouble);
     }
 
     fn turn(&mut self, now: Time, model: &Dispatcher) {
@@ -97,6 +116,12 @@ impl<O: Observer> Observer for Option<O> {
     fn output(&mut self, now: Time, output: &Output) {
         if let Some(observer) = self {
             observer.output(now, output);
+        }
+    }
+
+    fn trouble(&mut self, now: Time, trouble: Trouble) {
+        if let Some(observer) = self {
+            observer.trouble(now, trouble);
         }
     }
 

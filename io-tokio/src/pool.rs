@@ -7,9 +7,10 @@
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use dispatch_model::{Ending, Input, InstanceView, RefuseReason, RequestId, Time};
+use dispatch_model::{Ending, Input, InstanceId, InstanceView, RefuseReason, RequestId, Time};
 use tokio::sync::{oneshot, watch};
 
+use crate::invoker::Invoked;
 use crate::session::Session;
 
 /// One pool, as the listeners see it. Cheap to clone. Its driver ends with the last of them.
@@ -73,6 +74,8 @@ pub(crate) struct Shared {
 pub(crate) enum Message {
     /// A claimed instance's connection is ready for requests.
     Attached { session: Session, slots: u32, lease: Duration, cold: Option<bool> },
+    /// An invoke has ended.
+    Ended { instance: InstanceId, invoked: Invoked },
     /// Something happened, and nobody waits for an answer.
     Told(Input),
     /// Something happened to a request, and its ticket waits for what is decided.
@@ -150,6 +153,10 @@ impl Pool {
     /// Hands over the connection of a claimed instance. `cold` is `None` if it does not say.
     pub fn attached(&self, session: Session, slots: u32, lease: Duration, cold: Option<bool>) {
         self.send(Message::Attached { session, slots, lease, cold });
+    }
+
+    pub(crate) fn invoke_ended(&self, instance: InstanceId, invoked: Invoked) {
+        self.send(Message::Ended { instance, invoked });
     }
 
     /// Stops the pool: lets requests finish for at most `drain`, tells instances to leave, and

@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 
 use dispatch_model::Why;
+use io_tokio::observe::Trouble;
 use io_tokio::rfc3339;
 use serde::Serialize;
 
@@ -67,10 +68,20 @@ pub(crate) fn page<'a>(decided: &'a [Decided], suffered: &'a [Suffered]) -> Page
 }
 
 fn sentence(one: &Suffered) -> String {
-    let many = if one.count == 1 { "" } else { "s" };
+    let (count, many) = (one.count, if one.count == 1 { "" } else { "s" });
     match one.problem {
-        Problem::Invoke(outcome) => format!("{} invoke{many} failed: {outcome}", one.count),
-        Problem::Refused(reason) => format!("{} request{many} refused: {reason}", one.count),
+        Problem::Invoke(outcome) => format!("{count} invoke{many} failed: {outcome}"),
+        Problem::Refused(reason) => format!("{count} request{many} refused: {reason}"),
+        Problem::Trouble(Trouble::BreakerOpened) => {
+            format!("{count} time{many} the breaker opened: the function does not start")
+        }
+        Problem::Trouble(Trouble::NeverAttached) => format!(
+            "{count} invoke{many} returned without having attached: is the extension in \
+             /opt/extensions, and can it reach the router?"
+        ),
+        Problem::Trouble(Trouble::StartTimedOut) => format!(
+            "{count} start{many} took longer than pool.start_timeout: see the function's log"
+        ),
     }
 }
 

@@ -27,7 +27,7 @@ use dispatch_model::{
     Time, time::nanos,
 };
 use io_tokio::clock::Clock;
-use io_tokio::observe::{Access, AccessLog, Observer, Proof};
+use io_tokio::observe::{Access, AccessLog, Observer, Proof, Trouble};
 use io_tokio::pool::Window;
 
 use crate::decisions::{Decided, Decisions};
@@ -426,6 +426,10 @@ impl Observer for Watch {
             | Output::Ping { .. }
             | Output::Stopped => {}
         }
+    }
+
+    fn trouble(&mut self, _: Time, trouble: Trouble) {
+        self.pool.suffer(Problem::Trouble(trouble));
     }
 
     fn turn(&mut self, now: Time, model: &Dispatcher) {

@@ -1,4 +1,5 @@
-//! The last problems of a pool, for `/explain`: invokes that failed, requests that were refused.
+//! The last problems of a pool, for `/explain`: invokes and starts that failed, requests that were
+//! refused.
 //!
 //! Problems come in bulk: a throttled function fails every invoke, a full queue refuses whatever
 //! comes. So one kind of problem is one entry, with its count, for as long as it comes again within
@@ -7,6 +8,8 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
+
+use io_tokio::observe::Trouble;
 
 /// What went wrong in one pool of late, by when it began, the oldest first. At most [`KEPT`].
 #[derive(Debug, Default)]
@@ -19,6 +22,8 @@ pub(crate) enum Problem {
     Invoke(&'static str),
     /// A request was refused for this reason, one word.
     Refused(&'static str),
+    /// The driver met it.
+    Trouble(Trouble),
 }
 
 impl Problem {
@@ -27,6 +32,9 @@ impl Problem {
         match self {
             Self::Invoke(outcome) => ("invoke", outcome),
             Self::Refused(reason) => ("request", reason),
+            Self::Trouble(Trouble::BreakerOpened) => ("breaker", "opened"),
+            Self::Trouble(Trouble::NeverAttached) => ("invoke", "never_attached"),
+            Self::Trouble(Trouble::StartTimedOut) => ("invoke", "start_timeout"),
         }
     }
 }

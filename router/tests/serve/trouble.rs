@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use emulator::Program;
 use io_tokio::clock::Clock;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use crate::client::{Answer, Client};
@@ -71,4 +73,57 @@ async fn as_many_files_may_be_open_as_the_system_allows_and_too_few_are_warned_o
     let warning = "limits.connections is 10000 and there may be 100 instances, which takes 10264 \
                    open files, but this process may have 256";
     assert!(router.log().contains(warning), "{}", router.log());
+}
+
+/// As Lambda answers for a function that has no extension: at once, as if all were well.
+async fn return_at_once(mut stream: TcpStream) {
+    let mut request = Vec::new();
+    while !request.ends_with(b"}") {
+        if stream.read_buf(&mut request).await.unwrap_or(0) == 0 {
+            return;
+        }
+    }
+    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}";
+    stream.write_all(answer.as_bytes()).await.ok();
+}
+
+async fn explained(router: &Router) -> String {
+    Client::connect(router.admin).await.get("/explain").await.unwrap().text()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn function_without_the_extension_is_told_in_the_log_and_explained() {
+    let lambda = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", lambda.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = lambda.accept().await {
+            tokio::spawn(return_at_once(stream));
+        }
+    });
+    let router = Router::start(&endpoint, &[]).await;
+    assert_eq!(router.get("/").await.status, 503);
+    until("the log tells both", async || {
+        let log = router.log();
+        let warns = |says: &str| log.lines().any(|it| it.contains("WARN") && it.contains(says));
+        warns("is the extension in /opt/extensions") && warns("the breaker opens")
+    })
+    .await;
+    let page = explained(&router).await;
+    for told in ["returned without having attached", "the breaker opened"] {
+        assert!(page.contains(told), "{page}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn app_that_never_listens_is_told_in_the_log_and_explained() {
+    let app = Program::new("app", ["sleep", "600"]);
+    let stage = Stage::with_app(Some(app), &["pool.start_timeout=1s"]).await;
+    let mut client = Client::connect(stage.router.http).await;
+    client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n").await.unwrap();
+    until("the log tells", async || {
+        stage.router.log().contains("starts took longer than pool.start_timeout")
+    })
+    .await;
+    let page = explained(&stage.router).await;
+    assert!(page.contains("took longer than pool.start_timeout: see the function's log"), "{page}");
 }
