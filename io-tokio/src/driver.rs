@@ -368,7 +368,10 @@ impl<O: Observer> Turns<O> {
         let Invoked { outcome, detail } = invoked;
         let pool = &*self.settings.name;
         let came = self.instances.get(&instance).is_some_and(|it| it.has_attached);
-        if *outcome != InvokeOutcome::Returned {
+        if self.has_stopped() {
+            // Nobody needs it any more, and where all ends at once, as in `dev`, it fails.
+            tracing::debug!(pool, %instance, ?outcome, detail, "invoke ended after its pool");
+        } else if *outcome != InvokeOutcome::Returned {
             tracing::warn!(pool, %instance, ?outcome, detail, "invoke failed");
         } else if came {
             tracing::debug!(pool, %instance, detail, "invoke returned");

@@ -296,6 +296,18 @@ fn ctrl_c_ends_everything_and_frees_the_port() {
 }
 
 #[test]
+fn ctrl_c_with_an_instance_up_warns_of_nothing() {
+    let scratch = tempfile::tempdir().unwrap();
+    let log = scratch.path().join("log");
+    let mut dev = Dev::start_after(&format!("exec 2>{}", log.display()), &[]);
+    assert_eq!(dev.get("/").0, 200);
+    dev.signal(Signal::INT);
+    assert!(dev.child.wait().unwrap().success());
+    let log = std::fs::read_to_string(&log).unwrap();
+    assert!(!log.contains("WARN"), "{log}");
+}
+
+#[test]
 fn closed_terminal_ends_everything_that_the_app_has_started_in_turn() {
     for signal in [Signal::HUP, Signal::QUIT] {
         let app = ["--", "sh", "-c", "\"$0\" __demo-app; echo done", BINARY];
