@@ -71,6 +71,7 @@ fn sentence(one: &Suffered) -> String {
     let (count, many) = (one.count, if one.count == 1 { "" } else { "s" });
     match one.problem {
         Problem::Invoke(outcome) => format!("{count} invoke{many} failed: {outcome}"),
+        Problem::OutOfTime => format!("{count} request{many} ended by timeouts.total"),
         Problem::Refused(reason) => format!("{count} request{many} refused: {reason}"),
         Problem::Trouble(Trouble::BreakerOpened) => {
             format!("{count} time{many} the breaker opened: the function does not start")

@@ -259,6 +259,11 @@ impl PoolMetrics {
 impl AccessLog for PoolMetrics {
     fn record(&self, access: &Access) {
         self.requests.add(access.status, access.reason);
+        // The model hears of it as of a client that leaves. A response that is cut so has its
+        // reason: a WebSocket may be meant to end.
+        if access.reason == "total_timeout" && access.status >= 500 {
+            self.suffer(Problem::OutOfTime);
+        }
         for proof in &access.proofs {
             self.redispatched.add(proof.name());
         }

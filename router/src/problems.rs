@@ -1,5 +1,5 @@
 //! The last problems of a pool, for `/explain`: invokes and starts that failed, requests that were
-//! refused.
+//! refused or took too long.
 //!
 //! Problems come in bulk: a throttled function fails every invoke, a full queue refuses whatever
 //! comes. So one kind of problem is one entry, with its count, for as long as it comes again within
@@ -20,6 +20,8 @@ pub(crate) struct Problems(Mutex<VecDeque<Episode>>);
 pub(crate) enum Problem {
     /// An invoke ended so, one word.
     Invoke(&'static str),
+    /// A request that had no response yet has had all of its time, `timeouts.total`.
+    OutOfTime,
     /// A request was refused for this reason, one word.
     Refused(&'static str),
     /// The driver met it.
@@ -31,6 +33,7 @@ impl Problem {
     pub(crate) const fn words(self) -> (&'static str, &'static str) {
         match self {
             Self::Invoke(outcome) => ("invoke", outcome),
+            Self::OutOfTime => ("request", "total_timeout"),
             Self::Refused(reason) => ("request", reason),
             Self::Trouble(Trouble::BreakerOpened) => ("breaker", "opened"),
             Self::Trouble(Trouble::NeverAttached) => ("invoke", "never_attached"),

@@ -87,7 +87,7 @@ pub const CLOUDWATCH_METRICS: &[CloudWatchMetric] = &[
     count("Requests", "exchanges with clients that are over", |it| it.requests.between(100, 599)),
     count("Requests4xx", "of those, with a status from 400 on", |it| it.requests.between(400, 499)),
     count("Requests5xx", "of those, with a status from 500 on", |it| it.requests.between(500, 599)),
-    count("Refused", "requests that the router answered with an error", |it| it.refused.sum()),
+    count("Refused", "requests that their pool refused or gave up", |it| it.refused.sum()),
     count("ColdExposed", "dispatches of requests that waited as long as a cold start", |it| {
         load(&it.totals.cold_exposed)
     }),

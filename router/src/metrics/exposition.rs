@@ -88,9 +88,13 @@ fn requests(page: &mut Page<'_>) -> Result<(), Error> {
         "Requests given up: their client left or erred, or their total time was over",
         |pool| &pool.totals.cancelled,
     )?;
-    page.counters("refused", "Requests that the router answered with an error", "reason", |pool| {
-        pool.refused.iter().collect()
-    })
+    page.counters(
+        "refused",
+        "Requests that their pool refused or gave up; other errors of the router, such as \
+         total_timeout, are in dispatch_requests_total alone",
+        "reason",
+        |pool| pool.refused.iter().collect(),
+    )
 }
 
 fn queue(page: &mut Page<'_>) -> Result<(), Error> {

@@ -46,7 +46,8 @@ fn assert_lines(metrics: &Arc<Metrics>, expected: &[&str]) {
 #[test]
 fn alert_rules_ask_for_metrics_that_there_are() {
     let metrics = Metrics::new();
-    let _pool = metrics.pool("default");
+    let pool = metrics.pool("default");
+    pool.record(&access(200, "served"));
     let page = metrics.expose().unwrap();
     let rules = include_str!("../../../deploy/prometheus/rules.yml");
     let words = rules.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
@@ -291,6 +292,26 @@ fn pools_of_one_name_add_up_and_a_removed_pool_has_no_series() {
     drop((new, after));
     let page = metrics.expose().unwrap();
     assert!(!page.contains("pool=\"web\""), "{page}");
+}
+
+#[test]
+fn what_keeps_instances_from_serving_and_requests_out_of_time_are_problems() {
+    let metrics = Metrics::new();
+    let pool = metrics.pool("web");
+    let mut watch = pool.watch();
+    for trouble in [Trouble::NeverAttached, Trouble::NeverAttached, Trouble::BreakerOpened] {
+        watch.trouble(Time::ZERO, trouble);
+    }
+    pool.record(&access(504, "total_timeout"));
+    // A WebSocket that ended as `timeouts.total` wants it.
+    pool.record(&access(101, "total_timeout"));
+    let problems: Vec<_> = metrics.problems().iter().map(|one| (one.problem, one.count)).collect();
+    let expected = [
+        (Problem::Trouble(Trouble::NeverAttached), 2),
+        (Problem::Trouble(Trouble::BreakerOpened), 1),
+        (Problem::OutOfTime, 1),
+    ];
+    assert_eq!(problems, expected);
 }
 
 #[test]
