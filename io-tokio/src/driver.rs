@@ -17,7 +17,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use dispatch_model::{
     Config, Dispatcher, Input, InstanceId, InstanceState, InstanceView, InvokeOutcome, Output,
-    RequestId, Time,
+    RefuseReason, RequestId, Time,
 };
 use rustc_hash::FxHashMap;
 use tokio::runtime::Handle;
@@ -104,6 +104,10 @@ impl<O: Observer> Hear for Driver<O> {
 
     fn look(&self, most: usize) -> View {
         self.turns().look(most)
+    }
+
+    fn why_cut(&self, instance: InstanceId) -> &'static str {
+        self.turns().why_cut(instance)
     }
 }
 
@@ -421,6 +425,18 @@ impl<O: Observer> Turns<O> {
         *self.stopped.borrow()
     }
 
+    fn why_cut(&self, instance: InstanceId) -> &'static str {
+        let view = self.model.instances().find(|it| it.id == instance);
+        let over = |(_, end)| self.clock.now() + LEASE_GRACE >= end;
+        if self.has_stopped() {
+            RefuseReason::ShuttingDown.name()
+        } else if view.and_then(|it| it.lease).is_some_and(over) {
+            RefuseReason::LeaseEnded.name()
+        } else {
+            "truncated"
+        }
+    }
+
     fn session(&self, instance: InstanceId) -> Option<&Session> {
         self.instances.get(&instance)?.session.as_ref()
     }
@@ -458,6 +474,10 @@ impl<O: Observer> Drop for Turns<O> {
         self.keeper.notify_one();
     }
 }
+
+/// How exactly the end of a lease is known: the instance began to count a moment before it was
+/// heard.
+const LEASE_GRACE: Duration = Duration::from_secs(1);
 
 /// When an invoke sent at `now` is too old to be followed, in milliseconds since 1970.
 fn expiry(now: SystemTime) -> u64 {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dispatch_model::{InstanceId, Time};
+use dispatch_model::{InstanceId, RefuseReason, Time};
 use http::{HeaderValue, Method, StatusCode};
 
 use crate::clock::Clock;
@@ -99,6 +99,11 @@ impl Entry {
     /// What it is called in the logs of both sides.
     pub(crate) fn request_id(&self) -> &str {
         &self.access.request_id
+    }
+
+    /// The instance that it was given to last.
+    pub(crate) const fn instance(&self) -> Option<InstanceId> {
+        self.access.instance
     }
 
     /// Whether the client wants nothing but the head of a response.
@@ -210,7 +215,9 @@ impl Entry {
         let Access { request_id, status, reason, attempts, total, .. } = &*self.access;
         let instance = self.access.instance.as_ref().map(tracing::field::display);
         let is_clients = CLIENTS_DOING.contains(reason);
-        if *attempts > 0 && !is_clients {
+        // A WebSocket ends so sooner or later; what got no response at all has failed.
+        let is_planned = *status < 500 && PLANNED.contains(reason);
+        if *attempts > 0 && !is_clients && !is_planned {
             tracing::warn!(
                 request_id,
                 status,
@@ -272,5 +279,7 @@ impl std::fmt::Debug for Entry {
 
 /// Ends that are no fault of anybody behind us.
 const CLIENTS_DOING: [&str; 3] = ["bad_request", "client_gone", "request_timeout"];
+/// Ends of whatever outlasts its instance or the router.
+const PLANNED: [&str; 2] = [RefuseReason::LeaseEnded.name(), RefuseReason::ShuttingDown.name()];
 /// What nginx logs when there was nobody left to send a status to.
 const CLIENT_GONE: u16 = 499;

@@ -34,6 +34,9 @@ pub(crate) trait Hear: Send + Sync {
 
     /// How the instances stand, `most` of them at most.
     fn look(&self, most: usize) -> View;
+
+    /// Why an instance broke off in the middle of a response, one word.
+    fn why_cut(&self, instance: InstanceId) -> &'static str;
 }
 
 /// Through which the instances of a pool can be seen, and nothing be done. It does not keep the
@@ -157,6 +160,12 @@ impl Pool {
 
     pub(crate) fn invoke_ended(&self, instance: InstanceId, invoked: Invoked) {
         self.send(Message::Ended { instance, invoked });
+    }
+
+    /// Why an instance broke off in the middle of a response, one word. Ask before the request's
+    /// end is told: until then the instance is known.
+    pub(crate) fn why_cut(&self, instance: InstanceId) -> &'static str {
+        self.driver.why_cut(instance)
     }
 
     /// Stops the pool: lets requests finish for at most `drain`, tells instances to leave, and
@@ -287,6 +296,10 @@ mod tests {
 
         fn look(&self, _: usize) -> View {
             View::default()
+        }
+
+        fn why_cut(&self, _: InstanceId) -> &'static str {
+            "truncated"
         }
     }
 

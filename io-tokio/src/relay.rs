@@ -109,6 +109,12 @@ impl Relayed {
         relayed
     }
 
+    /// Why the instance broke off.
+    fn why_cut(&self) -> &'static str {
+        let asked = self.ticket.as_ref().zip(self.entry.instance());
+        asked.map_or("truncated", |(ticket, instance)| ticket.pool().why_cut(instance))
+    }
+
     fn finish(&mut self, reason: &'static str) {
         if let Some(ticket) = self.ticket.take() {
             ticket.served();
@@ -146,7 +152,7 @@ impl Relayed {
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) => {
-                self.finish("truncated");
+                self.finish(self.why_cut());
                 Poll::Ready(Some(Err(Cut::Instance(error))))
             }
             Poll::Ready(None) => {

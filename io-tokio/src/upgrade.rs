@@ -135,11 +135,13 @@ impl Switched {
     async fn run(self, busy: oneshot::Receiver<Busy>) {
         let Self { client, from, to, ticket, mut entry, patience } = self;
         let passed = Arc::<Passed>::default();
+        let instance = entry.instance();
+        let why_cut = || instance.map_or("truncated", |it| ticket.pool().why_cut(it));
         let pump = async {
             let client = TokioIo::new(client.await.map_err(|_| "client_gone")?);
             tunnel(client, from, to, &passed).await.map_err(|error| match error {
                 TunnelError::Connection(_) => "client_gone",
-                TunnelError::Stream => "truncated",
+                TunnelError::Stream => why_cut(),
             })
         };
         let left = patience.total.map(|total| entry.left(total));

@@ -295,6 +295,22 @@ fn pools_of_one_name_add_up_and_a_removed_pool_has_no_series() {
 }
 
 #[test]
+fn every_reason_is_told_in_the_book() {
+    let page = include_str!("../../../docs/src/observe.md");
+    let table = page.split_once("## How a request ended").unwrap().1;
+    let table = table.split_once("\n## ").unwrap().0;
+    let words: Vec<_> = table
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.split(" | ").next())
+        .flat_map(|cell| cell.split(", ").map(|word| word.trim_matches('`')))
+        .collect();
+    for reason in REASONS {
+        assert_eq!(words.iter().filter(|word| **word == reason).count(), 1, "{reason}: {words:?}");
+    }
+    assert_eq!(words.len(), 1 + REASONS.len(), "beside the table's head: {words:?}");
+}
+
+#[test]
 fn what_keeps_instances_from_serving_and_requests_out_of_time_are_problems() {
     let metrics = Metrics::new();
     let pool = metrics.pool("web");

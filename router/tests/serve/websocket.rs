@@ -407,7 +407,12 @@ async fn websocket_ends_when_its_total_time_is_over() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn websockets_live_as_long_as_a_drain_and_no_longer() {
-    let (mut stage, _) = App::stage(&["timeouts.drain=4s", "timeouts.drain_delay=0s"]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("access.log");
+    let access = format!("log.access={}", file.display());
+    let drain = ["timeouts.drain=4s", "timeouts.drain_delay=0s"];
+    let log = [&access, "log.access_format=$status $reason"];
+    let (mut stage, _) = App::stage(&[drain, log].concat()).await;
     let mut ends = http1(&stage, "/echo").await;
     let mut stays = http1(&stage, "/echo").await;
     stage.router.signal(Signal::TERM);
@@ -421,6 +426,21 @@ async fn websockets_live_as_long_as_a_drain_and_no_longer() {
     let end = timeout(PATIENCE, stays.next()).await.unwrap();
     assert!(end.is_none_or(|it| it.is_err()));
     stage.until_instances_have_ended().await;
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "101 served\n101 shutting_down\n");
+    assert!(!stage.router.log().contains("request failed"), "{}", stage.router.log());
+}
+
+#[tokio::test]
+async fn websocket_that_outlasts_its_instance_ends_as_planned_and_nobody_is_warned() {
+    let app = App { seen: Arc::default(), gate: Arc::new(Semaphore::new(0)) };
+    let environment = [("LAMBDA_DISPATCH_FORCE_DEADLINE", "5")];
+    let serve = move |stream| app.clone().connection(stream);
+    let stage = Stage::served(&environment, SETTINGS, serve).await;
+    let mut socket = http1(&stage, "/echo").await;
+    let end = timeout(PATIENCE, socket.next()).await.unwrap();
+    assert!(end.is_none_or(|it| it.is_err()));
+    until("it is counted", async || stage.router.ended(101, "lease_ended").await == 1).await;
+    assert!(!stage.router.log().contains("request failed"), "{}", stage.router.log());
 }
 
 #[tokio::test(flavor = "multi_thread")]
