@@ -167,7 +167,7 @@ async fn serve(mut settings: Settings, configured: &Configured) -> anyhow::Resul
     };
     tokio::select! {
         biased;
-        () = &mut again => tracing::warn!("told twice to stop: ended with requests in flight"),
+        () = &mut again => tracing::warn!("told twice to stop: ended before the drain was over"),
         () = drain => tracing::info!("stopped"),
     }
     if let Some(traces) = traces {

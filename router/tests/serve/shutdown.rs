@@ -124,6 +124,8 @@ async fn second_sigterm_ends_it_at_once() {
     stage.router.signal(Signal::TERM);
     assert!(stage.router.end().await.success());
     stage.until_instances_have_ended().await;
+    let said = "told twice to stop: ended before the drain was over";
+    assert!(stage.router.log().contains(said), "{}", stage.router.log());
 }
 
 #[tokio::test]
