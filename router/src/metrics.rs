@@ -487,19 +487,15 @@ const SPANS: [&str; 4] = [
     SpanFate::Unreachable.name(),
 ];
 
-const REFUSALS: [&str; 11] = [
-    RefuseReason::Failed.name(),
-    RefuseReason::LeaseEnded.name(),
-    RefuseReason::OverBudget.name(),
-    RefuseReason::PredictedWait.name(),
-    RefuseReason::QueueBytes.name(),
-    RefuseReason::QueueLength.name(),
-    RefuseReason::QueueTimeout.name(),
-    RefuseReason::ResponseTimeout.name(),
-    RefuseReason::ShuttingDown.name(),
-    RefuseReason::Unavailable.name(),
-    RefuseReason::Undeliverable.name(),
-];
+const REFUSALS: [&str; RefuseReason::ALL.len()] = {
+    let mut names = [""; RefuseReason::ALL.len()];
+    let mut place = 0;
+    while place < names.len() {
+        names[place] = RefuseReason::ALL[place].name();
+        place += 1;
+    }
+    names
+};
 
 /// How an exchange can end, the usual first; the refusals and whatever else the adapters say.
 const REASONS: [&str; 21] = [
