@@ -11,7 +11,8 @@ use crate::clock::Clock;
 use crate::observe::{Access, AccessLog, Proof, Trace};
 use crate::upload::Progress;
 
-/// One exchange's entry. If it is dropped before it is finished, the client has gone.
+/// One exchange's entry. If it is dropped before it is finished, the client has gone, unless it
+/// [ends with the router](Self::ends_with_the_router).
 pub(crate) struct Entry {
     /// Boxed, since an entry is handed on several times.
     access: Box<Access>,
@@ -176,6 +177,11 @@ impl Entry {
         self.access.proofs.extend(proof);
     }
 
+    /// It is finished by whoever has it now, and dropped before that only if the router ends.
+    pub(crate) const fn ends_with_the_router(&mut self) {
+        self.access.reason = RefuseReason::ShuttingDown.name();
+    }
+
     /// A head is about to go to the client: ours.
     pub(crate) fn responded(&mut self, status: u16) {
         self.access.status = status;
@@ -267,7 +273,7 @@ impl Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        self.finish("client_gone");
+        self.finish(self.access.reason);
     }
 }
 
