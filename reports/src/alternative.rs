@@ -342,6 +342,7 @@ impl Alternative {
                     vcpus: it.vcpus,
                     instance_type: it.instance_type.clone(),
                     environments_per_instance: it.environments_per_instance,
+                    timeout: plan.function.timeout,
                     ..ManagedPlan::default()
                 };
                 managed::run(&plan, &mut source, tally)

@@ -57,6 +57,7 @@ pub fn run(plan: &FleetPlan, source: &mut dyn Source, watch: &mut dyn Watch) -> 
         vcpus: f64::from(plan.cpu_units) / 1_024.0,
         queue_max: plan.queue_max,
         queue_timeout: plan.queue_timeout,
+        timeout: Duration::MAX,
         start: plan.start,
         tracking: plan.tracking,
         doubling: None,

@@ -31,6 +31,8 @@ pub struct ManagedPlan {
     pub environments_per_instance: u32,
     /// Busy share of the slots that is aimed at. Default 0.5, so that traffic may double.
     pub target: f64,
+    /// How long a request may run; then it fails. Default 15 minutes.
+    pub timeout: Duration,
     /// How long a new environment takes until it serves, its instance included.
     pub start: Duration,
 }
@@ -45,6 +47,7 @@ impl Default for ManagedPlan {
             instance_type: "m7g.xlarge".to_owned(),
             environments_per_instance: 1,
             target: 0.5,
+            timeout: Duration::from_secs(15 * 60),
             start: Duration::from_secs(60),
         }
     }
@@ -65,6 +68,7 @@ pub fn run(plan: &ManagedPlan, source: &mut dyn Source, watch: &mut dyn Watch) -
         vcpus: plan.vcpus,
         queue_max: 0,
         queue_timeout: Duration::ZERO,
+        timeout: plan.timeout,
         start: plan.start,
         tracking: Some(tracking),
         doubling: Some(DOUBLING),

@@ -30,6 +30,8 @@ pub(crate) struct Pool {
     pub(crate) queue_max: u32,
     /// For how long.
     pub(crate) queue_timeout: Duration,
+    /// How long a request may run; then it fails, and its slot is free.
+    pub(crate) timeout: Duration,
     /// How long a new instance takes until it serves.
     pub(crate) start: Duration,
     /// How their number follows their use; none: it stays.
@@ -65,7 +67,7 @@ pub(crate) fn serve(pool: &Pool, source: &mut dyn Source, watch: &mut dyn Watch)
 /// Something that will happen.
 #[derive(Clone, Copy, Debug)]
 enum Event {
-    Done(Name),
+    Done(Name, End),
     GivesUp(Name),
     Minute,
     Ready(u32),
@@ -160,7 +162,7 @@ impl<'a> World<'a> {
         self.now = at;
         if next[0] == Some(at) {
             match self.events.pop() {
-                Some(Event::Done(name)) => self.done(name),
+                Some(Event::Done(name, end)) => self.done(name, end),
                 Some(Event::GivesUp(name)) => self.give_up(name),
                 Some(Event::Minute) => self.minute(),
                 Some(Event::Ready(number)) => self.ready(number),
@@ -222,10 +224,11 @@ impl<'a> World<'a> {
             let Some(request) = self.requests.get(name) else { continue };
             request.started = Some(self.now);
             request.instance = number;
-            let Pool { vcpus, slots, .. } = *self.pool;
+            let Pool { vcpus, slots, timeout, .. } = *self.pool;
             let (service, cpu) = (request.arrival.service, request.arrival.cpu);
-            let done = self.now + stretched(service, cpu, running, vcpus);
-            self.events.push(done, Event::Done(name));
+            let takes = stretched(service, cpu, running, vcpus);
+            let end = if takes > timeout { End::Refused } else { End::Served };
+            self.events.push(self.now + takes.min(timeout), Event::Done(name, end));
             self.gauges.queued -= 1;
             self.gauges.running += 1;
             self.served.requests += 1;
@@ -236,8 +239,8 @@ impl<'a> World<'a> {
         }
     }
 
-    fn done(&mut self, name: Name) {
-        self.end(name, End::Served);
+    fn done(&mut self, name: Name, end: End) {
+        self.end(name, end);
         let Some(request) = self.requests.get(name) else { return };
         let number = request.instance;
         self.requests.remove(name);

@@ -21,6 +21,17 @@ fn burst_beyond_all_slots_is_throttled() {
 }
 
 #[test]
+fn request_that_takes_longer_than_the_timeout_fails_at_it() {
+    let timeout = Duration::from_millis(200);
+    let plan =
+        ManagedPlan { concurrency: 1, environments_min: 1, timeout, ..ManagedPlan::default() };
+    // The slot is free again for the second, which takes no longer than it may.
+    let (tally, usage) = play(&plan, vec![request(0, 5_000), request(250, 200)]);
+    assert_eq!((tally.served, tally.refused, usage.throttled), (1, 1, 0));
+    assert_eq!(usage.span, Duration::from_millis(450));
+}
+
+#[test]
 fn environments_double_at_most_every_five_minutes() {
     let plan = ManagedPlan { concurrency: 1, start: Duration::ZERO, ..ManagedPlan::default() };
     // A hundred slots' worth at once, for twenty minutes.
