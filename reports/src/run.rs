@@ -22,6 +22,7 @@ use crate::report::{
     Arrived, Changed, Cost, Estimate, Kind, Measured, Method, Quantiles, Report, Theory,
 };
 use crate::slo::Slo;
+use crate::spread::whole;
 use crate::tally::Tally;
 use crate::theory::Queue;
 use crate::traffic::{Opened, TrafficError};
@@ -271,11 +272,9 @@ impl<'a> Scene<'a> {
         let costs = mean_costs(&bills);
         let month: Dollars = costs.iter().map(|cost| cost.month).sum();
         let span = self.traffic.span();
-        let requests = runs.iter().map(|run| u128::from(run.tally.requests)).sum();
-        let (months, a_month) = (runs.len(), usage::month(requests, span));
-        let per_million = u128::from(month.picodollars()) * 1_000_000 * months as u128;
-        let per_million = per_million / a_month.max(1);
-        let per_million = u64::try_from(per_million).unwrap_or(u64::MAX);
+        let requests = runs.iter().map(|run| run.tally.requests as f64).sum::<f64>();
+        let a_month = requests / runs.len() as f64 / self.span_s() * MONTH.as_secs_f64();
+        let per_million = whole(month.picodollars() as f64 * 1e6 / a_month.max(1e-9));
         Ok(Measured {
             name: alternative.name(),
             kind: alternative.kind(),
@@ -292,7 +291,7 @@ impl<'a> Scene<'a> {
             utilisation: each(&|run| {
                 run.tally.busy_seconds() / run.usage.paid_slot_time.as_secs_f64().max(1e-9)
             }),
-            requests_month: a_month as f64 / months as f64,
+            requests_month: a_month,
             gb_seconds_month: each(&|run| run.usage.gb_seconds_month(span)).mean,
             invokes_month: each(&|run| run.usage.lambda_requests_month(span) as f64).mean,
             costs,

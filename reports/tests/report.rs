@@ -323,6 +323,24 @@ fn solving_finds_the_cheapest_that_meets_the_limits_and_says_what_binds() {
 }
 
 #[test]
+fn verdict_and_traffic_tell_the_same_rate_however_rare_requests_are() {
+    let report = report(
+        r#"
+title = "Rare"
+seeds = 8
+sweep = false
+traffic = { kind = "poisson", rate = 0.0000006, for = "2000h" }
+service = { time = "100ms" }
+[[alternative]]
+kind = "lambda"
+"#,
+    );
+    let told = report.alternatives[0].requests_month / MONTH.as_secs_f64();
+    let came = report.traffic.rate_mean;
+    assert!((told / came - 1.0).abs() < 1e-9, "{told} and {came}");
+}
+
+#[test]
 fn solving_keeps_to_what_the_plan_sets_and_tries_nothing_that_cannot_be_run() {
     let solve_text = |text: &str| {
         let mut plan = Plan::parse(text)?;
