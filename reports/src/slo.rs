@@ -1,5 +1,6 @@
 //! What an answer has to meet, as people say it: `p99<300ms, cold<0.1%`.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
@@ -67,12 +68,19 @@ impl Slo {
         Self(all)
     }
 
-    /// The first limit that `measured` does not meet: what it is, and what was measured.
+    /// The limit that `measured` is farthest from meeting: what it is, and what was measured. That
+    /// requests fail is said before all else.
     #[must_use]
     pub fn broken(&self, measured: &Measured) -> Option<String> {
-        let broken = self.0.iter().find(|limit| !limit.is_met(measured))?;
+        let of_failures =
+            |limit: &Limit| limit.metric == Metric::Refused || limit.of(measured).is_infinite();
+        let broken = self.0.iter().filter(|limit| !limit.is_met(measured));
+        let broken = broken.max_by(|one, other| {
+            let strains = limit_strains(one, other, measured);
+            of_failures(one).cmp(&of_failures(other)).then(strains)
+        })?;
         let value = broken.of(measured);
-        if value.is_infinite() {
+        if of_failures(broken) {
             let failed = rounded(measured.refused.mean * 100.0);
             return Some(format!("{failed}% of the requests failed, more than {broken} allows"));
         }
@@ -88,12 +96,15 @@ impl Slo {
     /// The limit that is nearest to being broken.
     #[must_use]
     pub fn binding(&self, measured: &Measured) -> String {
-        let strain = |limit: &Limit| limit.strain(measured);
-        let nearest = self.0.iter().max_by(|one, other| strain(one).total_cmp(&strain(other)));
+        let nearest = self.0.iter().max_by(|one, other| limit_strains(one, other, measured));
         nearest.map_or_else(String::new, |limit| {
             format!("{} is {} of {limit}", limit.name(), limit.show(limit.of(measured)))
         })
     }
+}
+
+fn limit_strains(one: &Limit, other: &Limit, measured: &Measured) -> Ordering {
+    one.strain(measured).total_cmp(&other.strain(measured))
 }
 
 impl Limit {

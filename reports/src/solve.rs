@@ -13,7 +13,7 @@ use crate::report::{Kind, Measured, Tried};
 use crate::run::{ReportError, Scene};
 use crate::slo::Slo;
 use crate::variations::{tried, with_slots};
-use crate::verdict::{cheapest, is_offered, nearest};
+use crate::verdict::{best_of, cheapest, is_offered};
 
 /// What was found.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -42,7 +42,8 @@ pub fn solve(scene: &Scene<'_>, slo: &Slo) -> Result<Solved, ReportError> {
     let peak = scene.peak_concurrency()?;
     let mut tries = first_tries(scene, peak);
     let mut all = scene.measure(&tries)?;
-    let ours = cheapest(&all, slo, |kind| kind == Kind::Dispatch).map(|index| tries[index].clone());
+    // What no number of slots meets, other settings of the nearest may.
+    let ours = best_of(&all, slo, |kind| kind == Kind::Dispatch).map(|index| tries[index].clone());
     if let Some(Alternative::Dispatch(ours)) = ours {
         let mut more = refined(&ours);
         more.retain(|it| scene.allows(it));
@@ -51,8 +52,7 @@ pub fn solve(scene: &Scene<'_>, slo: &Slo) -> Result<Solved, ReportError> {
     }
     let best = cheapest(&all, slo, is_offered);
     let kinds = Kind::ALL.into_iter().filter_map(|kind| {
-        let is = |other| other == kind;
-        let index = cheapest(&all, slo, is).or_else(|| nearest(&all, slo, is));
+        let index = best_of(&all, slo, |other| other == kind);
         index.map(|index| (all[index].clone(), slo.broken(&all[index])))
     });
     let cheaper = best.and_then(|best| {

@@ -12,9 +12,12 @@ use crate::words;
 /// nearest to it. Lambda that reuses is a bound and not an offer: nobody can buy it.
 pub(crate) fn best(alternatives: &[Measured], slo: &Slo) -> Option<usize> {
     let only = (!alternatives.is_empty()).then_some(0);
-    cheapest(alternatives, slo, is_offered)
-        .or_else(|| nearest(alternatives, slo, is_offered))
-        .or(only)
+    best_of(alternatives, slo, is_offered).or(only)
+}
+
+/// The best of those kinds: what meets the limits goes before what does not, however cheap that is.
+pub(crate) fn best_of(all: &[Measured], slo: &Slo, is: impl Fn(Kind) -> bool) -> Option<usize> {
+    cheapest(all, slo, &is).or_else(|| nearest(all, slo, is))
 }
 
 /// Whether it can be bought.
@@ -29,7 +32,7 @@ pub(crate) fn cheapest(all: &[Measured], slo: &Slo, is: impl Fn(Kind) -> bool) -
 }
 
 /// The one of those kinds that is nearest to `slo`.
-pub(crate) fn nearest(all: &[Measured], slo: &Slo, is: impl Fn(Kind) -> bool) -> Option<usize> {
+fn nearest(all: &[Measured], slo: &Slo, is: impl Fn(Kind) -> bool) -> Option<usize> {
     let like = all.iter().enumerate().filter(|(_, it)| is(it.kind));
     let strain = |it: &Measured| slo.strain(it);
     like.min_by(|(_, one), (_, other)| strain(one).total_cmp(&strain(other)))
@@ -60,10 +63,8 @@ pub(crate) fn sentence(alternatives: &[Measured], best: usize, slo: &Slo) -> Str
         winner.name,
         words::share(winner.cold.mean),
     );
-    let rival =
-        alternatives.iter().filter(|other| other.kind != winner.kind && is_offered(other.kind));
-    let rival = rival.min_by_key(|other| (slo.broken(other).is_some(), other.month));
-    if let Some(rival) = rival {
+    let rival = best_of(alternatives, slo, |kind| kind != winner.kind && is_offered(kind));
+    if let Some(rival) = rival.map(|index| &alternatives[index]) {
         let (name, price) = (&rival.name, words::money(rival.month));
         text += &match slo.broken(rival) {
             Some(why) => format!(" {name} would cost {price}, and {why}."),
@@ -76,17 +77,15 @@ pub(crate) fn sentence(alternatives: &[Measured], best: usize, slo: &Slo) -> Str
 /// What else follows, a sentence each.
 pub(crate) fn findings(alternatives: &[Measured], slo: &Slo) -> Vec<String> {
     let mut all = Vec::new();
-    // What meets the limits goes before what does not, however cheap that is.
-    let cheapest = |kind: Kind| {
-        let like = alternatives.iter().filter(|it| it.kind == kind);
-        like.min_by_key(|it| (slo.broken(it).is_some(), it.month))
+    let best = |kind: Kind| {
+        best_of(alternatives, slo, |other| other == kind).map(|index| &alternatives[index])
     };
-    let ours = cheapest(Kind::Dispatch);
-    if let (Some(ours), Some(plain)) = (ours, cheapest(Kind::Lambda)) {
+    let ours = best(Kind::Dispatch);
+    if let (Some(ours), Some(plain)) = (ours, best(Kind::Lambda)) {
         all.extend(against(ours, plain, slo));
     }
     for kind in [Kind::Provisioned, Kind::Managed, Kind::Containers] {
-        let (Some(ours), Some(other)) = (ours, cheapest(kind)) else { continue };
+        let (Some(ours), Some(other)) = (ours, best(kind)) else { continue };
         if other.month < ours.month && slo.broken(other).is_none() {
             all.push(format!(
                 "{} costs {} a month less than {} and meets {slo}.",

@@ -341,6 +341,48 @@ kind = "lambda"
 }
 
 #[test]
+fn solving_tries_other_settings_of_the_nearest_where_no_number_of_slots_meets_the_limits() {
+    // So rare that an instance is gone before the next comes, however many slots it has.
+    let rare = SMALL.replace("rate = 40\nfor = \"5m\"", "rate = 0.01\nfor = \"4h\"");
+    let mut plan = Plan::parse(&rare).expect("the plan is right");
+    let traffic = plan.open(Path::new("."), &Progress::default()).expect("nothing is read");
+    let prices = Prices::builtin(&plan.region).expect("the region is known");
+    let progress = Progress::default();
+    let scene = Scene { plan: &plan, traffic: &traffic, prices: &prices, progress: &progress };
+    let slo: Slo = "cold<5%".parse().expect("a limit");
+    let solved = solve(&scene, &slo).expect("it can be run");
+    let ours = solved.kinds.iter().find(|(it, _)| it.kind == Kind::Dispatch);
+    assert!(ours.is_some_and(|(_, broken)| broken.is_none()), "{ours:?}");
+}
+
+#[test]
+fn rival_of_which_every_request_fails_is_told_to_fail() {
+    let report = report(
+        r#"
+title = "Timeout"
+seeds = 1
+sweep = false
+traffic = { kind = "poisson", rate = 5, for = "1m" }
+service = { time = "5s" }
+function = { timeout = "2s" }
+[[alternative]]
+kind = "containers"
+count = 20
+[[alternative]]
+kind = "managed"
+[[alternative]]
+kind = "lambda"
+[[alternative]]
+kind = "dispatch"
+"#,
+    );
+    for it in &report.alternatives[1..] {
+        assert!((it.refused.mean - 1.0).abs() < 1e-9, "{}: {:?}", it.name, it.refused);
+    }
+    assert!(report.verdict.contains("and 100% of the requests failed"), "{}", report.verdict);
+}
+
+#[test]
 fn solving_keeps_to_what_the_plan_sets_and_tries_nothing_that_cannot_be_run() {
     let solve_text = |text: &str| {
         let mut plan = Plan::parse(text)?;
