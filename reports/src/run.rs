@@ -149,10 +149,11 @@ impl<'a> Scene<'a> {
         let slo = slo.unwrap_or_else(|| Slo::usual(&measured));
         let best = verdict::best(&measured, &slo).expect("there is an alternative");
         measured[best].is_best = true;
+        let break_even = self.break_even(&alternatives, &measured, &slo)?;
         Ok(Report {
             title: plan.title.clone(),
             verdict: verdict::sentence(&measured, best, &slo),
-            findings: verdict::findings(&measured, &slo),
+            findings: verdict::findings(&measured, &slo, break_even),
             traffic: arrived,
             tried,
             alternatives: measured,
@@ -208,6 +209,60 @@ impl<'a> Scene<'a> {
         let done = self.run_all(&jobs)?;
         let pairs = alternatives.iter().zip(done);
         pairs.map(|(alternative, run)| self.measured(alternative, &[run])).collect()
+    }
+
+    /// Requests a month from which on this system costs less than Lambda by itself, the best of
+    /// each, with traffic of this shape: found by running both with more and with fewer, since an
+    /// instance that one request keeps is paid for as one that serves many. None where that is not
+    /// found with traffic that is soon run.
+    fn break_even(
+        &self,
+        alternatives: &[Alternative],
+        measured: &[Measured],
+        slo: &Slo,
+    ) -> Result<Option<f64>, ReportError> {
+        let of = |kind| verdict::best_of(measured, slo, |other| other == kind);
+        let (Some(ours), Some(plain)) = (of(Kind::Dispatch), of(Kind::Lambda)) else {
+            return Ok(None);
+        };
+        let pair = [alternatives[ours].clone(), alternatives[plain].clone()];
+        let requests = measured[ours].requests_month * self.span_s() / MONTH.as_secs_f64();
+        let (least, most) = (TRIED_LEAST / requests, TRIED_MOST / requests);
+        // What this system is sent in a month of so many times the traffic, if it is cheaper.
+        let pays = |times: f64| -> Result<Option<f64>, ReportError> {
+            let traffic = self.traffic.scaled(times);
+            let run = Scene { traffic: &traffic, ..*self }.measure(&pair)?;
+            Ok((run[0].month < run[1].month).then_some(run[0].requests_month))
+        };
+        let mut times = most.min(1.0);
+        let mut found = pays(times)?;
+        let is_more = found.is_none();
+        // Doubled until it pays, or halved until it pays no more.
+        let (mut low, mut high) = loop {
+            let next = if is_more { times * 2.0 } else { times / 2.0 };
+            if !(least..=most).contains(&next) {
+                return Ok(None);
+            }
+            let before = std::mem::replace(&mut times, next);
+            match pays(times)? {
+                Some(requests) if is_more => {
+                    found = Some(requests);
+                    break (before, times);
+                }
+                Some(requests) => found = Some(requests),
+                None if is_more => {}
+                None => break (times, before),
+            }
+        };
+        // To a twentieth.
+        for _ in 0..4 {
+            let middle = (low * high).sqrt();
+            match pays(middle)? {
+                Some(requests) => (high, found) = (middle, Some(requests)),
+                None => low = middle,
+            }
+        }
+        Ok(found)
     }
 
     /// What is compared: the plan's, or the usual ones, as large as the traffic needs them.
@@ -499,6 +554,11 @@ fn mean_costs(bills: &[Vec<Cost>]) -> Vec<Cost> {
         .map(|(cost, sum)| Cost { month: Dollars::from_picodollars(mean(sum)), ..cost })
         .collect()
 }
+
+/// The fewest and the most requests with which the break-even is looked for: of fewer, chance says
+/// more than the traffic; more take long.
+const TRIED_LEAST: f64 = 100.0;
+const TRIED_MOST: f64 = 1e6;
 
 /// Keeps the chance of cold starts apart from everybody else's.
 const STARTS: u64 = 0x7374_6172_7473_5f5f;

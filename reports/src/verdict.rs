@@ -74,15 +74,30 @@ pub(crate) fn sentence(alternatives: &[Measured], best: usize, slo: &Slo) -> Str
     text
 }
 
-/// What else follows, a sentence each.
-pub(crate) fn findings(alternatives: &[Measured], slo: &Slo) -> Vec<String> {
+/// What else follows, a sentence each. `break_even` is as many requests a month as make this system
+/// as cheap as Lambda by itself, if that is known.
+pub(crate) fn findings(
+    alternatives: &[Measured],
+    slo: &Slo,
+    break_even: Option<f64>,
+) -> Vec<String> {
     let mut all = Vec::new();
     let best = |kind: Kind| {
         best_of(alternatives, slo, |other| other == kind).map(|index| &alternatives[index])
     };
     let ours = best(Kind::Dispatch);
     if let (Some(ours), Some(plain)) = (ours, best(Kind::Lambda)) {
-        all.extend(against(ours, plain, slo));
+        all.push(against(ours, plain, slo));
+        all.extend(break_even.map(|requests| {
+            format!(
+                "With traffic of this shape, {} costs less than {} from {:.1} million requests a \
+                 month on, which is {}.",
+                ours.name,
+                plain.name,
+                requests / 1e6,
+                words::rate(requests / MONTH.as_secs_f64())
+            )
+        }));
     }
     for kind in [Kind::Provisioned, Kind::Managed, Kind::Containers] {
         let (Some(ours), Some(other)) = (ours, best(kind)) else { continue };
@@ -102,50 +117,33 @@ pub(crate) fn findings(alternatives: &[Measured], slo: &Slo) -> Vec<String> {
     all
 }
 
-/// What this system saves or costs against Lambda by itself, and from which traffic on it pays.
-/// Each has its own requests: clients that wait for answers send more to who answers sooner.
-fn against(ours: &Measured, plain: &Measured, slo: &Slo) -> Vec<String> {
-    let mut all = Vec::new();
-    let (fixed, varying) = split(ours);
-    let (plain_fixed, plain_varying) = split(plain);
-    let requests = ours.requests_month.max(1e-9);
-    let (mine, theirs) = (varying / requests, plain_varying / plain.requests_month.max(1e-9));
-    let extra = fixed - plain_fixed;
+/// What this system saves or costs against Lambda by itself.
+fn against(ours: &Measured, plain: &Measured, slo: &Slo) -> String {
     if ours.month < plain.month {
         let saved = less(plain.month, ours.month);
         let part = saved.picodollars() as f64 / plain.month.picodollars().max(1) as f64;
-        all.push(format!(
+        return format!(
             "{} saves {} a month against {}, {:.0} % of it.",
             ours.name,
             words::money(saved),
             plain.name,
             part * 100.0
-        ));
+        );
+    }
+    let ((fixed, varying), (plain_fixed, plain_varying)) = (split(ours), split(plain));
+    // Clients that wait for answers send more to who answers sooner.
+    let more = ours.requests_month / plain.requests_month.max(1e-9);
+    let why = if varying - plain_varying * more > fixed - plain_fixed {
+        "instances are kept longer than requests need them"
     } else {
-        let why = if (mine - theirs) * requests > extra {
-            "instances are kept longer than requests need them"
-        } else {
-            "the router costs more than the instances save"
-        };
-        let as_good = if slo.broken(plain).is_none() { " and meets the limits too" } else { "" };
-        all.push(format!(
-            "{} is cheaper by {} a month{as_good}: {why}.",
-            plain.name,
-            words::money(less(ours.month, plain.month)),
-        ));
-    }
-    if mine < theirs && extra > 0.0 {
-        let break_even = extra / (theirs - mine);
-        all.push(format!(
-            "With traffic of this shape, {} costs less than {} from {:.1} million requests a month \
-             on, which is {}.",
-            ours.name,
-            plain.name,
-            break_even / 1e6,
-            words::rate(break_even / MONTH.as_secs_f64())
-        ));
-    }
-    all
+        "the router costs more than the instances save"
+    };
+    let as_good = if slo.broken(plain).is_none() { " and meets the limits too" } else { "" };
+    format!(
+        "{} is cheaper by {} a month{as_good}: {why}.",
+        plain.name,
+        words::money(less(ours.month, plain.month)),
+    )
 }
 
 /// What an alternative costs a month whatever comes, and with what comes; in dollars.
