@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Mutex, PoisonError};
@@ -115,15 +115,29 @@ impl Drop for File {
     }
 }
 
-/// An empty file at `path`. One that is there is kept under another name: it may be what a router
-/// that crashed has left.
+/// An empty file at `path`. One that is there is kept under a name that nothing has: it may be what
+/// a router that crashed has left, or the recording until the settings were read anew.
 fn make(path: &Path) -> io::Result<fs::File> {
-    let mut old = path.as_os_str().to_owned();
-    old.push(".old");
-    match fs::rename(path, old) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        Ok(()) | Err(_) => fs::File::create_new(path),
+    if fs::symlink_metadata(path).is_ok() {
+        fs::rename(path, free(path))?;
     }
+    fs::File::create_new(path)
+}
+
+/// The first of `path.old`, `path.old.2`, `path.old.3` that is not there.
+fn free(path: &Path) -> PathBuf {
+    let named = |end: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(end);
+        PathBuf::from(name)
+    };
+    let mut name = named(".old");
+    let mut number = 2_u64;
+    while fs::symlink_metadata(&name).is_ok() {
+        name = named(&format!(".old.{number}"));
+        number += 1;
+    }
+    name
 }
 
 /// Writes until nobody can send any more.

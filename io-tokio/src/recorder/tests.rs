@@ -150,6 +150,21 @@ fn file_has_everything_and_what_was_there_is_kept() {
 }
 
 #[test]
+fn every_recording_is_kept_however_often_it_is_replaced() {
+    let folder = Folder::new();
+    let path = folder.file("recording");
+    let names = ["recording.old", "recording.old.2", "recording.old.3"];
+    for name in names {
+        fs::write(&path, name).unwrap();
+        drop(recorder(0, Some(path.clone())));
+        fs::remove_file(&path).unwrap();
+    }
+    for name in names {
+        assert_eq!(fs::read_to_string(folder.file(name)).unwrap(), name);
+    }
+}
+
+#[test]
 fn slow_disk_costs_steps_and_the_file_goes_on_with_a_new_segment() {
     let (file, mut write) = File::on_slow_disk();
     let tape = Arc::new(Mutex::new(Tape::new(0, Some(file))));
