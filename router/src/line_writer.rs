@@ -96,6 +96,12 @@ struct Shared {
     reopens: AtomicBool,
 }
 
+impl Shared {
+    fn drop_lines(&self, count: u64) {
+        self.dropped.fetch_add(count, Relaxed);
+    }
+}
+
 /// Where lines go.
 #[derive(Debug)]
 pub(crate) enum Sink {
@@ -125,12 +131,18 @@ impl Sink {
         }
     }
 
-    /// Opens the file again under its name. The old one is kept if that fails.
-    fn reopen(&mut self) -> io::Result<()> {
+    /// Opens the file again under its name. The old one is kept if that fails. Of the `unsure`
+    /// lines that its buffer may hold, none can be written any more if it does not take them now.
+    fn reopen(&mut self, unsure: &mut u64, shared: &Shared) -> io::Result<()> {
         match self {
             Self::File { path, writer } => {
                 let new = open(path)?;
-                std::mem::replace(writer, new).flush()
+                let flushed = std::mem::replace(writer, new).flush();
+                let lines = std::mem::take(unsure);
+                if flushed.is_err() {
+                    shared.drop_lines(lines);
+                }
+                flushed
             }
             Self::Stdout(_) => Ok(()),
         }
@@ -141,32 +153,40 @@ impl Sink {
 /// waiting: a thread that were woken for each of them would cost more than the lines.
 fn write(what: &'static str, queue: &Receiver<Entry>, mut sink: Sink, shared: &Shared) {
     let mut faults = Faults { what, broken: false, dropped: 0 };
+    // Lines since the last flush that went well: they may be no further than our own buffer.
+    let mut unsure = 0;
     while let Ok(first) = queue.recv() {
         std::thread::sleep(GATHERED_FOR);
         let mut next = Ok(first);
         while let Ok(entry) = next {
             if shared.reopens.swap(false, Relaxed) {
-                faults.note(sink.reopen());
+                faults.note(sink.reopen(&mut unsure, shared));
             }
             match entry {
                 Entry::Line(line) => {
                     let written = sink.writer().write_all(line.as_bytes());
                     shared.queued.fetch_sub(line.len(), Relaxed);
-                    if written.is_err() {
-                        shared.dropped.fetch_add(1, Relaxed);
+                    match &written {
+                        Ok(()) => unsure += 1,
+                        Err(_) => shared.drop_lines(1),
                     }
                     faults.note(written);
                 }
-                Entry::Reopen => faults.note(sink.reopen()),
+                Entry::Reopen => faults.note(sink.reopen(&mut unsure, shared)),
             }
             next = queue.try_recv();
         }
         let flushed = sink.writer().flush();
-        // Until then a line may be no further than our own buffer.
+        let is_last = matches!(next, Err(TryRecvError::Disconnected));
+        if flushed.is_ok() {
+            unsure = 0;
+        } else if is_last {
+            shared.drop_lines(std::mem::take(&mut unsure));
+        }
         faults.broken &= flushed.is_err();
         faults.note(flushed);
         faults.tell(shared.dropped.load(Relaxed));
-        if matches!(next, Err(TryRecvError::Disconnected)) {
+        if is_last {
             return;
         }
     }
@@ -221,12 +241,20 @@ mod tests {
     use super::*;
     use crate::logging::tests::Page;
 
-    #[test]
-    fn lines_that_cannot_be_written_are_told_once_and_counted() {
+    /// Writes all that is in the queue; what is said about it.
+    fn written(queue: &Receiver<Entry>, sink: Sink, shared: &Shared) -> String {
         let said = Page::default();
         let page = said.clone();
         let log = crate::settings::Log::default();
         let subscriber = crate::logging::subscriber(&log, false, move || page.clone());
+        tracing::subscriber::with_default(subscriber.unwrap(), || {
+            write("the list", queue, sink, shared);
+        });
+        said.text()
+    }
+
+    #[test]
+    fn lines_that_cannot_be_written_are_told_once_and_counted() {
         let (entries, queue) = sync_channel(QUEUE_LEN_MAX);
         let shared = Shared::default();
         let line = "x".repeat(99) + "\n";
@@ -236,12 +264,27 @@ mod tests {
         }
         drop(entries);
         let sink = Sink::file("/dev/full".into()).unwrap();
-        tracing::subscriber::with_default(subscriber.unwrap(), || {
-            write("the list", &queue, sink, &shared);
-        });
-        let said = said.text();
+        let said = written(&queue, sink, &shared);
         assert_eq!(said.matches("the list cannot be written").count(), 1, "{said}");
-        assert!(shared.dropped.load(Relaxed) >= 300, "{shared:?}");
+        assert_eq!(shared.dropped.load(Relaxed), 1_000, "{shared:?}");
+    }
+
+    #[test]
+    fn a_rotation_counts_the_lines_that_the_old_file_did_not_take() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("list");
+        let writer = open(&"/dev/full".into()).unwrap();
+        let (entries, queue) = sync_channel(QUEUE_LEN_MAX);
+        let shared = Shared::default();
+        for entry in ["lost\n", "lost\n", "", "kept\n"] {
+            let line = Entry::Line(entry.to_owned());
+            entries.send(if entry.is_empty() { Entry::Reopen } else { line }).unwrap();
+        }
+        drop(entries);
+        let said = written(&queue, Sink::File { path: path.clone(), writer }, &shared);
+        assert!(said.contains("the list cannot be written"), "{said}");
+        assert_eq!(shared.dropped.load(Relaxed), 2);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "kept\n");
     }
 
     #[test]
