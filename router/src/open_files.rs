@@ -31,23 +31,40 @@ impl OpenFiles {
         self.before.map(|before| format!("{ARGUMENT}{before}").into())
     }
 
+    /// How many clients may be connected at once. Who is idle must not take what is needed to start
+    /// instances and to let them in; but however many of those there may be, half is for clients.
+    pub(crate) fn clients_max(self, settings: &Settings) -> usize {
+        let connections = settings.limits.connections;
+        let Some(now) = self.now else { return connections };
+        let room = now - beside_clients(instances_max(settings)).min(now / 2);
+        usize::try_from(room).map_or(connections, |room| room.min(connections))
+    }
+
     /// What to say if a router of these settings may need more.
     pub(crate) fn shortage(self, settings: &Settings) -> Option<String> {
         let now = self.now?;
         let connections = settings.limits.connections as u64;
-        let instances = settings.pools.iter().map(|pool| u64::from(pool.config.instances_max));
-        let instances: u64 = instances.sum();
-        // An instance has its link, and its invoke a connection to AWS.
-        let needed = connections.saturating_add(2 * instances).saturating_add(OTHERS);
+        let instances = instances_max(settings);
+        let needed = connections.saturating_add(beside_clients(instances));
+        let clients = self.clients_max(settings);
         (now < needed).then(|| {
             format!(
                 "limits.connections is {connections} and there may be {instances} instances, \
-                 which takes {needed} open files, but this process may have {now}: clients beyond \
-                 that cannot connect; raise the hard limit (`ulimit -Hn`, LimitNOFILE of systemd, \
-                 nofile of a container), or lower limits.connections"
+                 which takes {needed} open files, but this process may have {now}: {clients} \
+                 clients may connect at once; raise the hard limit (`ulimit -Hn`, LimitNOFILE of \
+                 systemd, nofile of a container), or lower limits.connections"
             )
         })
     }
+}
+
+fn instances_max(settings: &Settings) -> u64 {
+    settings.pools.iter().map(|pool| u64::from(pool.config.instances_max)).sum()
+}
+
+/// What others than clients need. An instance has its link, and its invoke a connection to AWS.
+const fn beside_clients(instances: u64) -> u64 {
+    2 * instances + OTHERS
 }
 
 /// Takes the limit that is to be in force again off the front of a command.

@@ -56,7 +56,8 @@ pub(crate) fn check(args: &CheckArgs) -> anyhow::Result<()> {
 pub(crate) fn run(configured: &Configured) -> anyhow::Result<()> {
     let settings = load(configured)?;
     logging::start(&settings.log)?;
-    let shortage = OpenFiles::raise().shortage(&settings);
+    let files = OpenFiles::raise();
+    let shortage = files.shortage(&settings);
     for warning in warnings(&settings).into_iter().chain(shortage) {
         tracing::warn!("{warning}");
     }
@@ -72,7 +73,7 @@ pub(crate) fn run(configured: &Configured) -> anyhow::Result<()> {
     };
     let runtime = runtime.enable_all().max_io_events_per_tick(EVENTS_PER_TURN).build();
     let runtime = runtime.context("cannot start threads")?;
-    let ended = runtime.block_on(serve(settings, configured));
+    let ended = runtime.block_on(serve(settings, files, configured));
     // The system may look a name up for longer than anybody waits.
     runtime.shutdown_timeout(LAST_WORK);
     ended
@@ -102,7 +103,11 @@ pub(crate) fn environment() -> impl Iterator<Item = (String, String)> {
     })
 }
 
-async fn serve(mut settings: Settings, configured: &Configured) -> anyhow::Result<()> {
+async fn serve(
+    mut settings: Settings,
+    files: OpenFiles,
+    configured: &Configured,
+) -> anyhow::Result<()> {
     // First of all, so that a signal during the start is not lost.
     let mut signals = Signals::new()?;
     let begun_with = settings.clone();
@@ -127,7 +132,7 @@ async fn serve(mut settings: Settings, configured: &Configured) -> anyhow::Resul
             tracing::info!("told to stop before it was ready");
             return Ok(());
         }
-        started = start(&settings, recorders, metrics, told, tracer) => started?,
+        started = start(&settings, files, recorders, metrics, told, tracer) => started?,
     };
     readiness.send_replace(Readiness::Ready);
     tracing::info!(pools = settings.pools.len(), "ready");
@@ -224,6 +229,7 @@ impl Started {
 /// Binds, finds what is to be found, and starts.
 async fn start(
     settings: &Settings,
+    files: OpenFiles,
     recorders: Recorders,
     metrics: Arc<Metrics>,
     told: Vec<Arc<dyn AccessLog>>,
@@ -277,7 +283,7 @@ async fn start(
             head: settings.timeouts.head,
             keep_alive: settings.timeouts.keep_alive,
             patience: Patience { idle: settings.timeouts.unread, ..Patience::default() },
-            connections_max: settings.limits.connections,
+            connections_max: files.clients_max(settings),
             connections_per_client_max: settings.limits.connections_per_client,
             h2_streams_max: settings.limits.streams,
             head_bytes_max: settings.limits.head_bytes,

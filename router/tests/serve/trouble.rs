@@ -127,3 +127,19 @@ async fn app_that_never_listens_is_told_in_the_log_and_explained() {
     let page = explained(&stage.router).await;
     assert!(page.contains("took longer than pool.start_timeout: see the function's log"), "{page}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_clients_do_not_take_the_open_files_that_instances_need() {
+    let stage = Stage::demo(&[]).await;
+    let within = || serve_after("ulimit -S -n 64 && ulimit -H -n 64");
+    let router = Router::start_by(within, &stage.emulator.endpoint(), &[]).await;
+    let mut clients = Vec::new();
+    for _ in 0..100 {
+        clients.push(Client::connect(router.http).await);
+    }
+    for client in &mut clients[..10] {
+        assert_eq!(client.get("/").await.unwrap().status, 200);
+    }
+    let log = router.log();
+    assert!(log.contains("this process may have 64: 32 clients may connect at once"), "{log}");
+}
