@@ -3,6 +3,8 @@
 use http::HeaderMap;
 use http::header::{self, HeaderName, HeaderValue};
 
+use crate::request_head::{is_claim, is_look_alike, is_reserved};
+
 /// The headers of a message as they may be passed on: what is not hop-by-hop and `passes`, in the
 /// same order and with all repeats. Where all do, which is most often, nothing is copied.
 ///
@@ -92,9 +94,13 @@ const MORE: usize = 3;
 pub fn passable_trailers(trailers: &HeaderMap) -> HeaderMap {
     let mut kept = HeaderMap::with_capacity(trailers.len());
     for (name, value) in trailers {
-        let is_ours = name.as_str().starts_with("lambda-dispatch-");
-        let is_origin = name.as_str().starts_with("x-forwarded-");
-        if !(is_hop_by_hop(name) || is_ours || is_origin || NEVER_IN_TRAILERS.contains(name)) {
+        // Whoever may say in a head where a message came from has said so there.
+        let is_for_heads = is_hop_by_hop(name)
+            || is_reserved(name)
+            || is_claim(name.as_str())
+            || is_look_alike(name)
+            || NEVER_IN_TRAILERS.contains(name);
+        if !is_for_heads {
             kept.append(name, value.clone());
         }
     }
@@ -199,8 +205,17 @@ mod tests {
             ("x-sum", b"caf\xe9"),
             ("authorization", b"Bearer x"),
             ("x-forwarded-for", b"1.2.3.4"),
+            ("x_forwarded_for", b"1.2.3.4"),
+            ("x-real-ip", b"1.2.3.4"),
+            ("forwarded", b"for=1.2.3.4"),
             ("connection", b"close"),
+            ("transfer_encoding", b"chunked"),
             ("lambda-dispatch-error", b"x"),
+            ("lambda_dispatch_request_id", b"x"),
+            ("x-lambda-dispatch-foo", b"x"),
+            ("x-pool-id", b"x"),
+            ("x-amzn-request-context", b"{}"),
+            ("proxy", b"evil"),
             ("x-sum", b"2"),
         ]);
         let expected: Vec<(&str, &[u8])> =

@@ -255,7 +255,7 @@ fn authority(head: &http::request::Parts) -> Result<Authority, BadHead> {
 }
 
 /// Names that mean something between router and extension: a client must not use them.
-fn is_reserved(name: &HeaderName) -> bool {
+pub(crate) fn is_reserved(name: &HeaderName) -> bool {
     let name = name.as_str();
     name.starts_with("lambda-dispatch-")
         || name.starts_with("x-lambda-dispatch-")
@@ -265,13 +265,13 @@ fn is_reserved(name: &HeaderName) -> bool {
 }
 
 /// Names by which a proxy says where a request came from. Who is not trusted must not use them.
-fn is_claim(name: &str) -> bool {
+pub(crate) fn is_claim(name: &str) -> bool {
     name.starts_with("x-forwarded-") || matches!(name, "forwarded" | "x-real-ip")
 }
 
 /// Names that are not legal for what they would mean to many an app: those that read headers as
 /// variables take `_` for `-`, and a header `Proxy` for the proxy that they are to use.
-fn is_look_alike(name: &HeaderName) -> bool {
+pub(crate) fn is_look_alike(name: &HeaderName) -> bool {
     let name = name.as_str();
     if !name.contains('_') {
         return name == "proxy";
