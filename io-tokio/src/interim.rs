@@ -64,10 +64,14 @@ impl Interim {
 pub(crate) struct Hints(Interim);
 
 impl Hints {
-    /// Sends `response`, unless the request has had too many.
+    /// Sends `response`, unless the request has had too many, or it is a 101, which is no interim
+    /// response: what follows it would be another protocol.
     ///
     /// To be called from the task that serves the request, which hyper polls and then flushes.
     pub(crate) fn send(&self, response: &Response<()>) {
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return;
+        }
         let mut state = self.0.lock();
         state.count += 1;
         if state.count > INTERIM_MAX {
@@ -293,6 +297,19 @@ mod tests {
         drop(io);
         let of = |name| format!("HTTP/1.1 103 Early Hints\r\nlink: {name}\r\n\r\n[{name}]");
         assert_eq!(read.await.unwrap(), of("a") + &of("b"));
+    }
+
+    #[tokio::test]
+    async fn no_protocol_is_switched_by_a_hint() {
+        let (near, client) = duplex(1024);
+        let interim = Interim::default();
+        let mut io = WithInterim::new(near, interim.clone());
+        let hints = interim.begin();
+        hints.send(&Response::builder().status(101).header("upgrade", "a").body(()).unwrap());
+        io.flush().await.unwrap();
+        drop(hints);
+        io.write_all(b"[final]").await.unwrap();
+        assert_eq!(all(io, client).await, "[final]");
     }
 
     #[tokio::test]

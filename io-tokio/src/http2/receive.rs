@@ -6,6 +6,7 @@
 
 use bytes::Bytes;
 use h2::Reason;
+use http::StatusCode;
 
 use super::frame::{self, FrameHead};
 use super::head::Head;
@@ -134,7 +135,11 @@ impl State {
                 incoming.trailers = Some(Box::new(head.headers));
             }
             is_fine
-        } else if let Some(status) = head.status().filter(|_| side == Side::Client) {
+        } else if side == Side::Client
+            && let Some(status) = head.status()
+            // HTTP/2 has no 101 (RFC 9113, 8.6), which a client of HTTP/1.1 would believe.
+            && status != StatusCode::SWITCHING_PROTOCOLS
+        {
             if status.is_informational() {
                 // More would be a flood; whoever listens stops sooner.
                 if incoming.interims.len() < INTERIMS_MAX {

@@ -354,6 +354,17 @@ async fn interim_heads_come_before_the_final_one_and_are_not_kept_without_end() 
 }
 
 #[tokio::test]
+async fn an_answer_that_switches_protocols_is_none() {
+    let (mut peer, opener, _end) = client(CONFIG, &[]).await;
+    let (mut awaited, _sending) = ask(&opener);
+    peer.until_quiet().await;
+    peer.send(&head(1, 0, &[(":status", "101"), ("x-a", "1")])).await;
+    assert_eq!(peer.find(RST_STREAM).await.reason(), Reason::PROTOCOL_ERROR);
+    let error = soon(poll_fn(|cx| awaited.poll_head(cx))).await.unwrap_err();
+    assert!(matches!(error, Error::Reset { reason: Reason::PROTOCOL_ERROR, by: By::Us }));
+}
+
+#[tokio::test]
 async fn interim_heads_go_out_before_the_final_one() {
     let (mut peer, mut server) = server(CONFIG).await;
     peer.send(&head(1, END_STREAM, &GET)).await;
