@@ -146,6 +146,10 @@ impl InvokePayload {
             return Err(PayloadError::Expired { expires_at_ms: offer.expires_at_ms });
         }
         let sent = rfc3339::parse(&self.sent_time);
+        // Else the end of a forged or misdated offer could be as far away as it likes.
+        if sent.is_some_and(|sent| sent > now + CLOCK_SKEW_MAX) {
+            return Err(PayloadError::Ahead(shortened(&self.sent_time)));
+        }
         // Of the time of sending only whole seconds are read.
         let lasts = OFFER_LASTS_MAX + Duration::from_secs(1);
         let last = sent.and_then(|sent| sent.checked_add(lasts));
@@ -203,6 +207,12 @@ pub(crate) fn shortened(text: &str) -> String {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum PayloadError {
+    /// The offer was sent in the future.
+    #[error(
+        "the invoke payload's SentTime is `{0}`, must be at most 5 min from now: a clock is wrong, \
+         the router's or this one"
+    )]
+    Ahead(String),
     /// An address of the original's router that cannot be dialled.
     #[error("the invoke payload's DispatcherUrl is `{0}`, must be http(s)://host:port/path")]
     DispatcherUrl(String),
@@ -386,6 +396,23 @@ mod tests {
         timeless.sent_time = "yesterday".to_owned();
         let error = timeless.offer(now(), Plaintext::Refused).unwrap_err();
         assert!(matches!(error, PayloadError::Lasting { .. }), "{error}");
+    }
+
+    #[test]
+    fn an_offer_from_the_future_is_refused() {
+        let at = |seconds| {
+            let sent = now() + Duration::from_secs(seconds);
+            let expires_at_ms = NOW_MS + seconds * 1_000 + 60_000;
+            let offer = AttachOffer { expires_at_ms, ..offering("https://10.0.0.1:5004") };
+            InvokePayload::serve("default", "i-1".to_owned(), 10, offer, sent)
+                .offer(now(), Plaintext::Refused)
+        };
+        assert!(at(300).is_ok());
+        for seconds in [301, 86_400, 10 * 365 * 86_400] {
+            let error = at(seconds).unwrap_err();
+            assert!(matches!(error, PayloadError::Ahead(_)), "{error}");
+            assert!(error.to_string().contains("a clock is wrong"), "{error}");
+        }
     }
 
     #[test]
