@@ -89,7 +89,7 @@ async fn resident(folder: &Path, endpoint: &str, count: u32) -> anyhow::Result<(
 
 async fn slots(admin: SocketAddr) -> anyhow::Result<f64> {
     let mut stream = TcpStream::connect(admin).await?;
-    let request = "GET /metrics HTTP/1.1\r\nHost: bench.test\r\nConnection: close\r\n\r\n";
+    let request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     stream.write_all(request.as_bytes()).await?;
     let mut page = String::new();
     stream.read_to_string(&mut page).await?;

@@ -12,19 +12,24 @@
 //!
 //! A draining router is alive and not ready: a load balancer must stop sending to it, and nobody
 //! must kill it. The port is not for clients: it is on loopback unless the operator says otherwise.
+//! A browser there may be led by somebody else's page: but for the probes, what such a page asks
+//! for is refused (403), and what is asked of a name that may be anybody's for this machine (421).
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
+use http::uri::Authority;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{Either, Full};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::dashboard::{self, Dashboard, Events, VIEWERS_MAX};
@@ -62,7 +67,8 @@ pub async fn serve(
     metrics: Arc<Metrics>,
 ) {
     let dashboard = Dashboard::new(Arc::clone(&metrics), readiness.clone());
-    let port = Arc::new(Port { readiness, metrics, dashboard });
+    let is_local = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
+    let port = Arc::new(Port { readiness, metrics, dashboard, is_local });
     tokio::select! {
         biased;
         () = port.dashboard.run() => {}
@@ -75,6 +81,17 @@ struct Port {
     readiness: watch::Receiver<Readiness>,
     metrics: Arc<Metrics>,
     dashboard: Dashboard,
+    /// Whether only this machine reaches it.
+    is_local: bool,
+}
+
+/// What a connection is told of its only request.
+#[derive(Default)]
+struct Asked {
+    /// It has a page for an answer, which must be taken soon.
+    page: Notify,
+    /// It was a view of the dashboard, which has ended.
+    over: Arc<Notify>,
 }
 
 async fn accept(listener: TcpListener, port: &Arc<Port>) {
@@ -97,15 +114,19 @@ async fn accept(listener: TcpListener, port: &Arc<Port>) {
     }
 }
 
-async fn connection(stream: TcpStream, port: Arc<Port>) {
-    // A view of the dashboard has ended; who did not read it would not read its end either.
-    let over = Arc::new(Notify::new());
-    let watched = Arc::clone(&over);
-    let service = service_fn(move |request: Request<hyper::body::Incoming>| {
-        let response = respond(&request, &port, &watched);
+/// Serves one request, so that nobody has a place for longer than it takes to ask and to read.
+async fn connection<S: AsyncRead + AsyncWrite + Unpin>(stream: S, port: Arc<Port>) {
+    let asked = Asked::default();
+    let service = service_fn(|request: Request<hyper::body::Incoming>| {
+        let response = respond(&request, &port, &asked);
         async move { Ok::<_, Infallible>(response) }
     });
+    let late = async {
+        asked.page.notified().await;
+        tokio::time::sleep(ANSWER_TIMEOUT).await;
+    };
     let serving = http1::Builder::new()
+        .keep_alive(false)
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(HEAD_BYTES_MAX)
@@ -115,19 +136,55 @@ async fn connection(stream: TcpStream, port: Arc<Port>) {
         served = serving => if let Err(error) = served {
             tracing::debug!(%error, "a connection to the admin port ended");
         },
-        () = over.notified() => {}
+        // Who did not read a view would not read its end either.
+        () = asked.over.notified() => {}
+        () = late => tracing::debug!("a connection to the admin port took no answer and is closed"),
     }
 }
 
 /// A page that is there, or events as they come.
 type Answer = Either<Full<Bytes>, Events>;
 
-fn respond<B>(request: &Request<B>, port: &Port, over: &Arc<Notify>) -> Response<Answer> {
+fn respond<B>(request: &Request<B>, port: &Port, asked: &Asked) -> Response<Answer> {
     let (method, path) = (request.method(), request.uri().path());
-    if path == "/dashboard/events" && method == Method::GET {
-        return events(&port.dashboard, over);
+    let refused = refused(request, port.is_local);
+    if refused.is_none() && path == "/dashboard/events" && method == Method::GET {
+        return events(&port.dashboard, &asked.over);
     }
-    page(request, port).map(Either::Left)
+    asked.page.notify_one();
+    refused.unwrap_or_else(|| page(request, port)).map(Either::Left)
+}
+
+/// The answer to a request that a page of somebody else makes with the browser of who reads it.
+fn refused<B>(request: &Request<B>, is_local: bool) -> Option<Response<Full<Bytes>>> {
+    if matches!(request.uri().path(), "/health" | "/livez" | "/readyz") {
+        return None;
+    }
+    let headers = request.headers();
+    let says = |name, value| headers.get(name).is_some_and(|it: &HeaderValue| it == value);
+    // Who follows a link is there; the page that has the link sees nothing of it.
+    if says("sec-fetch-site", "cross-site") && !says("sec-fetch-mode", "navigate") {
+        let why = "a page of another site asks for this; open it in a tab of its own\n";
+        return Some(text(StatusCode::FORBIDDEN, why));
+    }
+    let host = headers.get(header::HOST)?;
+    if !is_local || is_nobodys(host) {
+        return None;
+    }
+    let why = format!(
+        "the Host is {host:?}, which may be anybody's name for this machine: ask for localhost or \
+         an IP address, or have the proxy before this port do so\n"
+    );
+    Some(text(StatusCode::MISDIRECTED_REQUEST, &why))
+}
+
+/// Whether it is an address, or a name without a dot, such as `localhost`: one that no stranger can
+/// register and point here.
+fn is_nobodys(host: &HeaderValue) -> bool {
+    let Ok(authority) = Authority::try_from(host.as_bytes()) else { return false };
+    let name = authority.host();
+    let bare = name.strip_prefix('[').and_then(|six| six.strip_suffix(']')).unwrap_or(name);
+    !bare.contains(['.', ':']) || bare.parse::<IpAddr>().is_ok()
 }
 
 fn page<B>(request: &Request<B>, port: &Port) -> Response<Full<Bytes>> {
@@ -183,7 +240,6 @@ fn events(dashboard: &Dashboard, over: &Arc<Notify>) -> Response<Answer> {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(EVENT_STREAM));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
 }
 
@@ -230,6 +286,8 @@ const PAGE_HEADERS: [(HeaderName, &str); 4] = [
 /// Probes and scrapers are few; more is somebody's mistake and must not cost memory.
 const CONNECTIONS_MAX: usize = 64;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest from a request's head to the last byte of its answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 const HEAD_BYTES_MAX: usize = 16 << 10;
 /// When there are no descriptors left, trying again at once would only burn a core.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -240,7 +298,9 @@ mod tests {
     use dispatch_model::{Decision, Output, RefuseReason, RequestId, Time, Why};
     use io_tokio::observe::Observer as _;
     use std::net::SocketAddr;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+    use tokio::net::TcpStream;
+    use tokio::time::timeout;
 
     async fn admin(readiness: Readiness) -> (SocketAddr, watch::Sender<Readiness>) {
         admin_of(Metrics::new(), readiness).await
@@ -354,9 +414,7 @@ mod tests {
         let mut held = Vec::new();
         for _ in 0..CONNECTIONS_MAX {
             let mut stream = TcpStream::connect(address).await.unwrap();
-            stream.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-            let mut first = [0; 12];
-            stream.read_exact(&mut first).await.unwrap();
+            stream.write_all(b"GET /livez HTTP/1.1\r\n").await.unwrap();
             held.push(stream);
         }
         let one_more = tokio::spawn(async move { get(address, "/livez").await });
@@ -364,5 +422,56 @@ mod tests {
         assert!(!one_more.is_finished());
         held.pop();
         assert!(one_more.await.unwrap().starts_with("HTTP/1.1 200 OK"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_and_does_not_read_has_no_place_for_ever() {
+        let metrics = Metrics::new();
+        let (_tell, readiness) = watch::channel(Readiness::Ready);
+        let dashboard = Dashboard::new(Arc::clone(&metrics), readiness.clone());
+        let port = Arc::new(Port { readiness, metrics, dashboard, is_local: true });
+        for request in ["GET /livez HTTP/1.1\r\n\r\n", "POST / HTTP/1.1\r\n\r\n"] {
+            // Room for the request, and not for the answer.
+            let (near, mut far) = duplex(40);
+            far.write_all(request.repeat(40 / request.len()).as_bytes()).await.unwrap();
+            let served = timeout(ANSWER_TIMEOUT * 2, connection(near, Arc::clone(&port))).await;
+            assert!(served.is_ok(), "{request:?} holds its place");
+        }
+    }
+
+    #[tokio::test]
+    async fn only_probes_are_answered_to_pages_of_somebody_else() {
+        let (address, _tell) = admin(Readiness::Ready).await;
+        let status = async |path: &str, lines: &str| {
+            let request = format!("GET {path} HTTP/1.1\r\n{lines}Connection: close\r\n\r\n");
+            ask(address, &request).await[9..12].to_owned()
+        };
+        let closed = ["/metrics", "/dashboard", "/explain", "/dashboard/events", "/nothing"];
+        for named in ["evil.example", "evil.example:5005", "localhost.evil.example", "a b", ""] {
+            let host = format!("Host: {named}\r\n");
+            for path in closed {
+                assert_eq!(status(path, &host).await, "421", "{path} of {named:?}");
+            }
+            assert_eq!(status("/readyz", &host).await, "200", "{named}");
+        }
+        for named in ["localhost", "LOCALHOST:5005", "127.0.0.1:5005", "[::1]:5005", "router"] {
+            assert_eq!(status("/metrics", &format!("Host: {named}\r\n")).await, "200", "{named}");
+        }
+        assert_eq!(status("/metrics", "").await, "200", "nobody is named");
+        let cross = "Sec-Fetch-Site: cross-site\r\n";
+        for path in closed {
+            assert_eq!(status(path, cross).await, "403", "{path}");
+        }
+        assert_eq!(status("/livez", cross).await, "200");
+        let followed = format!("{cross}Sec-Fetch-Mode: navigate\r\n");
+        assert_eq!(status("/dashboard", &followed).await, "200", "a link is followed");
+        assert_eq!(status("/metrics", "Sec-Fetch-Site: same-origin\r\n").await, "200");
+    }
+
+    #[test]
+    fn where_a_port_is_for_other_machines_they_call_it_what_they_like() {
+        let request = Request::get("/metrics").header("host", "router.example").body(()).unwrap();
+        assert!(refused(&request, false).is_none());
+        assert!(refused(&request, true).is_some());
     }
 }
