@@ -66,13 +66,20 @@ where
     })
 }
 
-/// What a text such as `info,io_tokio=debug` lets through.
+/// What a text such as `info,io_tokio=debug` lets through. A level that stands for all lets through
+/// no more than `info` of the AWS client.
 ///
 /// # Errors
 ///
 /// What is wrong with it, in words.
 pub(crate) fn filter(text: &str) -> Result<EnvFilter, String> {
     let mut filter = EnvFilter::default();
+    let level = parts(text).filter_map(|part| part.parse::<LevelFilter>().ok()).last();
+    // At debug the AWS client says whose key it signs with. Whoever names it has what it says.
+    let held = "aws_=info".parse().map_err(|error| format!("aws_=info: {error}"))?;
+    if level > Some(LevelFilter::INFO) {
+        filter = filter.add_directive(held);
+    }
     for part in parts(text) {
         // A word that is no level is a target to `tracing`, beside which nothing is logged.
         if !part.contains(['=', '[']) && part.parse::<LevelFilter>().is_err() {
@@ -141,6 +148,19 @@ pub(crate) mod tests {
         assert_eq!(logged(Format::Text, "info", events).lines().count(), 1);
         assert_eq!(logged(Format::Text, "debug", events).lines().count(), 2);
         assert_eq!(logged(Format::Text, "off", events), "");
+    }
+
+    #[test]
+    fn the_aws_client_is_heard_below_info_only_where_it_is_named() {
+        let events = || tracing::debug!(target: "aws_smithy_runtime::client", "signed by AKIA");
+        for quiet in ["debug", "trace,io_tokio=debug", "info", "warn"] {
+            assert_eq!(logged(Format::Text, quiet, events), "", "{quiet}");
+        }
+        for named in ["info,aws_smithy_runtime=debug", "debug,aws_smithy_runtime=debug"] {
+            assert_eq!(logged(Format::Text, named, events).lines().count(), 1, "{named}");
+        }
+        let warned = || tracing::info!(target: "aws_config", "a detail");
+        assert_eq!(logged(Format::Text, "warn", warned), "", "no more than was asked for");
     }
 
     #[test]
