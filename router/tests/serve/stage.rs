@@ -17,6 +17,9 @@ use tokio::sync::mpsc;
 use crate::client::{Answer, Client};
 
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_lambda-dispatch");
+/// The router's AWS credentials, which it must not tell anybody.
+pub(crate) const ACCESS_KEY: &str = "AKIDOFTHETESTS";
+pub(crate) const SECRET_KEY: &str = "the-secret-key-of-the-tests";
 
 /// Both, and how to look at them. Dropping it kills every process.
 pub(crate) struct Stage {
@@ -290,8 +293,8 @@ fn alone(program: &str) -> Command {
     command
         .env_clear()
         .env("AWS_REGION", "us-east-1")
-        .env("AWS_ACCESS_KEY_ID", "test")
-        .env("AWS_SECRET_ACCESS_KEY", "test")
+        .env("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+        .env("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
         .env("LAMBDA_DISPATCH_CALLBACK_HOST", "127.0.0.1")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
