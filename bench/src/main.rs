@@ -14,6 +14,17 @@
 //!   ratios are taken within a turn.
 //! - What a request costs is read from the kernel's books of each process.
 //!
+//! | file | what |
+//! |---|---|
+//! | `plan`, `rounds` | what is measured, and in which turns |
+//! | `contender`, `app` | who is measured, and the app behind them all |
+//! | `generator`, `load`, `http1` | who makes the load: `wrk`, `h2load` or our own |
+//! | `idle`, `long` | what a plain load does not show |
+//! | `processes`, `accounting` | how processes are started, and what they cost |
+//! | `machine` | where the figures come from |
+//! | `results`, `targets`, `report` | what was measured, what was to be reached, and both as text |
+//! | `training` | the load that programs are compiled for |
+//!
 //! `bench/run` builds and starts this; `bench/compare` sets two commits of this repository against
 //! each other. Figures are in `bench/RESULTS.md`, what to make of them in `bench/NOTES.md`.
 

@@ -19,10 +19,17 @@
 //! recordings there is a feature, `serde`, off by default: with it and the `serde` crate, still
 //! `no_std`, inputs, outputs, limits and whole dispatchers can be written down and read again.
 //!
-//! Where to change what: arrivals, endings and matching in `dispatcher.rs`; the life of an instance
-//! in `dispatcher/lease.rs`; how many instances in `dispatcher/scale.rs` (when) and
-//! `dispatcher/scaling.rs` (formulas); protection against failing functions in
-//! `dispatcher/guard.rs`.
+//! | file | what |
+//! |---|---|
+//! | `dispatcher` | arrivals, endings and matching |
+//! | `dispatcher/lease` | the life of an instance |
+//! | `dispatcher/scale`, `dispatcher/scaling` | how many instances: when, and by which formula |
+//! | `dispatcher/guard` | protection against failing functions |
+//! | `lifecycle` | the extension's machine |
+//! | `ids`, `time` | what things are called, and when it is |
+//! | `timers` | which timer is next |
+//! | `links` | lists threaded through a table |
+//! | `prng` | chance from a seed |
 
 #![no_std]
 #![deny(clippy::float_arithmetic, clippy::std_instead_of_core, clippy::std_instead_of_alloc)]

@@ -121,6 +121,24 @@ fn every_file_begins_with_its_story() {
 }
 
 #[test]
+fn map_of_a_crate_names_all_its_modules() {
+    none("the //! of a crate names each of its modules in backticks", |source| {
+        if !(source.name.ends_with("/src/lib.rs") || source.name.ends_with("/src/main.rs")) {
+            return Vec::new();
+        }
+        let map: String = source.text.lines().take_while(|line| line.starts_with("//!")).collect();
+        let modules = source.code().filter_map(|(number, line)| {
+            let (_, module) = line.strip_suffix(';')?.split_once("mod ")?;
+            Some((number, module))
+        });
+        modules
+            .filter(|(_, module)| !map.contains(&format!("`{module}`")))
+            .map(|(number, module)| format!(":{number}: {module}"))
+            .collect()
+    });
+}
+
+#[test]
 fn model_has_no_state_of_the_process_no_clock_and_no_chance_from_outside() {
     none("the model is pure", |source| {
         if !source.is_model() {

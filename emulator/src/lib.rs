@@ -19,6 +19,15 @@
 //! - The APIs turn HTTP into calls to the owner, and its replies into HTTP. Each environment has a
 //!   Runtime API and Extensions API of its own, on its own port.
 //!
+//! | file | what |
+//! |---|---|
+//! | `emulator`, `config`, `event` | what is started, with what, and what it says while it runs |
+//! | [`model`] | what AWS Lambda decides |
+//! | `owner`, `call` | the task that holds the model, and what others tell and ask it |
+//! | `invoke_api`, `runtime_api` | what callers see, and what an environment sees |
+//! | `http_server`, `random_id` | what both are made of |
+//! | `processes`, `exec` | an environment's programs, and how each begins |
+//!
 //! # What is not as on AWS
 //!
 //! - All programs of an environment start together, on this machine's network and file system, with

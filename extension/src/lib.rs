@@ -11,8 +11,23 @@
 //!  app ◀── readiness ──────────▶ └──────────────────┘       └─ relay ─▶ app
 //! ```
 //!
-//! What to do when is decided by [`dispatch_model::lifecycle`]; here it is done. Settings are all
-//! environment variables ([`settings`]).
+//! What to do when is decided by [`dispatch_model::lifecycle`]; here it is done.
+//!
+//! | file | what |
+//! |---|---|
+//! | `invokes`, `lambda_api` | invokes are taken from Lambda and returned to it |
+//! | `performer` | the machine's orders are carried out |
+//! | `network` | whom the extension talks to |
+//! | `session`, `wire_v1` | one link to a router, on our wire or on the original's |
+//! | `signs_of_life` | that something comes from the router at all |
+//! | `relay`, `stream` | one request, and what it comes on |
+//! | `app`, `upgrade` | the app, by the protocol that it speaks, and when it goes on in another |
+//! | `readiness`, `hooks` | when the app is ready, and what it is told about a snapshot |
+//! | `hold` | how an app keeps its environment running after a response |
+//! | `compression` | of the app's answers |
+//! | `memory` | what many requests at once needed is given back |
+//! | [`settings`] | what the operator wants, all of it in environment variables |
+//! | `web_adapter` | which variables of Lambda Web Adapter's do nothing here |
 
 use std::process::ExitCode;
 use std::sync::Arc;

@@ -5,7 +5,8 @@
 //! are one step, and each byte always means the same, so that a fuzzer that changes one byte
 //! changes one thing. Whatever the bytes, the inputs are legal: a step that makes no sense where it
 //! stands does nothing. Inputs about what has ended are legal too, and are sent. The readers'
-//! targets hand the bytes on, and check that what is accepted means what was written.
+//! targets hand the bytes on, and check that what is accepted means what was written; `at_once`
+//! plays those that are async without a runtime.
 //!
 //! | target | what must hold |
 //! |---|---|

@@ -13,7 +13,8 @@
 //! | file | what |
 //! |---|---|
 //! | `routes`, `split`, `table` | which pool serves a request |
-//! | `driver`, `pool` | the task that owns a dispatcher, and the handle that others have on it |
+//! | `driver`, `pool` | what drives a dispatcher, and the handle that others have on it |
+//! | `lifecycle_driver` | the task that owns an extension's machine |
 //! | `client_listener`, `admission` | connections from clients, and how many |
 //! | `patience`, `stalled` | how long they may be silent, and not read |
 //! | `guard`, `framing` | what hyper gets of them: messages whose ends are beyond doubt |
@@ -24,11 +25,13 @@
 //! | `interim` | 1xx responses to HTTP/1.1 clients |
 //! | `upgrade`, `tunnel` | connections that go on in another protocol, such as WebSocket |
 //! | `instance_listener`, `invited` | instances dial back: who may, and for which pool |
+//! | `strangers` | those who have dialled and not yet said who they are: how many at once |
 //! | `attach`, `session` | how an instance makes itself known, and is given streams |
 //! | `http2` | what is spoken on the links between routers and instances |
 //! | `wire_v1` | the original's wire, made to look like a session |
 //! | `payload`, `secret`, `tls`, `networks` | who may talk to whom |
 //! | `stream_body`, `headers` | bodies and headers between HTTP/2 and `http_body`, on both sides |
+//! | `hex`, `rfc3339` | bytes, numbers and moments as text |
 //! | `recorder`, `recording` | what the model was told and did, kept for a replay |
 //! | `net`, `clock`, `chance`, `invoker`, `observe` | the world, or a simulation in its place |
 //! | `running` | a router, put together |

@@ -14,6 +14,7 @@
 //! |---|---|
 //! | `plan`, `slo` | what is asked, as people write it |
 //! | `run`, `solve`, `variations` | runs on all cores; the cheapest settings; what else is tried |
+//! | `progress` | how far a report has come, and whether it is still wanted |
 //! | `alternative` | who might serve, and with which settings |
 //! | `dispatch` | this system, over the engine of `cargo sim fast` |
 //! | `lambda` | plain Lambda, reuse of environments, provisioned concurrency |
@@ -27,6 +28,7 @@
 //! | `traffic` | who sends requests, and what each needs |
 //! | `page`, `summary`, `json`, `csv` | for a browser, a terminal, programs, spreadsheets |
 //! | `words` | numbers as people read them |
+//! | `naive` | for tests: adds up everything, the slow way |
 
 pub mod alternative;
 pub mod csv;

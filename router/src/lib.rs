@@ -5,7 +5,7 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`cli`] | the command line |
+//! | [`cli`], `config_init` | the command line, and a settings file to begin with |
 //! | `serve`, `health` | the router in production, and whether it is well |
 //! | [`dev`], [`demo`], [`demo_app`], [`direct`] | everything on one machine |
 //! | [`settings`], [`callback`] | what the operator wants, and where we are |
@@ -15,9 +15,11 @@
 //! | [`access_log`], [`logging`], `line_writer`, `writer_thread` | what is written down |
 //! | `decisions`, `problems`, `explain` | why there are as many instances as there are |
 //! | `dashboard`, `cost` | the same for people, as it happens, and what it costs |
+//! | `fetch` | one HTTP request to somebody next door |
 //! | `open_files` | how many of them, and connections, there may be |
 //! | `recorder` | what is kept to be replayed |
 //! | `report` | what other settings, or others, would make of traffic |
+//! | `documented` | for tests: lists in the book that are made from lists here |
 
 pub mod access_log;
 pub mod admin;
