@@ -1,6 +1,6 @@
 //! Moments of the wall clock as text, such as `2026-11-23T08:29:12.123Z` (RFC 3339).
 //!
-//! Only the invoke payload needs them, in the one form that its `SentTime` has always had.
+//! Written in the one form that the invoke payload's `SentTime` has always had; logs have the same.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
