@@ -1,4 +1,8 @@
 // A stack to build in, as small as it can be.
+const { mkdtempSync, rmSync } = require('node:fs');
+const { tmpdir } = require('node:os');
+const path = require('node:path');
+
 const cdk = require('aws-cdk-lib');
 const ec2 = require('aws-cdk-lib/aws-ec2');
 const ecr = require('aws-cdk-lib/aws-ecr');
@@ -7,8 +11,13 @@ const lambda = require('aws-cdk-lib/aws-lambda');
 const { Template } = require('aws-cdk-lib/assertions');
 const { LambdaConstruct, EcsConstruct } = require('..');
 
+/** Where apps are synthesized: left to itself, each leaves a folder behind. */
+const folder = mkdtempSync(path.join(tmpdir(), 'lambda-dispatch-cdk-'));
+process.on('exit', () => rmSync(folder, { recursive: true }));
+
 function stage() {
-  const stack = new cdk.Stack(new cdk.App(), 'Stack');
+  const app = new cdk.App({ outdir: mkdtempSync(path.join(folder, 'app-')) });
+  const stack = new cdk.Stack(app, 'Stack');
   const vpc = new ec2.Vpc(stack, 'Vpc', { maxAzs: 2 });
   const dockerImage = lambda.DockerImageCode.fromEcr(
     ecr.Repository.fromRepositoryName(stack, 'AppImages', 'app'),
