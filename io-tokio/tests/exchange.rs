@@ -3,8 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "in a test a panic is a failure, which is what is wanted")]
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -113,12 +113,11 @@ async fn streams<S: io_tokio::net::Io>(
     }
 }
 
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<Access>>>);
+struct Log(mpsc::UnboundedSender<Access>);
 
 impl AccessLog for Log {
     fn record(&self, access: &Access) {
-        self.0.lock().unwrap().push(access.clone());
+        self.0.send(access.clone()).ok();
     }
 }
 
@@ -135,7 +134,7 @@ struct Router {
     gauges: watch::Receiver<Gauges>,
     address: std::net::SocketAddr,
     received: mpsc::UnboundedReceiver<Received>,
-    log: Log,
+    logged: mpsc::UnboundedReceiver<Access>,
     pool: Pool,
     stop: watch::Sender<Option<Duration>>,
     leave: watch::Sender<usize>,
@@ -173,11 +172,11 @@ impl Router {
         tokio::spawn(instance_listener::serve(instances, identity, invited, None));
         let clients = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = clients.local_addr().unwrap();
-        let log = Log::default();
-        let edge = Arc::new(Edge::new(pool.clone(), Arc::new(log.clone()), clock, settings));
+        let (log, logged) = mpsc::unbounded_channel();
+        let edge = Arc::new(Edge::new(pool.clone(), Arc::new(Log(log)), clock, settings));
         let (stop, stopped) = watch::channel(None);
         tokio::spawn(client_listener::serve(clients, None, edge, stopped));
-        Self { gauges, address, received, log, pool, stop, leave }
+        Self { gauges, address, received, logged, pool, stop, leave }
     }
 
     async fn plain(limits: Limits) -> Self {
@@ -201,16 +200,8 @@ impl Router {
     }
 
     /// Waits for the log's next entry.
-    async fn logged(&self) -> Access {
-        soon(async {
-            loop {
-                if let Some(access) = self.log.0.lock().unwrap().pop() {
-                    return access;
-                }
-                tokio::task::yield_now().await;
-            }
-        })
-        .await
+    async fn logged(&mut self) -> Access {
+        soon(self.logged.recv()).await.expect("the edge is there")
     }
 }
 
@@ -607,6 +598,7 @@ async fn head_that_does_not_end_is_cut_but_an_idle_connection_is_kept() {
     let (_, mut respond) = router.next().await;
     respond.send_response(Response::new(()), true).unwrap();
     read_until(&mut kept, b"HTTP/1.1 200 OK").await;
+    assert_eq!(router.logged().await.status, 200);
     let mut slow = router.client(b"GET / HTTP/1.1\r\nHos").await;
     assert!(read_all(&mut slow).await.0.starts_with("HTTP/1.1 408 Request Timeout\r\n"));
     assert_eq!(router.logged().await.status, 408);

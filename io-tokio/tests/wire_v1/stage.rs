@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use dispatch_model::{Config, Gauges, InvokeOutcome, Limits};
@@ -78,12 +78,11 @@ impl Invoker for Originals {
     }
 }
 
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<Access>>>);
+struct Log(mpsc::UnboundedSender<Access>);
 
 impl AccessLog for Log {
     fn record(&self, access: &Access) {
-        self.0.lock().unwrap().push(access.clone());
+        self.0.send(access.clone()).ok();
     }
 }
 
@@ -121,7 +120,7 @@ pub(crate) struct Stage {
     pub(crate) calls: mpsc::UnboundedReceiver<Call>,
     pub(crate) by_hand: mpsc::UnboundedReceiver<ByHand>,
     pub(crate) ended: mpsc::UnboundedReceiver<usize>,
-    log: Log,
+    logged: mpsc::UnboundedReceiver<Access>,
 }
 
 impl Stage {
@@ -140,7 +139,8 @@ impl Stage {
         }
         let scheme = if plan.tls { "https" } else { "http" };
         let identity = plan.tls.then(|| RouterIdentity::generate().unwrap());
-        let log = Log::default();
+        let (log, logged) = mpsc::unbounded_channel();
+        let log = Arc::new(Log(log));
         let running = Running::start(Parts {
             clients: vec![(clients, None)],
             instances: vec![(instances, identity.clone())],
@@ -163,14 +163,14 @@ impl Stage {
                     behaviour: plan.behaviour,
                     tls: plan.tls,
                 }),
-                access: Arc::new(log.clone()),
+                access: log.clone(),
                 observer: Blind,
             }],
             routes: Routes::all_to(Split::all_to(Share::of_default_pool())),
             edge: EdgeSettings::default(),
-            access: Arc::new(log.clone()),
+            access: log,
         });
-        Self { running: Some(running), clients: address, control, calls, by_hand, ended, log }
+        Self { running: Some(running), clients: address, control, calls, by_hand, ended, logged }
     }
 
     /// A client that has sent `bytes`.
@@ -197,13 +197,8 @@ impl Stage {
     }
 
     /// Waits until a request is logged with that reason.
-    pub(crate) async fn until_logged(&self, reason: &str) {
-        soon(reason, async {
-            while !self.log.0.lock().unwrap().iter().any(|access| access.reason == reason) {
-                tokio::task::yield_now().await;
-            }
-        })
-        .await;
+    pub(crate) async fn until_logged(&mut self, reason: &str) {
+        while soon(reason, self.logged.recv()).await.unwrap().reason != reason {}
     }
 }
 
