@@ -6,7 +6,7 @@ use sim::mutants::{self, Mutant};
 
 /// The mutants of `sim/mutants.toml`.
 fn mutants() -> Vec<Mutant> {
-    mutants::parse(include_str!("../mutants.toml")).unwrap()
+    mutants::parse(include_str!("../mutants.toml")).expect("the list of mutants is read")
 }
 
 #[test]
