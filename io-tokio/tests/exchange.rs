@@ -423,14 +423,14 @@ async fn client_that_reads_slowly_is_served_and_one_that_stops_is_not() {
         tokio::time::sleep(Duration::from_millis(32)).await;
         soon(client.read_exact(&mut [0; 16 << 10])).await.unwrap();
     }
-    assert!(router.log.0.lock().unwrap().is_empty(), "a client that reads was cut");
+    assert!(router.logged.is_empty(), "a client that reads was cut");
     let access = router.logged().await;
     assert_eq!((access.reason, access.status), ("client_gone", 200));
 }
 
 #[tokio::test]
 async fn password_in_a_host_is_refused_and_not_logged() {
-    let router = Router::plain(one_slot()).await;
+    let mut router = Router::plain(one_slot()).await;
     for head in [
         "GET / HTTP/1.1\r\nHost: u:pw@app\r\n\r\n",
         "GET http://u:pw@app/ HTTP/1.1\r\nHost: app\r\n\r\n",
