@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
 use dispatch_model::InvokeOutcome;
@@ -254,7 +254,8 @@ impl State {
 /// How to attach with a payload, by whoever has got hold of it.
 pub(super) fn offer(payload: &[u8]) -> Option<(String, CheckedOffer)> {
     let payload = InvokePayload::from_json(payload).ok()?;
-    let offer = payload.offer(UNIX_EPOCH, Plaintext::Allowed).ok()?;
+    let sent = io_tokio::rfc3339::parse(&payload.sent_time)?;
+    let offer = payload.offer(sent, Plaintext::Allowed).ok()?;
     Some((payload.id, offer))
 }
 
