@@ -62,7 +62,7 @@ async fn answer(request: Request<Incoming>) -> Response<AnyBody> {
     };
     match (request.method(), request.uri().path()) {
         (_, "/health") => page("text/plain", "ok\n"),
-        (_, "/") => page("text/html; charset=utf-8", PAGE),
+        (_, "/") => page("text/html; charset=utf-8", PAGE.replace(ADDRESS, address(&request))),
         (_, "/sleep") => {
             tokio::time::sleep(Duration::from_millis(number("ms", 50))).await;
             page("text/plain", "slept\n")
@@ -105,6 +105,14 @@ async fn count(mut body: Incoming) -> Response<AnyBody> {
         }
     }
     page("text/plain", format!("{total} bytes\n"))
+}
+
+/// Where the client says that it came to, if that needs no escaping in a page or a shell.
+fn address(request: &Request<Incoming>) -> &str {
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    let plain =
+        |host: &&str| host.bytes().all(|it| it.is_ascii_alphanumeric() || b".:-".contains(&it));
+    host.filter(plain).unwrap_or(ADDRESS)
 }
 
 fn page(kind: &'static str, text: impl Into<Bytes>) -> Response<AnyBody> {
@@ -164,6 +172,7 @@ impl Body for Ticker {
 
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
+const ADDRESS: &str = "127.0.0.1:5001";
 const PAGE: &str = "<!doctype html>
 <html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>
 <title>lambda-dispatch demo</title>

@@ -193,6 +193,7 @@ fn pages_uploads_and_events_pass_through() {
     let dev = Dev::start(&[]);
     let (status, page) = dev.get("/");
     assert!(status == 200 && page.contains("It works"), "{page}");
+    assert!(page.contains("curl http://test/sleep"), "where it came to is in its page: {page}");
     assert_eq!(dev.get("/nothing").0, 404);
 
     let body = "x".repeat(1_000_000);
