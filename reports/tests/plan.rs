@@ -1,17 +1,10 @@
 //! What a plan may not say, and what is assumed where it says nothing.
 
-use std::path::Path;
+#[path = "plan/run.rs"]
+mod run;
 
-use reports::{Plan, Prices, Progress, Report, Scene};
-
-fn report(text: &str) -> Result<Report, String> {
-    let mut plan = Plan::parse(text)?;
-    let progress = Progress::default();
-    let traffic = plan.open(Path::new("."), &progress).map_err(|error| error.to_string())?;
-    let prices = Prices::builtin(&plan.region).map_err(|error| error.to_string())?;
-    let scene = Scene { plan: &plan, traffic: &traffic, prices: &prices, progress: &progress };
-    scene.report("a test", "0").map_err(|error| error.to_string())
-}
+use reports::Plan;
+use run::try_report as report;
 
 const PLAN: &str = r#"
 title = "Small"

@@ -1,28 +1,17 @@
 //! Whole reports: the same arrivals served in every way, and what is said of them.
 
+#[path = "plan/run.rs"]
+mod run;
+
 use std::path::Path;
 use std::time::Duration;
 
 use reports::report::{Estimate, Kind, Measured};
-use reports::traffic::Opened;
 use reports::{Arch, MONTH, Plan, Prices, Progress, Report, Scene, Slo, solve};
+use run::{of_traffic, try_report};
 
 fn report(text: &str) -> Report {
     try_report(text).expect("it can be run")
-}
-
-fn try_report(text: &str) -> Result<Report, String> {
-    let mut plan = Plan::parse(text)?;
-    let traffic = plan.open(Path::new("."), &Progress::default()).map_err(|why| why.to_string())?;
-    of_traffic(&plan, &traffic)
-}
-
-fn of_traffic(plan: &Plan, traffic: &Opened) -> Result<Report, String> {
-    let prices = Prices::builtin(&plan.region).map_err(|why| why.to_string())?;
-    let progress = Progress::default();
-    let scene = Scene { plan, traffic, prices: &prices, progress: &progress };
-    let done = scene.report("lambda-dispatch report test.toml", "0");
-    done.map_err(|why| why.to_string())
 }
 
 const SMALL: &str = r#"

@@ -1,16 +1,12 @@
 //! What a report says in sentences, and whether that is so.
 
-use std::path::Path;
+#[path = "plan/run.rs"]
+mod run;
 
-use reports::{MONTH, Plan, Prices, Progress, Report, Scene};
+use reports::{MONTH, Report};
 
 fn report(text: &str) -> Report {
-    let mut plan = Plan::parse(text).expect("the plan is right");
-    let traffic = plan.open(Path::new("."), &Progress::default()).expect("nothing is read");
-    let prices = Prices::builtin(&plan.region).expect("the region is known");
-    let progress = Progress::default();
-    let scene = Scene { plan: &plan, traffic: &traffic, prices: &prices, progress: &progress };
-    scene.report("lambda-dispatch report test.toml", "0").expect("it can be run")
+    run::try_report(text).expect("it can be run")
 }
 
 #[test]
