@@ -28,6 +28,7 @@ use http_body_util::{Either, Full};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use io_tokio::net::unbracketed;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore, watch};
@@ -182,8 +183,7 @@ fn refused<B>(request: &Request<B>, is_local: bool) -> Option<Response<Full<Byte
 /// register and point here.
 fn is_nobodys(host: &HeaderValue) -> bool {
     let Ok(authority) = Authority::try_from(host.as_bytes()) else { return false };
-    let name = authority.host();
-    let bare = name.strip_prefix('[').and_then(|six| six.strip_suffix(']')).unwrap_or(name);
+    let bare = unbracketed(authority.host());
     !bare.contains(['.', ':']) || bare.parse::<IpAddr>().is_ok()
 }
 

@@ -8,6 +8,7 @@ use http::{Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use io_tokio::net::unbracketed;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -27,7 +28,7 @@ pub(crate) async fn fetch(
         return Err(format!("{url} does not begin with http://"));
     }
     let authority = uri.authority().ok_or_else(|| format!("{url} has no host"))?.clone();
-    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+    let host = unbracketed(authority.host());
     let port = authority.port_u16().unwrap_or(80);
     let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect((host, port)))
         .await

@@ -21,7 +21,7 @@ use http::{HeaderValue, Uri};
 use hyper::body::Body;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use io_tokio::net::{Io, tune};
+use io_tokio::net::{Io, tune, unbracketed};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
@@ -200,7 +200,7 @@ impl Target {
         let host = url.host()?;
         let port = url.port_u16().unwrap_or(default);
         let authority = if port == default { host.to_owned() } else { format!("{host}:{port}") };
-        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let host = unbracketed(host).to_owned();
         Some(Self { tls, host, port, authority })
     }
 }

@@ -11,6 +11,8 @@ mod tests;
 
 use std::net::IpAddr;
 
+use io_tokio::net::unbracketed;
+
 use crate::aws::AwsError;
 use crate::callback::CallbackHost;
 use crate::settings::{Aws, PoolPlan, Settings, warnings};
@@ -204,7 +206,7 @@ fn callback(case: Case<'_>) -> Option<(&str, IpAddr)> {
 fn is_emulated(aws: &Aws) -> bool {
     let url = aws.endpoint.as_ref().and_then(|endpoint| endpoint.parse::<http::Uri>().ok());
     let host = url.as_ref().and_then(http::Uri::host).unwrap_or_default();
-    let ip = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    let ip = unbracketed(host).parse::<IpAddr>();
     host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
 }
 

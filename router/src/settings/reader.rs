@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use io_tokio::edge::Patience;
+use io_tokio::net::unbracketed;
 use io_tokio::networks::Networks;
 use io_tokio::pool::DEFAULT_POOL;
 
@@ -306,9 +307,7 @@ impl Reader {
 
     fn callback(&mut self, listen: &Listen) -> Callback {
         let host = self.text("callback.host");
-        let bare = host.map(|host| {
-            host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(&host).to_owned()
-        });
+        let bare = host.map(|host| unbracketed(&host).to_owned());
         if bare.as_deref().is_some_and(|host| !is_host(host)) {
             self.bad(
                 "callback.host",
