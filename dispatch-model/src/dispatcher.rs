@@ -491,7 +491,7 @@ impl Dispatcher {
                 let may = repeatable && self.config.retry_repeatable && entry.attempts == 1;
                 if !(may && self.give_back(&entry)) {
                     self.stats.failed += 1;
-                    let over = self.is_cut_at_its_end(instance);
+                    let over = self.is_cut_at_its_end(instance, self.now);
                     let reason = if over { RefuseReason::LeaseEnded } else { RefuseReason::Failed };
                     self.refuse(request, reason);
                 }

@@ -225,8 +225,12 @@ impl<O: Observer> Turns<O> {
         self.now = self.clock.now();
         if self.model.poll_timeout().is_some_and(|timeout| timeout.at <= self.now) {
             self.observer.timeout(self.now);
+            let detached = self.model.gauges().detached;
             self.model.handle_timeout(self.now);
-            self.tell_of_late_starts();
+            // All instances are looked through, so only where one may have become late.
+            if self.model.gauges().detached > detached {
+                self.tell_of_late_starts();
+            }
             self.perform_all();
         }
     }
@@ -395,7 +399,7 @@ impl<O: Observer> Turns<O> {
 
     /// Many that were invoked at once are late at once: they are one line of log.
     fn tell_of_late_starts(&mut self) {
-        if self.model.gauges().detached == 0 || self.has_stopped() {
+        if self.has_stopped() {
             return;
         }
         let has_failed =
@@ -426,11 +430,9 @@ impl<O: Observer> Turns<O> {
     }
 
     fn why_cut(&self, instance: InstanceId) -> &'static str {
-        let view = self.model.instances().find(|it| it.id == instance);
-        let over = |(_, end)| self.clock.now() + LEASE_GRACE >= end;
         if self.has_stopped() {
             RefuseReason::ShuttingDown.name()
-        } else if view.and_then(|it| it.lease).is_some_and(over) {
+        } else if self.model.is_cut_at_its_end(instance, self.clock.now()) {
             RefuseReason::LeaseEnded.name()
         } else {
             "truncated"
@@ -474,10 +476,6 @@ impl<O: Observer> Drop for Turns<O> {
         self.keeper.notify_one();
     }
 }
-
-/// How exactly the end of a lease is known: the instance began to count a moment before it was
-/// heard.
-const LEASE_GRACE: Duration = Duration::from_secs(1);
 
 /// When an invoke sent at `now` is too old to be followed, in milliseconds since 1970.
 fn expiry(now: SystemTime) -> u64 {

@@ -139,11 +139,12 @@ impl Dispatcher {
         }
     }
 
-    /// Whether what ran on an instance that broke off was cut because its lease was over.
-    pub(super) fn is_cut_at_its_end(&self, instance: InstanceId) -> bool {
+    /// Whether what runs on an instance that breaks off at `now` is cut because its lease is over.
+    #[must_use]
+    pub fn is_cut_at_its_end(&self, instance: InstanceId, now: Time) -> bool {
         let entry = self.instances.get(instance);
         // It promised a span; when it began to count was a moment before it was heard.
-        entry.is_some_and(|entry| self.now + LEASE_GRACE >= entry.lease_end)
+        entry.is_some_and(|entry| now + LEASE_GRACE >= entry.lease_end)
     }
 
     pub(super) fn ping_due(&mut self, instance: InstanceId) {
