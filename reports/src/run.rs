@@ -433,7 +433,7 @@ impl<'a> Scene<'a> {
     }
 
     /// What was assumed, a sentence each.
-    fn assumptions(&self) -> Vec<String> {
+    pub(crate) fn assumptions(&self) -> Vec<String> {
         let same = if self.traffic.is_closed_loop() {
             "Clients that wait for their answers send more to who answers sooner: each bill is for \
              what that alternative was sent, and the traffic that is told is the first one's."

@@ -30,6 +30,8 @@ pub struct Solved {
     pub kinds: Vec<(Measured, Option<String>)>,
     /// Everything that was tried.
     pub tried: Vec<Tried>,
+    /// What was assumed, a sentence each.
+    pub assumptions: Vec<String>,
 }
 
 /// Finds the cheapest settings that meet `slo`.
@@ -67,6 +69,7 @@ pub fn solve(scene: &Scene<'_>, slo: &Slo) -> Result<Solved, ReportError> {
         cheaper,
         kinds: kinds.collect(),
         tried: tried(&[], &all),
+        assumptions: scene.assumptions(),
     })
 }
 

@@ -36,16 +36,20 @@ pub fn write(report: &Report) -> String {
     wrap(&mut out, "  ", &format!("{seeds} from {}, digest {}", method.seed, method.digest));
     wrap(&mut out, "  ", &format!("{}; prices: {}", method.version, printable(&method.prices)));
     _ = writeln!(out, "  {}", printable(&method.command));
-    if !method.assumptions.is_empty() {
-        out.push_str("\nWhat was assumed\n");
-        for assumption in &method.assumptions {
-            wrap(&mut out, "  - ", &printable(assumption));
-        }
-    }
+    assumed(&mut out, &method.assumptions);
     out
 }
 
-/// The cheapest settings, what binds, and what else was tried.
+fn assumed(out: &mut String, assumptions: &[String]) {
+    if !assumptions.is_empty() {
+        out.push_str("\nWhat was assumed\n");
+    }
+    for assumption in assumptions {
+        wrap(out, "  - ", &printable(assumption));
+    }
+}
+
+/// The cheapest settings, what binds, what else was tried, and what was assumed.
 #[must_use]
 pub fn solved(solved: &Solved) -> String {
     let mut out = String::new();
@@ -85,6 +89,7 @@ pub fn solved(solved: &Solved) -> String {
     let tried = solved.tried.len();
     let failed = "Requests that fail count as never answered (–).";
     _ = writeln!(out, "{tried} settings were tried. {failed}");
+    assumed(&mut out, &solved.assumptions);
     out
 }
 

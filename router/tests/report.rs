@@ -102,6 +102,8 @@ fn recordings_are_read_without_a_plan_and_bad_lines_are_named() {
     let solved = report(&["solve", "--slo", "p99<1s", "--from", "csv", &log]);
     assert!(solved.status.success(), "{}", text(&solved.stderr));
     assert!(text(&solved.stderr).contains("log.csv:202"), "{}", text(&solved.stderr));
+    let said = text(&solved.stdout);
+    assert!(said.contains("What was assumed") && said.contains("730 hours"), "{said}");
 }
 
 #[test]
