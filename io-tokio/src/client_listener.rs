@@ -48,7 +48,7 @@ pub async fn serve<L: Listener>(
     let (close, _) = broadcast::channel(1);
     let (open, mut all_closed) = mpsc::channel(1);
     let start = |io, peer| {
-        let Some(place) = edge.admission().admit(peer) else { return };
+        let Some(place) = edge.admit(peer) else { return };
         let end = End { stopped: stop.clone(), close: close.subscribe(), _open: open.clone() };
         let edge = Arc::clone(&edge);
         match &tls {
@@ -75,7 +75,9 @@ pub async fn serve<L: Listener>(
         let (io, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!(%error, "a client could not be accepted");
+                if let Some(unsaid) = edge.seldom().may_log() {
+                    tracing::warn!(%error, unsaid, "a client could not be accepted");
+                }
                 // Most often out of descriptors: let some close.
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;

@@ -13,7 +13,7 @@ use http_body::Body;
 use hyper::body::Incoming;
 use tokio::time::timeout;
 
-use crate::admission::Admission;
+use crate::admission::{Admission, Bounds, Place};
 use crate::clock::Clock;
 use crate::entry::Entry;
 use crate::exchange::{CLOSE, Exchange, Failure, answered, text};
@@ -26,6 +26,7 @@ use crate::relay::ResponseBody;
 use crate::request_head::{BadHead, Origin, Target};
 use crate::request_id::{self, REQUEST_ID};
 use crate::routes::{NoRoute, Routes};
+use crate::seldom::Seldom;
 use crate::split::Split;
 use crate::table::{Destination, Held, Table};
 use crate::upgrade::Upgrade;
@@ -38,7 +39,8 @@ pub struct Edge {
     log: Arc<dyn AccessLog>,
     clock: Clock,
     settings: EdgeSettings,
-    admission: Arc<Admission>,
+    admission: Admission,
+    seldom: Seldom,
     /// Makes request ids.
     count: AtomicU64,
 }
@@ -174,13 +176,8 @@ impl Edge {
         clock: Clock,
         settings: EdgeSettings,
     ) -> Self {
-        let admission = Admission::new(
-            settings.connections_max,
-            settings.connections_per_client_max,
-            settings.trusted_proxies.clone(),
-            clock.clone(),
-        );
-        Self { table, log, clock, settings, admission, count: AtomicU64::new(0) }
+        let (admission, seldom) = (Admission::default(), Seldom::new(clock.clone()));
+        Self { table, log, clock, settings, admission, seldom, count: AtomicU64::new(0) }
     }
 
     /// Where requests go.
@@ -192,8 +189,31 @@ impl Edge {
         &self.settings
     }
 
-    pub(crate) const fn admission(&self) -> &Arc<Admission> {
-        &self.admission
+    /// A place for a connection from `peer`, unless there are too many. Trusted proxies stand for
+    /// many clients and are bounded only in all.
+    pub(crate) fn admit(&self, peer: IpAddr) -> Option<Place> {
+        let settings = &self.settings;
+        let bounds = Bounds {
+            all: settings.connections_max,
+            of_address: settings.connections_per_client_max,
+        };
+        let client = (!settings.trusted_proxies.contains(peer)).then_some(peer);
+        let place = self.admission.admit(client, bounds);
+        if place.is_none()
+            && let Some(unsaid) = self.seldom.may_log()
+        {
+            tracing::warn!(
+                %peer,
+                unsaid,
+                "too many connections: limits.connections and limits.connections_per_client"
+            );
+        }
+        place
+    }
+
+    /// Bounds what is logged of clients that could not connect.
+    pub(crate) const fn seldom(&self) -> &Seldom {
+        &self.seldom
     }
 
     /// Answers for a request that stands for a refused one.

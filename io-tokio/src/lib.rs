@@ -15,7 +15,8 @@
 //! | `routes`, `split`, `table` | which pool serves a request |
 //! | `driver`, `pool` | what drives a dispatcher, and the handle that others have on it |
 //! | `lifecycle_driver` | the task that owns an extension's machine |
-//! | `client_listener`, `admission` | connections from clients, and how many |
+//! | `client_listener` | connections from clients |
+//! | `admission`, `seldom` | how many connections there may be, and how many lines about failures |
 //! | `patience`, `stalled` | how long they may be silent, and not read |
 //! | `guard`, `framing` | what hyper gets of them: messages whose ends are beyond doubt |
 //! | `edge` | what takes requests from clients, and how it is set |
@@ -25,7 +26,6 @@
 //! | `interim` | 1xx responses to HTTP/1.1 clients |
 //! | `upgrade`, `tunnel` | connections that go on in another protocol, such as WebSocket |
 //! | `instance_listener`, `invited` | instances dial back: who may, and for which pool |
-//! | `strangers` | those who have dialled and not yet said who they are: how many at once |
 //! | `attach`, `session` | how an instance makes itself known, and is given streams |
 //! | `http2` | what is spoken on the links between routers and instances |
 //! | `wire_v1` | the original's wire, made to look like a session |
@@ -74,10 +74,10 @@ pub mod rfc3339;
 pub mod routes;
 pub mod running;
 mod secret;
+mod seldom;
 pub mod session;
 pub mod split;
 mod stalled;
-mod strangers;
 pub mod stream_body;
 pub mod table;
 pub mod tls;

@@ -14,13 +14,13 @@ use tokio::time::timeout;
 
 use super::instance::{Channel, Instance, bridge, ended};
 use super::link::Link;
+use crate::admission::Place;
 use crate::http2::{self, Config, Receiving, Responder, Sending};
 use crate::invited::Invited;
 use crate::net::Io;
 use crate::networks::Networks;
 use crate::pool::Pool;
 use crate::session::{RESPONSE_BYTES_MIN, Session, link_window};
-use crate::strangers::Place;
 
 /// Accepts instances on the original's wire. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -292,16 +292,15 @@ mod tests {
     use tokio::task::JoinHandle;
 
     use super::*;
-    use crate::clock::Clock;
+    use crate::admission::{Admission, Bounds};
     use crate::http2::Opener;
-    use crate::strangers::Strangers;
 
     const CLOSE: &str = "/api/chunked/close/i";
 
     /// A stranger on a connection, and the task that serves it.
     fn stranger() -> (Opener, JoinHandle<()>) {
         let (near, far) = duplex(64 << 10);
-        let place = Strangers::new(Clock::start()).admit([127, 0, 0, 1].into(), 0).unwrap();
+        let place = Admission::default().admit(None, Bounds { all: 1, of_address: 1 }).unwrap();
         let v1 = V1::new(Invited::default(), Networks::none().and_loopback());
         let (opener, mut connection) = http2::client(near, CONFIG);
         tokio::spawn(async move { connection.run().await });
