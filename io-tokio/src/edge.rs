@@ -23,7 +23,7 @@ use crate::networks::Networks;
 use crate::observe::{AccessLog, Tracer};
 use crate::pool::Pool;
 use crate::relay::ResponseBody;
-use crate::request_head::{BadHead, Origin, Target};
+use crate::request_head::{self, BadHead, Origin, Target};
 use crate::request_id::{self, REQUEST_ID};
 use crate::routes::{NoRoute, Routes};
 use crate::seldom::Seldom;
@@ -237,7 +237,8 @@ impl Edge {
 
     fn entry(&self, head: &http::request::Parts, peer: IpAddr, count: u64) -> Entry {
         let id = request_id::name(self.settings.boot, count);
-        Entry::new(head, peer, id, self.clock.clone(), Arc::clone(&self.log))
+        let client = request_head::client(&head.headers, peer, &self.settings.trusted_proxies);
+        Entry::new(head, peer, client, id, self.clock.clone(), Arc::clone(&self.log))
     }
 
     /// Serves one request, whose interim responses go to `interim` if the client can be sent any.

@@ -33,6 +33,7 @@ impl Entry {
     pub(crate) fn new(
         request: &http::request::Parts,
         peer: IpAddr,
+        client: IpAddr,
         request_id: String,
         clock: Clock,
         log: Arc<dyn AccessLog>,
@@ -53,6 +54,7 @@ impl Entry {
         let access = Box::new(Access {
             started: clock.wall(),
             peer,
+            client,
             method: request.method.clone(),
             target: request.uri.path().to_owned(),
             version: request.version,

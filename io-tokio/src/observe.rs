@@ -148,8 +148,10 @@ impl Observer for Checks {
 pub struct Access {
     /// When its head was complete.
     pub started: SystemTime,
-    /// The client, or the proxy in front of it.
+    /// Who is at the other end of the connection: the client, or a proxy in front of it.
     pub peer: IpAddr,
+    /// The client, as far as proxies that are trusted speak of it: else `peer`.
+    pub client: IpAddr,
     /// The method.
     pub method: http::Method,
     /// The path without the query, as it was sent.

@@ -4,7 +4,7 @@
 //! values. What belongs to one hop stays behind, names that only we may use are dropped, and where
 //! the request came from is added.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
@@ -13,6 +13,7 @@ use http::{HeaderMap, Method, StatusCode, Uri, Version};
 
 use crate::edge::EdgeSettings;
 use crate::headers::end_to_end;
+use crate::networks::Networks;
 
 /// The connection that a request came in on. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -50,6 +51,29 @@ impl Origin {
         // Put together of what is legal.
         HeaderValue::from_maybe_shared(Bytes::from(chain)).unwrap_or_else(|_| self.address.clone())
     }
+}
+
+/// Who sent a request with `headers` that came from `peer`: whoever the nearest hop that is not
+/// trusted is, as far as those that are speak of it. What is no address ends what can be believed.
+pub(crate) fn client(headers: &HeaderMap, peer: IpAddr, trusted: &Networks) -> IpAddr {
+    let mut client = peer;
+    let lines = headers.get_all(&FORWARDED_FOR).iter().rev();
+    for hop in lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b',')) {
+        if !trusted.contains(client) {
+            break;
+        }
+        let Some(address) = std::str::from_utf8(hop).ok().and_then(hop_address) else { break };
+        client = address;
+    }
+    client
+}
+
+/// The address of a hop: some load balancers add the port.
+fn hop_address(hop: &str) -> Option<IpAddr> {
+    let hop = hop.trim_ascii();
+    let with_port = || hop.parse::<SocketAddr>().ok().map(|it| it.ip());
+    let address: IpAddr = hop.parse().ok().or_else(with_port)?;
+    Some(address.to_canonical())
 }
 
 /// Why a head is refused.
@@ -394,6 +418,32 @@ mod tests {
         assert_eq!(stranger.headers()["x-forwarded-for"], "203.0.113.9");
         assert_eq!(stranger.headers()["x-forwarded-proto"], "http");
         assert!(!stranger.headers().contains_key("x-forwarded-port"));
+    }
+
+    #[test]
+    fn the_client_is_the_nearest_hop_that_is_not_trusted() {
+        let trusted = Networks::private().and_loopback();
+        let cases: [(&[&str], &str, &str); 10] = [
+            (&[], "10.0.0.1", "10.0.0.1"),
+            (&["203.0.113.9"], "10.0.0.1", "203.0.113.9"),
+            // What a client says of itself comes first, and is not believed.
+            (&["1.2.3.4, 203.0.113.9"], "10.0.0.1", "203.0.113.9"),
+            (&["1.2.3.4", "203.0.113.9,10.0.0.2"], "10.0.0.1", "203.0.113.9"),
+            (&["10.0.0.3, 10.0.0.2"], "10.0.0.1", "10.0.0.3"),
+            (&["1.2.3.4"], "203.0.113.9", "203.0.113.9"),
+            (&["203.0.113.9:4711"], "10.0.0.1", "203.0.113.9"),
+            (&["[2001:db8::1]:443"], "fd00::1", "2001:db8::1"),
+            (&["::ffff:203.0.113.9"], "::ffff:10.0.0.1", "203.0.113.9"),
+            (&["203.0.113.9, unknown, 10.0.0.2"], "10.0.0.1", "10.0.0.2"),
+        ];
+        for (lines, peer, expected) in cases {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append(FORWARDED_FOR, HeaderValue::from_static(line));
+            }
+            let found = client(&headers, peer.parse().unwrap(), &trusted);
+            assert_eq!(found.to_string(), expected, "{lines:?} from {peer}");
+        }
     }
 
     #[test]

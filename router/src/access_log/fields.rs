@@ -90,7 +90,12 @@ impl Value<'_> {
 
 /// Every field there is.
 pub const FIELDS: &[Field] = &[
-    field("remote_addr", "address of the client, or of the proxy in front of it", |it, to| {
+    field(
+        "remote_addr",
+        "address of the client: what proxies in `listen.trusted_proxies` say is believed",
+        |it, to| to.address(it.client),
+    ),
+    field("realip_remote_addr", "address that its connection comes from", |it, to| {
         to.address(it.peer);
     }),
     field("remote_user", "always `-`: credentials are kept from logs", |_, to| to.ours("-")),

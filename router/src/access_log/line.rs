@@ -21,6 +21,7 @@ pub(super) fn of(format: &AccessFormat, access: &Access) -> String {
 struct Line<'a> {
     time: String,
     request_id: Cow<'a, str>,
+    client: std::net::IpAddr,
     peer: std::net::IpAddr,
     method: Cow<'a, str>,
     host: Cow<'a, str>,
@@ -48,6 +49,7 @@ fn json(access: &Access) -> String {
     let line = Line {
         time: rfc3339::format(access.started),
         request_id: clean(&access.request_id, NAME_MAX, true),
+        client: access.client,
         peer: access.peer,
         method: clean(access.method.as_str(), NAME_MAX, true),
         host: clean(&access.host, NAME_MAX, true),
@@ -133,7 +135,8 @@ pub(crate) mod tests {
     pub(crate) fn access() -> Access {
         Access {
             started: UNIX_EPOCH + Duration::from_millis(1_795_422_552_123),
-            peer: "192.0.2.7".parse().unwrap(),
+            peer: "10.0.0.1".parse().unwrap(),
+            client: "192.0.2.7".parse().unwrap(),
             method: http::Method::GET,
             target: "/a%20b".to_owned(),
             version: http::Version::HTTP_11,
@@ -187,7 +190,7 @@ pub(crate) mod tests {
         assert_eq!(
             of(&AccessFormat::Json, &access()),
             "{\"time\":\"2026-11-23T08:29:12.123Z\",\"request_id\":\"abc-1\",\
-             \"peer\":\"192.0.2.7\",\"method\":\"GET\",\"host\":\"example.org\",\
+             \"client\":\"192.0.2.7\",\"peer\":\"10.0.0.1\",\"method\":\"GET\",\"host\":\"example.org\",\
              \"path\":\"/a%20b\",\"version\":\"HTTP/1.1\",\"status\":200,\"reason\":\"served\",\
              \"bytes_in\":3,\"bytes_out\":1234,\"pool\":\"web\",\"queue_ms\":1.5,\"handover_ms\":0.2,\
              \"app_ms\":47.0,\"slot_ms\":58.0,\"first_byte_ms\":50.0,\"total_ms\":61.0,\"instance\":\"i3\",\"cold_exposed\":false,\"attempts\":1,\

@@ -8,6 +8,7 @@ pub(super) fn access(status: u16, reason: &'static str) -> Access {
     Access {
         started: UNIX_EPOCH,
         peer: "127.0.0.1".parse().unwrap(),
+        client: "127.0.0.1".parse().unwrap(),
         method: http::Method::GET,
         target: "/".to_owned(),
         version: http::Version::HTTP_11,

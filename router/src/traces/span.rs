@@ -23,8 +23,11 @@ pub(super) fn of(access: &Access, trace: Trace) -> Span {
         events: stages(access)
             .map(|(name, offset)| Event { time_unix_nano: at(offset), name: name.to_owned() })
             .collect(),
-        status: is_fault(access)
-            .then(|| Status { message: access.reason.to_owned(), code: STATUS_ERROR }),
+        status: is_fault(access).then(|| {
+            // What an app answered with says enough, by its status.
+            let message = if access.reason == "served" { "" } else { access.reason };
+            Status { message: message.to_owned(), code: STATUS_ERROR }
+        }),
         flags: SAMPLED,
     }
 }
@@ -72,7 +75,8 @@ fn attributes(
         ("url.path", Some(cut(&access.target))),
         ("server.address", named(host)),
         ("server.port", port.map(|port| Value::Number(port.into()))),
-        ("client.address", Some(Value::Text(access.peer.to_string()))),
+        ("client.address", Some(Value::Text(access.client.to_string()))),
+        ("network.peer.address", Some(Value::Text(access.peer.to_string()))),
         ("network.protocol.version", Some(cut(version))),
         ("user_agent.original", access.user_agent.as_deref().and_then(named)),
         ("http.response.status_code", status),

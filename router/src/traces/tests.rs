@@ -130,6 +130,7 @@ async fn a_collector_is_sent_what_became_of_a_request() {
         ("server.address", Any::StringValue("shop.example".to_owned())),
         ("server.port", Any::IntValue(8_443)),
         ("client.address", Any::StringValue("192.0.2.7".to_owned())),
+        ("network.peer.address", Any::StringValue("10.0.0.1".to_owned())),
         ("http.response.status_code", Any::IntValue(200)),
         ("network.protocol.version", Any::StringValue("1.1".to_owned())),
         ("lambda_dispatch.request_id", Any::StringValue("abc-1".to_owned())),
@@ -151,6 +152,9 @@ fn a_request_that_failed_is_an_error_and_one_whose_client_erred_is_not() {
     assert_eq!(failed.status.as_ref().unwrap().code, 2);
     let error = failed.attributes.iter().find(|it| it.key == "error.type").unwrap();
     assert_eq!(*error, span::attribute("error.type", Value::Text("response_timeout".into())));
+    assert_eq!(failed.status.unwrap().message, "response_timeout");
+    let of_app = of(500, "served").status.unwrap();
+    assert_eq!((&*of_app.message, of_app.code), ("", 2), "its status says enough");
     for (status, reason) in [(404, "served"), (408, "request_timeout"), (499, "client_gone")] {
         assert_eq!(of(status, reason).status, None, "{reason}");
     }

@@ -95,6 +95,23 @@ async fn app_is_told_the_id_and_a_client_can_neither_choose_nor_see_it() {
     assert_eq!(answer.header("lambda-dispatch-request-id"), None);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn client_behind_a_load_balancer_is_named_by_it_if_that_is_trusted() {
+    for (trusted, client) in [("127.0.0.0/8", "203.0.113.9"), ("none", "127.0.0.1")] {
+        let folder = tempfile::tempdir().unwrap();
+        let trusted = format!("listen.trusted_proxies={trusted}");
+        let format = "log.access_format=$remote_addr $realip_remote_addr $uri";
+        let stage = logging(&folder, &[&trusted, format]).await;
+        let mut balancer = Client::connect(stage.router.http).await;
+        let head =
+            "GET /seen HTTP/1.1\r\nHost: test\r\nX-Forwarded-For: 6.6.6.6, 203.0.113.9\r\n\r\n";
+        balancer.send(head).await.unwrap();
+        balancer.answer("GET").await.unwrap();
+        let addresses = recorded(&folder, "/seen").await;
+        assert_eq!(addresses, (client.to_owned(), "127.0.0.1".to_owned()), "{trusted}");
+    }
+}
+
 /// In a container it is always the same one.
 #[tokio::test(flavor = "multi_thread")]
 async fn ids_do_not_repeat_when_another_router_has_the_same_process_id() {
