@@ -215,6 +215,7 @@ fn write_dump(path: &Path, taken: Option<Vec<Taken>>) -> Result<Dumped, DumpErro
 /// Writes a file beside `path` and gives it that name. Never through a link that somebody has put
 /// into a folder that is everybody's.
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    has_file(path)?;
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
     match fs::remove_file(&beside) {
@@ -225,6 +226,21 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)?;
     drop(file);
     fs::rename(&beside, path)
+}
+
+/// Whether there is a file at `path`, which may be given another name or be replaced.
+///
+/// # Errors
+///
+/// What is there is something else. Root could do the same to `/dev/null`, and all other programs
+/// would have a growing file instead. A link is refused as well: `/dev/stdout` is one.
+fn has_file(path: &Path) -> io::Result<bool> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.is_file() => Ok(true),
+        Ok(_) => Err(io::Error::other("what is there is no regular file")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 #[cfg(test)]

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use crate::recording::{Origin, STEPS, put_block, put_origin};
 
-use super::RecorderError;
 use super::tape::Block;
+use super::{RecorderError, has_file};
 
 /// The driver's side of it. Dropping it waits, not for ever, until all that was sent is written.
 #[derive(Debug)]
@@ -118,7 +118,7 @@ impl Drop for File {
 /// An empty file at `path`. One that is there is kept under a name that nothing has: it may be what
 /// a router that crashed has left, or the recording until the settings were read anew.
 fn make(path: &Path) -> io::Result<fs::File> {
-    if fs::symlink_metadata(path).is_ok() {
+    if has_file(path)? {
         fs::rename(path, free(path))?;
     }
     fs::File::create_new(path)

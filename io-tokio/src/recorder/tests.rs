@@ -164,6 +164,26 @@ fn every_recording_is_kept_however_often_it_is_replaced() {
     }
 }
 
+/// `recorder.file = "/dev/null"`, of a router that runs as root.
+#[test]
+fn nothing_but_a_file_is_moved_away_or_replaced() {
+    let folder = Folder::new();
+    let (sub, socket, link) = (folder.file("folder"), folder.file("socket"), folder.file("link"));
+    fs::create_dir(&sub).unwrap();
+    let _listens = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    std::os::unix::fs::symlink(&socket, &link).unwrap();
+    for path in [&sub, &socket, &link] {
+        let before = fs::symlink_metadata(path).unwrap();
+        let settings = RecorderSettings { ring: 0, file: Some(path.clone()) };
+        let error = Recorder::new(&settings).unwrap_err().to_string();
+        assert!(error.contains("no regular file"), "{error}");
+        let error = recorder(1, None).handle().dump(path).unwrap_err().to_string();
+        assert!(error.contains("no regular file"), "{error}");
+        assert_eq!(fs::symlink_metadata(path).unwrap().file_type(), before.file_type());
+    }
+    assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 3, "nothing is left beside them");
+}
+
 #[test]
 fn slow_disk_costs_steps_and_the_file_goes_on_with_a_new_segment() {
     let (file, mut write) = File::on_slow_disk();
