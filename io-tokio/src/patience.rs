@@ -313,9 +313,9 @@ impl<S: Io> AsyncWrite for Patient<S> {
     }
 }
 
-/// What begins HTTP/2, and no request of HTTP/1.
-const PREFACE: &[u8; PREFACE_BYTES] = b"PRI ";
-const PREFACE_BYTES: usize = 4;
+/// What begins HTTP/2, all of it: what only begins so is a head that has yet to come.
+const PREFACE: &[u8; PREFACE_BYTES] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const PREFACE_BYTES: usize = 24;
 
 #[cfg(test)]
 mod tests {
@@ -451,8 +451,22 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn what_only_begins_like_http2_ends_at_the_head_limit() {
+        for begin in ["P", "PRI ", "PRI /", "PRI * HTTP/2.0\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n"] {
+            let (io, mut client) = duplex(64);
+            let mut patient = Patient::new(io, LIMITS, Activity::default());
+            client.write_all(begin.as_bytes()).await.unwrap();
+            patient.read_exact(&mut vec![0; begin.len()]).await.unwrap();
+            assert!(read(&mut patient, 9).await.is_none(), "{begin:?}");
+            let end = read(&mut patient, 2).await.expect(begin);
+            assert_eq!(end.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn http2_connection_without_a_request_is_idle() {
-        for pieces in [&["PRI * HTTP/2.0\r\n"][..], &["P", "R", "I * HTTP/2.0\r\n"]] {
+        let pieces = ["P", "R", "I * HTTP/2.0\r\n\r\nSM", "\r\n\r\n"];
+        for pieces in [&["PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"][..], &pieces] {
             let (io, mut client) = duplex(64);
             let mut patient = Patient::new(io, LIMITS, Activity::default());
             for piece in pieces {
