@@ -8,6 +8,7 @@ import * as iam from 'aws-cdk-lib/aws-iam';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
 import * as logs from 'aws-cdk-lib/aws-logs';
 import { Construct } from 'constructs';
+import { bareFunction } from './bare';
 import { addNetworkListeners } from './nlb';
 import { Port } from './ports';
 
@@ -483,13 +484,7 @@ export class EcsConstruct extends Construct {
 
   /** The groups that instances are in. */
   private groupsOf(props: EcsConstructProps): ec2.ISecurityGroup[] {
-    const fn = props.lambdaFunction;
-    const bare =
-      fn instanceof lambda.Alias
-        ? fn.version.lambda
-        : fn instanceof lambda.Version
-          ? fn.lambda
-          : fn;
+    const bare = bareFunction(props.lambdaFunction);
     if (!bare.isBoundToVpc) {
       throw new Error(
         `${this.node.path}: lambdaFunction does not tell its security group. Put the function into ` +
@@ -560,7 +555,7 @@ interface Target {
 
 /** Whether a function is a version or an alias. */
 function isQualified(fn: lambda.IFunction): boolean {
-  if (fn instanceof lambda.Alias || fn instanceof lambda.Version) return true;
+  if (bareFunction(fn) !== fn) return true;
   // arn:aws:lambda:region:account:function:name, and perhaps :qualifier
   return !cdk.Token.isUnresolved(fn.functionArn) && fn.functionArn.split(':').length > 7;
 }

@@ -2,10 +2,10 @@ import * as cdk from 'aws-cdk-lib';
 import * as cloudwatch from 'aws-cdk-lib/aws-cloudwatch';
 import * as actions from 'aws-cdk-lib/aws-cloudwatch-actions';
 import * as elbv2 from 'aws-cdk-lib/aws-elasticloadbalancingv2';
-import * as lambda from 'aws-cdk-lib/aws-lambda';
 import * as logs from 'aws-cdk-lib/aws-logs';
 import * as sns from 'aws-cdk-lib/aws-sns';
 import { Construct } from 'constructs';
+import { bareFunction } from './bare';
 import { EcsConstruct } from './ecs';
 
 /** What an `ObserveConstruct` watches, and from where on it calls. */
@@ -84,7 +84,8 @@ export class ObserveConstruct extends Construct {
   constructor(scope: Construct, id: string, props: ObserveConstructProps) {
     super(scope, id);
     const { router } = props;
-    const fn = bare(router.lambdaFunction);
+    // What Lambda measures of versions and aliases is summed there.
+    const fn = bareFunction(router.lambdaFunction);
     const minute = { period: cdk.Duration.minutes(1) };
 
     const invokes = fn.metricInvocations({ ...minute, statistic: 'Sum', label: 'invokes' });
@@ -311,12 +312,6 @@ export class ObserveConstruct extends Construct {
       return undefined;
     }
   }
-}
-
-/** The function behind a version or an alias: what Lambda measures is summed there. */
-function bare(fn: lambda.IFunction): lambda.IFunction {
-  if (fn instanceof lambda.Alias) return fn.version.lambda;
-  return fn instanceof lambda.Version ? fn.lambda : fn;
 }
 
 /** In us-east-1, and nearly everywhere. */

@@ -195,6 +195,31 @@ test('of an alias the router may invoke this alias', () => {
   assert.deepEqual(environment(of).LAMBDA_DISPATCH_POOL_FUNCTION, { Ref: alias });
 });
 
+test('an alias from elsewhere is the only one that the router may invoke', () => {
+  const { stack } = pair((stack, vpc) => {
+    const bare = lambda.Function.fromFunctionAttributes(stack, 'Imported', {
+      functionArn: cdk.Fn.importValue('ShopFunction'),
+      securityGroup: new ec2.SecurityGroup(stack, 'Instances', { vpc, description: 'Instances' }),
+    });
+    const aliasVersion = lambda.Version.fromVersionAttributes(stack, 'Version', {
+      lambda: bare,
+      version: '7',
+    });
+    return {
+      lambdaFunction: lambda.Alias.fromAliasAttributes(stack, 'Alias', {
+        aliasName: 'live',
+        aliasVersion,
+      }),
+    };
+  });
+  const of = template(stack);
+  const [statement] = statements(of);
+  assert.deepEqual(statement.Resource, {
+    'Fn::Join': ['', [{ 'Fn::ImportValue': 'ShopFunction' }, ':live']],
+  });
+  assert.deepEqual(ingress(of, 'The router'), [['Instances', 5004]]);
+});
+
 test('a function from elsewhere is served when its group is told', () => {
   const { stack, vpc } = stage();
   const arn = 'arn:aws:lambda:eu-west-1:123456789012:function:shop:live';

@@ -2,6 +2,8 @@ const assert = require('node:assert/strict');
 const { readFileSync } = require('node:fs');
 const path = require('node:path');
 const test = require('node:test');
+const ec2 = require('aws-cdk-lib/aws-ec2');
+const lambda = require('aws-cdk-lib/aws-lambda');
 const sns = require('aws-cdk-lib/aws-sns');
 const { ObserveConstruct } = require('..');
 const { pair, listener, template } = require('./stage');
@@ -38,6 +40,36 @@ test('what Lambda, ECS and the load balancer measure is watched', () => {
     assert.equal(alarm.TreatMissingData, 'notBreaching', name);
   }
   it.of.resourceCountIs('AWS::CloudWatch::Dashboard', 1);
+});
+
+test('what Lambda measures is read where it is, of versions and aliases from elsewhere too', () => {
+  const arn = 'arn:aws:lambda:eu-west-1:123456789012:function:shop';
+  const version = (stack) => lambda.Version.fromVersionArn(stack, 'Version', `${arn}:7`);
+  const imported = {
+    version,
+    alias: (stack) =>
+      lambda.Alias.fromAliasAttributes(stack, 'Alias', {
+        aliasName: 'live',
+        aliasVersion: version(stack),
+      }),
+    latest: (stack) => lambda.Function.fromFunctionArn(stack, 'Latest', arn).latestVersion,
+  };
+  for (const [what, lambdaFunction] of Object.entries(imported)) {
+    const { stack, service } = pair((stack, vpc) => ({
+      lambdaFunction: lambdaFunction(stack),
+      functionSecurityGroup: new ec2.SecurityGroup(stack, 'Instances', { vpc }),
+    }));
+    new ObserveConstruct(stack, 'Observe', { router: service });
+    const all = Object.values(template(stack).findResources('AWS::CloudWatch::Alarm'));
+    const read = all
+      .flatMap((it) => it.Properties.Metrics ?? [])
+      .map((it) => it.MetricStat.Metric)
+      .filter((it) => it.Namespace === 'AWS/Lambda');
+    assert.equal(read.length, 3, what);
+    for (const { Dimensions } of read) {
+      assert.deepEqual(Dimensions, [{ Name: 'FunctionName', Value: 'shop' }], what);
+    }
+  }
 });
 
 test('each alarm is on what it says', () => {
