@@ -229,6 +229,33 @@ fn every_name_of_the_original_is_understood_in_any_spelling() {
 }
 
 #[test]
+fn a_variable_that_another_name_of_its_setting_goes_before_is_told() {
+    let told = |variables: &[(&str, &str)]| -> Vec<String> {
+        warnings(&from_environment(variables).unwrap())
+            .into_iter()
+            .filter(|warning| warning.contains("has no effect"))
+            .collect()
+    };
+    let original = "LAMBDA_DISPATCH_MaxConcurrentCount";
+    let ours = "LAMBDA_DISPATCH_POOL_SLOTS";
+    let expected =
+        [format!("{original} has no effect: {ours} is set too, and goes before it")].to_vec();
+    assert_eq!(told(&[(original, "20"), (ours, "10")]), expected);
+    assert_eq!(told(&[(ours, "10"), (original, "20")]), expected);
+    // The same name twice, but for its case: one of the two is taken.
+    let lower = "lambda_dispatch_pool_slots";
+    assert_eq!(
+        told(&[(ours, "10"), (lower, "20")]),
+        [format!("{lower} has no effect: {ours} is set too, and goes before it")]
+    );
+    // Who says the same is heard.
+    assert_eq!(told(&[(original, "10"), (ours, "10")]), [""; 0]);
+    // Other programs' variables are for others too.
+    let others = [("AWS_DEFAULT_REGION", "eu-west-1"), ("AWS_REGION", "eu-west-2")];
+    assert_eq!(told(&others), [""; 0]);
+}
+
+#[test]
 fn our_name_beats_the_originals_and_an_empty_variable_is_not_set() {
     let settings = from_environment(&[
         ("LAMBDA_DISPATCH_MaxConcurrentCount", "5"),

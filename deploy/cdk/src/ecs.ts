@@ -168,7 +168,8 @@ export interface EcsConstructProps {
   readonly drain?: cdk.Duration;
 
   /**
-   * More settings of the router, as variables: `LAMBDA_DISPATCH_TIMEOUTS_QUEUE: '30s'`.
+   * More settings of the router, as variables: `LAMBDA_DISPATCH_TIMEOUTS_QUEUE: '30s'`. They go
+   * before what this construct sets under the same name, which the original's names do not.
    *
    * @default - what this construct sets
    */

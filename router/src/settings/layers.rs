@@ -210,10 +210,20 @@ impl Layers {
                 ));
                 continue;
             }
-            let found = strongest.entry(setting.name);
-            let held = found.or_insert_with(|| (rank, name.clone(), value.clone()));
-            if rank < held.0 {
-                *held = (rank, name, value);
+            let Some(held) = strongest.get_mut(setting.name) else {
+                strongest.insert(setting.name, (rank, name, value));
+                continue;
+            };
+            let mut weaker = (rank, name, value);
+            if weaker.0 < held.0 {
+                std::mem::swap(held, &mut weaker);
+            }
+            // What other programs' variables say may be meant for those.
+            if own_name(&weaker.1).is_some() && weaker.2 != held.2 {
+                self.warnings.push(format!(
+                    "{} has no effect: {} is set too, and goes before it",
+                    weaker.1, held.1
+                ));
             }
         }
         for (setting, (_, name, value)) in strongest {
