@@ -44,6 +44,13 @@ export function addNetworkListeners(
         }),
       ],
     });
+  if (!balancer.securityGroups?.length) {
+    throw new Error(
+      `${scope.node.path}: networkLoadBalancer has no security group, or does not tell it: the ` +
+        'tasks would let in neither its clients nor its probes. One is given to it when it is ' +
+        'made (securityGroups) or imported (loadBalancerSecurityGroups)',
+    );
+  }
   const tls = of.certificate !== undefined;
   const listen = (
     id: string,

@@ -370,6 +370,30 @@ function trust(of) {
   ];
 }
 
+test('a network load balancer whose group nobody knows is refused: no probe would come through', () => {
+  const balancer = (stack, vpc, loadBalancerSecurityGroups) =>
+    elbv2.NetworkLoadBalancer.fromNetworkLoadBalancerAttributes(stack, 'Nlb', {
+      loadBalancerArn: 'arn:aws:elasticloadbalancing:eu-west-1:123456789012:loadbalancer/net/n/1',
+      vpc,
+      loadBalancerSecurityGroups,
+    });
+  const told = pair((stack, vpc) => ({ networkLoadBalancer: balancer(stack, vpc, ['sg-nlb']) }));
+  assert.deepEqual(ingress(template(told.stack), 'The router'), [
+    ['Instances of the function', 5004],
+    ['sg-nlb', 5001],
+    ['sg-nlb', 5005],
+  ]);
+  const refused = /Router: networkLoadBalancer has no security group.*loadBalancerSecurityGroups/s;
+  assert.throws(
+    () => pair((stack, vpc) => ({ networkLoadBalancer: balancer(stack, vpc) })),
+    refused,
+  );
+  const bare = (stack, vpc) => ({
+    networkLoadBalancer: new elbv2.NetworkLoadBalancer(stack, 'Nlb', { vpc }),
+  });
+  assert.throws(() => pair(bare), refused);
+});
+
 test('behind a network load balancer alone clients are not believed', () => {
   const alone = { createNetworkLoadBalancer: true };
   assert.deepEqual(trust(template(pair(alone).stack)), ['none', '10000']);
