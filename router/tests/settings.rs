@@ -671,6 +671,19 @@ fn check_says_what_follows_and_what_is_risky() {
 }
 
 #[test]
+fn that_our_extension_dials_no_router_without_tls_is_told_where_it_is_asked_to() {
+    // As the original's templates have it.
+    let theirs = [
+        ("LAMBDA_DISPATCH_AllowInsecureControlChannel", "true"),
+        ("LAMBDA_DISPATCH_PreferredControlChannelScheme", "http"),
+    ];
+    let told = |variables| warnings(&from_environment(variables).unwrap()).join("\n");
+    let text = told(&theirs);
+    assert!(text.contains("callback.scheme is http") && text.contains("ALLOW_INSECURE"), "{text}");
+    assert!(!told(&theirs[..1]).contains("callback.scheme"));
+}
+
+#[test]
 fn the_access_log_is_off_however_that_is_written() {
     for off in ["off", "OFF", "Off"] {
         let settings = load(None, &[], &[FUNCTION, ("log.access", off)]).unwrap();
