@@ -37,8 +37,9 @@ use crate::stalled::Streams;
 /// the last has closed.
 ///
 /// A client that is busy always has a request on its way, and closing the connection under that
-/// would lose it. So at first every response says that it is the last on its connection, and only
-/// after that time those that are idle even then are closed.
+/// would lose it. HTTP/2 has a goaway that loses nothing, which is said at once. In HTTP/1 every
+/// response says at first that it is the last on its connection, and only after that time those
+/// that are idle even then are closed.
 pub async fn serve<L: Listener>(
     mut listener: L,
     tls: Option<TlsAcceptor>,
@@ -91,6 +92,8 @@ pub async fn serve<L: Listener>(
     }
     drop(listener);
     drop(open);
+    // There may be nobody.
+    close.send(()).ok();
     let last_requests = stop.borrow().unwrap_or_default();
     if timeout(last_requests, all_closed.recv()).await.is_ok() {
         return;
@@ -106,8 +109,9 @@ pub async fn serve<L: Listener>(
 struct End {
     /// Every response is the last.
     stopped: watch::Receiver<Option<Duration>>,
-    /// Ends when the connection is to close as soon as it can.
-    close: broadcast::Receiver<Infallible>,
+    /// Says once that the connection is to close if its client can be told, and ends when it is to
+    /// close in any case, as soon as it can.
+    close: broadcast::Receiver<()>,
     /// Dropped when the connection has closed.
     _open: mpsc::Sender<Infallible>,
 }
@@ -135,10 +139,10 @@ fn connection<S: Io>(
     let io = WithInterim::new(Patient::new(io, limits, activity.clone()), interim.clone());
     let io = Guarded::new(io, heads, activity.clone(), passage.clone());
     let peer = origin.peer;
-    let stopped = end.stopped.clone();
+    let (stopped, requests) = (end.stopped.clone(), activity.clone());
     let service = service_fn(move |request: Request<Incoming>| {
-        let refusal = passage.refusal(activity.begun());
-        let (edge, mut busy, stopped) = (Arc::clone(&edge), activity.begin(), stopped.clone());
+        let refusal = passage.refusal(requests.begun());
+        let (edge, mut busy, stopped) = (Arc::clone(&edge), requests.begin(), stopped.clone());
         let (origin, passage, interim) = (origin.clone(), passage.clone(), interim.clone());
         async move {
             let version = request.version();
@@ -170,20 +174,34 @@ fn connection<S: Io>(
         let mut end = end;
         let mut connection =
             pin!(builder.serve_connection_with_upgrades(TokioIo::new(io), service).into_owned());
-        let mut close = pin!(end.close.recv());
-        let mut is_heard = false;
-        let ended = poll_fn(|cx| {
-            if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
-                return Poll::Ready(Some(ended));
-            }
-            // Asked once, it wakes this task. Only from the stop on there can be an answer.
-            if !std::mem::replace(&mut is_heard, true) || end.stopped.has_changed().unwrap_or(true)
-            {
-                return close.as_mut().poll(cx).map(|_| None);
-            }
-            Poll::Pending
-        });
-        let ended = match ended.await {
+        let mut ended = {
+            let mut stop = pin!(end.close.recv());
+            let mut is_heard = false;
+            let is_stopped = || end.stopped.has_changed().unwrap_or(true);
+            poll_fn(|cx| {
+                if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+                    return Poll::Ready(Some(ended));
+                }
+                // Asked once, it wakes this task. Only from the stop on there can be an answer.
+                if !std::mem::replace(&mut is_heard, true) || is_stopped() {
+                    return stop.as_mut().poll(cx).map(|_| None);
+                }
+                Poll::Pending
+            })
+            .await
+        };
+        if ended.is_none() {
+            let mut close = pin!(end.close.recv());
+            ended = poll_fn(|cx| {
+                if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+                    return Poll::Ready(Some(ended));
+                }
+                let is_told = close.as_mut().poll(cx).is_ready() || activity.is_h2();
+                if is_told { Poll::Ready(None) } else { Poll::Pending }
+            })
+            .await;
+        }
+        let ended = match ended {
             Some(ended) => ended,
             None => {
                 connection.as_mut().graceful_shutdown();

@@ -43,6 +43,8 @@ struct Counts {
     begun: AtomicU32,
     /// A response that nothing but the connection's end can end was cut.
     cut: AtomicBool,
+    /// Whether HTTP/2 is spoken.
+    h2: AtomicBool,
     done: Mutex<Done>,
 }
 
@@ -68,6 +70,11 @@ impl Activity {
 
     pub(crate) fn begun(&self) -> u32 {
         self.0.begun.load(Ordering::Relaxed)
+    }
+
+    /// Whether its first bytes were those of HTTP/2.
+    pub(crate) fn is_h2(&self) -> bool {
+        self.0.h2.load(Ordering::Relaxed)
     }
 
     /// The rest of a response is on its way only now.
@@ -181,6 +188,7 @@ impl<S: Io> Patient<S> {
             let agrees = PREFACE.iter().skip(before).zip(bytes).all(|(one, other)| one == other);
             self.preface = agrees.then(|| PREFACE_BYTES.min(before + bytes.len()));
             if self.is_h2() {
+                self.activity.0.h2.store(true, Ordering::Relaxed);
                 // What was waited for, if these are not the first bytes, was a head of HTTP/1.
                 self.wait = None;
             }

@@ -6,6 +6,9 @@
 mod bodies;
 mod client;
 mod dashboard;
+#[path = "../catalogue/frames.rs"]
+#[expect(dead_code, reason = "shared with the catalogue")]
+mod frames;
 mod grpc;
 mod hostile;
 mod interim;

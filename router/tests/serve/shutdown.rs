@@ -14,6 +14,7 @@ use tokio::process::Command;
 use tokio::task::JoinSet;
 
 use crate::client::Client;
+use crate::frames::{Came, GOAWAY, Http2, get, request};
 use crate::stage::{PATIENCE, Router, Stage, readiness, serve, until};
 
 /// Asks again and again on one connection until the router says that it is the last time; the
@@ -108,6 +109,22 @@ async fn sigterm_lets_http2_streams_finish() {
         }
     }
     ended.await.unwrap().unwrap();
+    assert!(stage.router.end().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn request_that_crosses_the_goaway_of_http2_is_served() {
+    let settings = ["timeouts.drain_delay=0s", "timeouts.drain=5s"];
+    let mut stage = Stage::demo(&settings).await;
+    let mut client = Http2::connect(stage.router.http).await;
+    assert!(client.send(&request(1, &get("/sleep?ms=1"), true)).await);
+    assert_eq!(client.outcome(1).await, Came::Status(200));
+    stage.router.signal(Signal::TERM);
+    while client.next().await.expect("it says goaway").kind != GOAWAY {}
+    // From a client that has yet to hear of that: it has not answered the ping behind it.
+    assert!(client.send(&request(3, &get("/sleep?ms=1"), true)).await);
+    assert_eq!(client.outcome(3).await, Came::Status(200));
+    drop(client);
     assert!(stage.router.end().await.success());
 }
 
