@@ -484,15 +484,23 @@ impl Dispatcher {
                 self.pause(instance);
                 let may = entry.attempts <= self.config.redispatch_max;
                 if !(may && self.give_back(&entry)) {
-                    self.refuse(request, RefuseReason::Undeliverable);
+                    let stopped = self.shutdown == Shutdown::Done;
+                    let other = RefuseReason::Undeliverable;
+                    let reason = if stopped { RefuseReason::ShuttingDown } else { other };
+                    self.refuse(request, reason);
                 }
             }
             Ending::Unknown { repeatable } => {
                 let may = repeatable && self.config.retry_repeatable && entry.attempts == 1;
                 if !(may && self.give_back(&entry)) {
                     self.stats.failed += 1;
-                    let over = self.is_cut_at_its_end(instance, self.now);
-                    let reason = if over { RefuseReason::LeaseEnded } else { RefuseReason::Failed };
+                    let reason = if self.shutdown == Shutdown::Done {
+                        RefuseReason::ShuttingDown
+                    } else if self.is_cut_at_its_end(instance, self.now) {
+                        RefuseReason::LeaseEnded
+                    } else {
+                        RefuseReason::Failed
+                    };
                     self.refuse(request, reason);
                 }
             }
@@ -622,9 +630,11 @@ impl Dispatcher {
     }
 
     fn refuse(&mut self, request: RequestId, reason: RefuseReason) {
-        self.requests.remove(request);
+        let ran = self.requests.remove(request).is_some_and(|it| it.stage == Stage::Running);
         self.stats.refused += 1;
         let after = match reason {
+            // An app may have seen it.
+            RefuseReason::ShuttingDown if ran => Duration::ZERO,
             RefuseReason::Failed | RefuseReason::LeaseEnded | RefuseReason::ResponseTimeout => {
                 Duration::ZERO
             }

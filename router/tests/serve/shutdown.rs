@@ -128,6 +128,23 @@ async fn request_that_crosses_the_goaway_of_http2_is_served() {
     assert!(stage.router.end().await.success());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_end_of_a_drain_cuts_before_its_response_is_no_fault_of_its_instance() {
+    let settings = ["timeouts.drain_delay=0s", "timeouts.drain=1s"];
+    let mut stage = Stage::demo(&settings).await;
+    let mut slow = Client::connect(stage.router.http).await;
+    slow.send("GET /sleep?ms=3600000 HTTP/1.1\r\nHost: test\r\n\r\n").await.unwrap();
+    until("it is in flight", async || stage.router.metric("dispatch_slots_busy").await > 0.).await;
+    stage.router.signal(Signal::TERM);
+    let answer = slow.answer("GET").await.unwrap();
+    assert_eq!(answer.status, 503, "{answer:?}");
+    // An app may have seen it: nobody is told to send it again.
+    assert_eq!(answer.header("retry-after"), None);
+    assert!(stage.router.end().await.success());
+    let log = stage.router.log();
+    assert!(log.contains("status=503 reason=\"shutting_down\""), "{log}");
+}
+
 #[tokio::test]
 async fn second_sigterm_ends_it_at_once() {
     let mut stage = Stage::demo(&["timeouts.drain_delay=1h", "timeouts.drain=1h"]).await;
