@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use crate::admission::{Admission, Bounds, Place};
 use crate::clock::Clock;
-use crate::entry::Entry;
+use crate::entry::{Entry, RouterEnd};
 use crate::exchange::{CLOSE, Exchange, Failure, answered, text};
 use crate::headers::without;
 use crate::interim::Interim;
@@ -43,6 +43,7 @@ pub struct Edge {
     seldom: Seldom,
     /// Makes request ids.
     count: AtomicU64,
+    router_end: RouterEnd,
 }
 
 /// How requests from clients are served.
@@ -177,7 +178,13 @@ impl Edge {
         settings: EdgeSettings,
     ) -> Self {
         let (admission, seldom) = (Admission::default(), Seldom::new(clock.clone()));
-        Self { table, log, clock, settings, admission, seldom, count: AtomicU64::new(0) }
+        let (count, router_end) = (AtomicU64::new(0), RouterEnd::default());
+        Self { table, log, clock, settings, admission, seldom, count, router_end }
+    }
+
+    /// The router ends now: who is cut from now on was not left by its client.
+    pub(crate) fn end(&self) {
+        self.router_end.comes();
     }
 
     /// Where requests go.
@@ -238,7 +245,9 @@ impl Edge {
     fn entry(&self, head: &http::request::Parts, peer: IpAddr, count: u64) -> Entry {
         let id = request_id::name(self.settings.boot, count);
         let client = request_head::client(&head.headers, peer, &self.settings.trusted_proxies);
-        Entry::new(head, peer, client, id, self.clock.clone(), Arc::clone(&self.log))
+        let (clock, log, router_end) =
+            (self.clock.clone(), Arc::clone(&self.log), self.router_end.clone());
+        Entry::new(head, peer, client, id, clock, log, router_end)
     }
 
     /// Serves one request, whose interim responses go to `interim` if the client can be sent any.

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use dispatch_model::{InstanceId, RefuseReason, Time};
@@ -11,8 +12,23 @@ use crate::clock::Clock;
 use crate::observe::{Access, AccessLog, Proof, Trace};
 use crate::upload::Progress;
 
+/// Whether the router has ended, and with it all that is still under way.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RouterEnd(Arc<AtomicBool>);
+
+impl RouterEnd {
+    /// It has.
+    pub(crate) fn comes(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn has_come(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// One exchange's entry. If it is dropped before it is finished, the client has gone, unless it
-/// [ends with the router](Self::ends_with_the_router).
+/// was the router that ended.
 pub(crate) struct Entry {
     /// Boxed, since an entry is handed on several times.
     access: Box<Access>,
@@ -26,6 +42,7 @@ pub(crate) struct Entry {
     clock: Clock,
     upload: Arc<Progress>,
     log: Arc<dyn AccessLog>,
+    router_end: RouterEnd,
     finished: bool,
 }
 
@@ -37,6 +54,7 @@ impl Entry {
         request_id: String,
         clock: Clock,
         log: Arc<dyn AccessLog>,
+        router_end: RouterEnd,
     ) -> Self {
         let text = |name| {
             let value = request.headers.get(name)?;
@@ -60,7 +78,7 @@ impl Entry {
             version: request.version,
             host,
             status: CLIENT_GONE,
-            reason: "client_gone",
+            reason: LEFT,
             bytes_in: 0,
             bytes_out: 0,
             pool: None,
@@ -89,6 +107,7 @@ impl Entry {
             clock,
             upload,
             log,
+            router_end,
             finished: false,
         }
     }
@@ -179,11 +198,6 @@ impl Entry {
         self.access.proofs.extend(proof);
     }
 
-    /// It is finished by whoever has it now, and dropped before that only if the router ends.
-    pub(crate) const fn ends_with_the_router(&mut self) {
-        self.access.reason = RefuseReason::ShuttingDown.name();
-    }
-
     /// A head is about to go to the client: ours.
     pub(crate) fn responded(&mut self, status: u16) {
         self.access.status = status;
@@ -204,7 +218,12 @@ impl Entry {
             return;
         }
         self.finished = true;
+        let is_cut = reason == LEFT && self.router_end.has_come();
+        let reason = if is_cut { RefuseReason::ShuttingDown.name() } else { reason };
         self.access.reason = reason;
+        if is_cut && self.access.status == CLIENT_GONE {
+            self.access.status = RefuseReason::ShuttingDown.status();
+        }
         let now = self.clock.now();
         self.access.total = now.saturating_since(self.began);
         self.leave_slot(now);
@@ -286,7 +305,9 @@ impl std::fmt::Debug for Entry {
 }
 
 /// Ends that are no fault of anybody behind us.
-const CLIENTS_DOING: [&str; 3] = ["bad_request", "client_gone", "request_timeout"];
+const CLIENTS_DOING: [&str; 3] = ["bad_request", LEFT, "request_timeout"];
+/// The end of a request that is dropped, which its client does by leaving.
+const LEFT: &str = "client_gone";
 /// Ends of whatever outlasts its instance or the router.
 const PLANNED: [&str; 2] = [RefuseReason::LeaseEnded.name(), RefuseReason::ShuttingDown.name()];
 /// What nginx logs when there was nobody left to send a status to.

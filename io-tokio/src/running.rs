@@ -164,7 +164,7 @@ pub struct Change<O> {
 #[derive(Debug)]
 pub struct Running {
     pools: BTreeMap<String, Live>,
-    edge: Arc<Edge>,
+    edge: OwnEdge,
     /// When nobody goes by the routes in force any more.
     departure: Departure,
     invited: Invited,
@@ -178,6 +178,16 @@ pub struct Running {
     clients: JoinSet<()>,
     /// Ended when the router is dropped.
     _instances: JoinSet<()>,
+}
+
+/// The edge of this router, which ends with it.
+#[derive(Debug)]
+struct OwnEdge(Arc<Edge>);
+
+impl Drop for OwnEdge {
+    fn drop(&mut self) {
+        self.0.end();
+    }
 }
 
 /// A pool that serves.
@@ -218,7 +228,7 @@ impl Running {
         }
         Self {
             pools,
-            edge,
+            edge: OwnEdge(edge),
             departure,
             invited,
             clock,
@@ -262,7 +272,7 @@ impl Running {
             self.pools.extend([start_pool(parts, &self.clock, &self.invited)]);
         }
         let routes = destinations(&change.routes, &self.pools);
-        let (departure, open) = self.edge.table().replace(&routes);
+        let (departure, open) = self.edge.0.table().replace(&routes);
         let departure = std::mem::replace(&mut self.departure, departure);
         // Forgets those that have left by now.
         while self.leaving.try_join_next().is_some() {}
@@ -296,7 +306,7 @@ impl Running {
             // seem idle, and those whose bodies are awaited, of which the models know nothing. Some
             // time is left to serve the last of these.
             drop(timeout(last_requests, end_of(&mut self.clients)).await);
-            self.edge.table().renew();
+            self.edge.0.table().renew();
             drop(timeout(rest().saturating_sub(last_requests), self.departure.wait()).await);
             let rest = rest();
             for pool in self.left.iter().filter_map(WeakPool::upgrade) {

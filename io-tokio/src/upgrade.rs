@@ -116,7 +116,6 @@ impl Upgrade {
         }
         entry.app_responded(switched.status());
         // No connection waits for this task: all tasks may end before it does.
-        entry.ends_with_the_router();
         tokio::spawn(Switched { client: self.client, from, to, ticket, entry, patience }.run(busy));
         switched
     }

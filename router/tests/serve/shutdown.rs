@@ -147,7 +147,10 @@ async fn what_the_end_of_a_drain_cuts_before_its_response_is_no_fault_of_its_ins
 
 #[tokio::test]
 async fn second_sigterm_ends_it_at_once() {
-    let mut stage = Stage::demo(&["timeouts.drain_delay=1h", "timeouts.drain=1h"]).await;
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let access = format!("log.access={}", log.path().display());
+    let settings = ["timeouts.drain_delay=1h", "timeouts.drain=1h", &access];
+    let mut stage = Stage::demo(&settings).await;
     assert_eq!(ask_once(stage.router.http).await.unwrap(), 200);
     let mut slow = Client::connect(stage.router.http).await;
     slow.send("GET /sleep?ms=3600000 HTTP/1.1\r\nHost: test\r\n\r\n").await.unwrap();
@@ -160,6 +163,9 @@ async fn second_sigterm_ends_it_at_once() {
     stage.until_instances_have_ended().await;
     let said = "told twice to stop: ended before the drain was over";
     assert!(stage.router.log().contains(said), "{}", stage.router.log());
+    let lines = std::fs::read_to_string(log.path()).unwrap();
+    let last = lines.lines().last().unwrap_or_default();
+    assert!(last.contains("\" 503 ") && last.contains(" reason=shutting_down "), "{lines}");
 }
 
 #[tokio::test]
