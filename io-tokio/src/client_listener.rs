@@ -3,7 +3,7 @@
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -174,34 +174,7 @@ fn connection<S: Io>(
         let mut end = end;
         let mut connection =
             pin!(builder.serve_connection_with_upgrades(TokioIo::new(io), service).into_owned());
-        let mut ended = {
-            let mut stop = pin!(end.close.recv());
-            let mut is_heard = false;
-            let is_stopped = || end.stopped.has_changed().unwrap_or(true);
-            poll_fn(|cx| {
-                if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
-                    return Poll::Ready(Some(ended));
-                }
-                // Asked once, it wakes this task. Only from the stop on there can be an answer.
-                if !std::mem::replace(&mut is_heard, true) || is_stopped() {
-                    return stop.as_mut().poll(cx).map(|_| None);
-                }
-                Poll::Pending
-            })
-            .await
-        };
-        if ended.is_none() {
-            let mut close = pin!(end.close.recv());
-            ended = poll_fn(|cx| {
-                if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
-                    return Poll::Ready(Some(ended));
-                }
-                let is_told = close.as_mut().poll(cx).is_ready() || activity.is_h2();
-                if is_told { Poll::Ready(None) } else { Poll::Pending }
-            })
-            .await;
-        }
-        let ended = match ended {
+        let ended = match until_told(connection.as_mut(), &mut end, &activity).await {
             Some(ended) => ended,
             None => {
                 connection.as_mut().graceful_shutdown();
@@ -212,6 +185,41 @@ fn connection<S: Io>(
             tracing::debug!(%peer, %error, "client connection ended");
         }
     }
+}
+
+/// Runs `connection` to its end, which it returns, or until it is to close.
+async fn until_told<C: Future>(
+    mut connection: Pin<&mut C>,
+    end: &mut End,
+    activity: &Activity,
+) -> Option<C::Output> {
+    {
+        let mut stop = pin!(end.close.recv());
+        let mut is_heard = false;
+        let is_stopped = || end.stopped.has_changed().unwrap_or(true);
+        let ended = poll_fn(|cx| {
+            if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+                return Poll::Ready(Some(ended));
+            }
+            // Asked once, it wakes this task. Only from the stop on there can be an answer.
+            if !std::mem::replace(&mut is_heard, true) || is_stopped() {
+                return stop.as_mut().poll(cx).map(|_| None);
+            }
+            Poll::Pending
+        });
+        if let Some(ended) = ended.await {
+            return Some(ended);
+        }
+    }
+    let mut close = pin!(end.close.recv());
+    poll_fn(|cx| {
+        if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+            return Poll::Ready(Some(ended));
+        }
+        let is_told = activity.is_h2() || close.as_mut().poll(cx).is_ready();
+        if is_told { Poll::Ready(None) } else { Poll::Pending }
+    })
+    .await
 }
 
 /// What has no end of its own ends with its connection, and says so.
