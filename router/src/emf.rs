@@ -4,16 +4,15 @@
 //! An agent or a disk that is slow or away costs the lines of a period and holds up nothing else;
 //! the log says so once.
 
-use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _, UdpSocket};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
 use io_tokio::clock::Clock;
 
+use crate::line_writer::append_to;
 use crate::metrics::{Metrics, Period};
 use crate::settings::{Emf, EmfTarget};
 use crate::writer_thread::WriterThread;
@@ -51,7 +50,7 @@ impl EmfWriter {
         let Some(emf) = emf.cloned() else { return Ok(None) };
         if let EmfTarget::File(path) = &emf.to {
             // To tell what is wrong with it while somebody looks.
-            open(path)
+            append_to(path)
                 .map_err(|reason| EmfError::Open { file: path.display().to_string(), reason })?;
         }
         let (stop, stopped) = sync_channel(0);
@@ -105,7 +104,7 @@ fn send(lines: &[String], to: &EmfTarget) -> io::Result<()> {
     }
     let text = lines.concat();
     match to {
-        EmfTarget::File(path) => open(path)?.write_all(text.as_bytes()),
+        EmfTarget::File(path) => append_to(path)?.write_all(text.as_bytes()),
         EmfTarget::Stdout => {
             let mut stdout = io::stdout().lock();
             stdout.write_all(text.as_bytes())?;
@@ -123,10 +122,6 @@ fn send(lines: &[String], to: &EmfTarget) -> io::Result<()> {
             lines.iter().try_for_each(|line| socket.send_to(line.as_bytes(), to).map(drop))
         }
     }
-}
-
-fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).open(path)
 }
 
 fn resolve(address: &str) -> io::Result<SocketAddr> {

@@ -6,7 +6,8 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Stdout, Write};
-use std::path::PathBuf;
+use std::os::unix::fs::FileTypeExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
@@ -222,8 +223,14 @@ impl Faults {
 }
 
 fn open(path: &PathBuf) -> io::Result<BufWriter<File>> {
-    let file = OpenOptions::new().create(true).append(true).open(path)?;
-    Ok(BufWriter::with_capacity(BUFFER_BYTES, file))
+    Ok(BufWriter::with_capacity(BUFFER_BYTES, append_to(path)?))
+}
+
+/// Opens a file to append to it. A pipe is opened to read from, too, for which nobody needs to be
+/// at its other end: else the system would wait for that, and whoever opens it would hang.
+pub(crate) fn append_to(path: &Path) -> io::Result<File> {
+    let is_pipe = std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_fifo());
+    OpenOptions::new().create(true).read(is_pipe).append(true).open(path)
 }
 
 /// Lines that wait to be written, about 4 MB; a second or two of a busy router.
@@ -236,6 +243,7 @@ const GATHERED_FOR: Duration = Duration::from_millis(10);
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
     use std::os::fd::OwnedFd;
 
     use super::*;
@@ -301,6 +309,26 @@ mod tests {
         assert!(lines.dropped() > 800, "{}", lines.dropped());
         // Which ends the thread.
         drop(reader);
+    }
+
+    #[test]
+    fn a_pipe_that_nobody_reads_yet_holds_up_no_start_and_gets_every_line() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        let (opened, is_open) = sync_channel(1);
+        let to = path.clone();
+        std::thread::spawn(move || opened.send(Sink::file(to)));
+        let sink = is_open.recv_timeout(Duration::from_secs(10)).expect("it is open").unwrap();
+        let lines = LineWriter::start("the list", sink).unwrap();
+        // More than a pipe holds.
+        let line = "x".repeat(9_999) + "\n";
+        for _ in 0..50 {
+            lines.write(line.clone());
+        }
+        let mut read = vec![0; 50 * line.len()];
+        File::open(&path).unwrap().read_exact(&mut read).unwrap();
+        assert_eq!(lines.dropped(), 0);
     }
 
     #[test]
