@@ -252,9 +252,16 @@ async fn start(
     if let Some(address) = listen.control_plaintext {
         instances.push((bind(address, "listen.control_plaintext")?, None));
     }
+    // Port 0 is whichever the system chose.
+    let mut ports = Vec::new();
+    for (listener, _) in &instances {
+        ports.push(listener.local_addr()?.port());
+    }
     let host = callback::find(&settings.callback, |name| std::env::var(name).ok()).await?;
-    let (scheme, port) = settings.callback_endpoint();
-    let callback_url = format!("{scheme}://{}:{port}", host.in_url());
+    let (scheme, _) = settings.callback_endpoint();
+    let port = if scheme == "https" { ports.first() } else { ports.last() };
+    let callback_url =
+        format!("{scheme}://{}:{}", host.in_url(), port.context("instances have a listener")?);
     tracing::info!(url = callback_url, source = host.source, "instances dial back here");
     let mut maker = Maker {
         callback_url,

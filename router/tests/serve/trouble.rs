@@ -143,3 +143,9 @@ async fn idle_clients_do_not_take_the_open_files_that_instances_need() {
     let log = router.log();
     assert!(log.contains("this process may have 64: 32 clients may connect at once"), "{log}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn instances_are_told_the_port_that_the_system_chose() {
+    let stage = Stage::demo(&["listen.control=127.0.0.1:0"]).await;
+    assert_eq!(stage.router.get("/").await.status, 200, "{}", stage.router.log());
+}
