@@ -495,6 +495,8 @@ fn settings_that_contradict_each_other_are_refused() {
     for (flags, expected) in [
         (&[("listen.certificate", "a.pem")][..], "belong together"),
         (&[("listen.admin", "0.0.0.0:5001")][..], "listen.admin and listen.http are both"),
+        (&[("listen.admin", "127.0.0.1:5001")][..], "listen.admin and listen.http are both"),
+        (&[("listen.http", "[::]:5005")][..], "listen.admin and listen.http are both"),
         (&[("callback.scheme", "http")][..], "allow_plaintext_control is false"),
         (&[("pool.instances_min", "9"), ("pool.instances_max", "8")][..], "must not exceed"),
         (&[("timeouts.drain", "5s")][..], "drain_delay is longer"),
@@ -511,6 +513,17 @@ fn settings_that_contradict_each_other_are_refused() {
     }
     let text = load(None, &[], &[]).unwrap_err().to_string();
     assert!(text.contains("LAMBDA_DISPATCH_POOL_FUNCTION"), "{text}");
+}
+
+#[test]
+fn listeners_that_do_not_meet_may_have_the_same_port() {
+    for (http, admin) in [
+        ("127.0.0.1:5001", "127.0.0.2:5001"),
+        ("0.0.0.0:5001", "[::1]:5001"),
+        ("127.0.0.1:0", "0.0.0.0:0"),
+    ] {
+        load(None, &[], &[FUNCTION, ("listen.http", http), ("listen.admin", admin)]).unwrap();
+    }
 }
 
 #[test]

@@ -179,9 +179,15 @@ impl Reader {
         .collect();
         for (i, (name, address)) in used.iter().enumerate() {
             for (other, taken) in used.iter().take(i) {
-                if address.port() != 0 && address == taken {
+                if address == taken && address.port() != 0 {
                     self.conflict(&format!(
                         "{name} and {other} are both {address}; each needs a port of its own"
+                    ));
+                } else if meet(*address, *taken) {
+                    self.conflict(&format!(
+                        "{name} and {other} are both on port {}, at {address} and {taken}; each \
+                         needs a port of its own",
+                        address.port()
                     ));
                 }
             }
@@ -442,6 +448,15 @@ fn is_host(text: &str) -> bool {
         || (!text.is_empty()
             && text.len() <= 253
             && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_')))
+}
+
+/// Whether two listeners would be in each other's way: one has the port at every address, of IPv4
+/// too if it says `[::]`.
+fn meet(one: SocketAddr, other: SocketAddr) -> bool {
+    let covers = |one: SocketAddr, other: SocketAddr| {
+        one.ip().is_unspecified() && (one.is_ipv6() || other.is_ipv4())
+    };
+    one.port() == other.port() && one.port() != 0 && (covers(one, other) || covers(other, one))
 }
 
 /// Stands for an address that could not be read; never used, since that is an error.
