@@ -501,6 +501,9 @@ fn settings_that_contradict_each_other_are_refused() {
         (&[("pool.instances_min", "9"), ("pool.instances_max", "8")][..], "must not exceed"),
         (&[("timeouts.drain", "5s")][..], "drain_delay is longer"),
         (&[("callback.host", "https://x:1")][..], "without scheme and port"),
+        (&[("callback.host", "0.0.0.0")][..], "that instances can dial"),
+        (&[("callback.host", "[::]")][..], "that instances can dial"),
+        (&[("callback.host", "router..internal")][..], "that instances can dial"),
         (&[("aws.endpoint", "lambda.local")][..], "a URL such as"),
         (&[("log.filter", "=,=")][..], "log.filter is"),
         (&[("log.filter", "info,verbose")][..], "target=level,..., and verbose is no level"),
@@ -643,6 +646,8 @@ fn a_full_file_is_understood() {
     let (file, dump) = (Some("/var/recording".into()), "/var/dump".into());
     assert_eq!(settings.recorder, Recorder { ring: 0, file, dump, check: true });
     assert_eq!(settings.callback.host.as_deref(), Some("fd00::1"));
+    let told = explain(&settings);
+    assert!(told.contains("https://[fd00::1]:5004"), "{told}");
 }
 
 #[test]

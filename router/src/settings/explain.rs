@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use io_tokio::net::authority;
 use io_tokio::pool::DEFAULT_POOL;
 use tracing::level_filters::STATIC_MAX_LEVEL;
 
@@ -293,7 +294,7 @@ fn consequences(settings: &Settings) -> Vec<String> {
     all.extend(recordings(settings));
     let (scheme, port) = settings.callback_endpoint();
     all.push(match &settings.callback.host {
-        Some(host) => format!("instances dial back to {scheme}://{host}:{port}"),
+        Some(host) => format!("instances dial back to {scheme}://{}", authority(host, port)),
         None => format!(
             "instances dial back to {scheme}://HOST:{port}; HOST is ${}, else what ECS or EC2 says",
             settings.callback.host_variable

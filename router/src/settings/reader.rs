@@ -1,6 +1,6 @@
 //! From the layers' texts to [`Settings`]: every value checked, then every combination.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -317,7 +317,8 @@ impl Reader {
         if bare.as_deref().is_some_and(|host| !is_host(host)) {
             self.bad(
                 "callback.host",
-                "a host name or an IP address, without scheme and port".to_owned(),
+                "a host name or an IP address that instances can dial, without scheme and port"
+                    .to_owned(),
             );
         }
         let plaintext = self.choice("callback.scheme") == "http";
@@ -442,12 +443,14 @@ pub(super) fn setting(name: &'static str) -> &'static Setting {
         .expect("only names of the table are read, which the defaults' test shows")
 }
 
-/// A host name or an address, of which an IPv6 one has no brackets.
+/// A host name or an address that somebody else can dial; an IPv6 one has no brackets.
 fn is_host(text: &str) -> bool {
-    text.parse::<std::net::IpAddr>().is_ok()
-        || (!text.is_empty()
-            && text.len() <= 253
-            && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_')))
+    if let Ok(ip) = text.parse::<IpAddr>() {
+        return !ip.is_unspecified();
+    }
+    let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+    let is_label = |label: &str| (1..=63).contains(&label.len()) && label.bytes().all(legal);
+    text.len() <= 253 && text.strip_suffix('.').unwrap_or(text).split('.').all(is_label)
 }
 
 /// Whether two listeners would be in each other's way: one has the port at every address, of IPv4
@@ -460,5 +463,4 @@ fn meet(one: SocketAddr, other: SocketAddr) -> bool {
 }
 
 /// Stands for an address that could not be read; never used, since that is an error.
-const UNUSED: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
+const UNUSED: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
