@@ -505,6 +505,8 @@ fn settings_that_contradict_each_other_are_refused() {
         (&[("callback.host", "[::]")][..], "that instances can dial"),
         (&[("callback.host", "router..internal")][..], "that instances can dial"),
         (&[("aws.endpoint", "lambda.local")][..], "a URL such as"),
+        (&[("aws.endpoint", "http://127.0.0.1:99999")][..], "a URL such as"),
+        (&[("traces.endpoint", "http://collector:")][..], "a URL such as"),
         (&[("log.filter", "=,=")][..], "log.filter is"),
         (&[("log.filter", "info,verbose")][..], "target=level,..., and verbose is no level"),
         (&[("recorder.file", "/r"), ("recorder.dump", "/r")][..], "are both /r"),

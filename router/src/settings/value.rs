@@ -120,8 +120,14 @@ fn is_off(text: &str) -> bool {
 
 fn is_url(text: &str) -> bool {
     text.parse::<http::Uri>().is_ok_and(|url| {
+        let authority = url.authority().map_or("", http::uri::Authority::as_str);
+        let host = url.host().unwrap_or_default();
+        // A port that is none counts as absent there.
+        let port = url.port().map_or(0, |port| port.as_str().len() + 1);
         matches!(url.scheme_str(), Some("http" | "https"))
-            && url.host().is_some_and(|host| !host.is_empty())
+            && !host.is_empty()
+            && authority.len() == host.len() + port
+            && url.port_u16() != Some(0)
     })
 }
 
