@@ -148,6 +148,7 @@ fn byte_count(text: &str) -> Option<u64> {
         "k" | "kib" => 10,
         "m" | "mib" => 20,
         "g" | "gib" => 30,
+        "t" | "tib" => 40,
         _ => return None,
     };
     number.parse::<u64>().ok()?.checked_mul(1 << shift)
@@ -246,6 +247,7 @@ mod tests {
             (ANY_BYTES, "65536", Value::Number(65_536)),
             (ANY_BYTES, "64KiB", Value::Number(65_536)),
             (ANY_BYTES, "1 g", Value::Number(1 << 30)),
+            (ANY_BYTES, "1TiB", Value::Number(1 << 40)),
             (Kind::Flag, "True", Value::Flag(true)),
             (Kind::Flag, "0", Value::Flag(false)),
             (
