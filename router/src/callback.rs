@@ -7,7 +7,7 @@
 mod metadata;
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use crate::settings::Callback;
 
@@ -25,6 +25,20 @@ impl CallbackHost {
     #[must_use]
     pub fn in_url(&self) -> String {
         if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() }
+    }
+
+    /// What is wrong where this is an address of one family and the listener is of the other:
+    /// nobody comes through, unless something on the way translates.
+    #[must_use]
+    pub fn missed_by(&self, listener: SocketAddr) -> Option<String> {
+        let ip = self.host.parse::<IpAddr>().ok()?.to_canonical();
+        // `[::]` takes both.
+        let takes = |it: IpAddr| it.is_ipv4() == ip.is_ipv4() || it == Ipv6Addr::UNSPECIFIED;
+        (!takes(listener.ip())).then(|| {
+            let family = if ip.is_ipv4() { "IPv4" } else { "IPv6" };
+            let host = &self.host;
+            format!("instances are to dial {host}, and {listener} takes no {family}")
+        })
     }
 }
 

@@ -253,16 +253,19 @@ async fn start(
         instances.push((bind(address, "listen.control_plaintext")?, None));
     }
     // Port 0 is whichever the system chose.
-    let mut ports = Vec::new();
+    let mut addresses = Vec::new();
     for (listener, _) in &instances {
-        ports.push(listener.local_addr()?.port());
+        addresses.push(listener.local_addr()?);
     }
     let host = callback::find(&settings.callback, |name| std::env::var(name).ok()).await?;
-    let (scheme, _) = settings.callback_endpoint();
-    let port = if scheme == "https" { ports.first() } else { ports.last() };
-    let callback_url =
-        format!("{scheme}://{}:{}", host.in_url(), port.context("instances have a listener")?);
+    let (scheme, _) = settings.callback_listener();
+    let dialled = if scheme == "https" { addresses.first() } else { addresses.last() };
+    let dialled = *dialled.context("instances have a listener")?;
+    let callback_url = format!("{scheme}://{}:{}", host.in_url(), dialled.port());
     tracing::info!(url = callback_url, source = host.source, "instances dial back here");
+    if let Some(what) = host.missed_by(dialled) {
+        tracing::warn!("{what}; see listen.control");
+    }
     let mut maker = Maker {
         callback_url,
         identity: (scheme == "https").then_some(identity),

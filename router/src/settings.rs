@@ -463,9 +463,16 @@ impl Settings {
     /// Scheme and port of the address that instances dial back to.
     #[must_use]
     pub fn callback_endpoint(&self) -> (&'static str, u16) {
+        let (scheme, address) = self.callback_listener();
+        (scheme, address.port())
+    }
+
+    /// Scheme and address of the listener that they come to.
+    #[must_use]
+    pub fn callback_listener(&self) -> (&'static str, SocketAddr) {
         match self.listen.control_plaintext {
-            Some(address) if self.callback.plaintext => ("http", address.port()),
-            Some(_) | None => ("https", self.listen.control.port()),
+            Some(address) if self.callback.plaintext => ("http", address),
+            Some(_) | None => ("https", self.listen.control),
         }
     }
 }

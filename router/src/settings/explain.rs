@@ -114,11 +114,9 @@ fn network_risks(settings: &Settings) -> Vec<(bool, String)> {
              and can take an instance's place"
         );
         risks.push((true, what));
-        let what = "callback.scheme is http: this version's extension dials no router without TLS, \
-                    unless LAMBDA_DISPATCH_ALLOW_INSECURE is true in its function; over https the \
-                    original's dials too"
-            .to_owned();
-        risks.push((settings.callback.plaintext, what));
+        let what = "callback.scheme is http: this version's extension dials no router without TLS \
+                    unless its function allows that (LAMBDA_DISPATCH_ALLOW_INSECURE)";
+        risks.push((settings.callback.plaintext, what.to_owned()));
     }
     if let Some(networks) = &listen.wire_v1 {
         let what = format!(

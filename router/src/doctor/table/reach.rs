@@ -37,6 +37,20 @@ pub(super) const ROWS: &[Row] = &[
             )
         }),
     },
+    Row {
+        name: "callback-family",
+        severity: Odd,
+        when: "instances are to dial an IPv6 address, and the router listens on IPv4 alone, or the \
+               reverse",
+        test: Test::Router(|router| {
+            let (_, listener) = router.settings.callback_listener();
+            told(
+                router.callback.as_ref().ok()?.missed_by(listener)?,
+                "set listen.control to [::]:5004, which takes both, or callback.host to another \
+                 address",
+            )
+        }),
+    },
     answer("unreachable", Breaks, "the Lambda API does not answer", |case| {
         let Err(Silence::Unreachable(why)) = &case.said.dry_run else { return None };
         told(

@@ -169,6 +169,9 @@ const FAULTS: &[Fault] = &[
         it.configuration().extension = Some(Ok(Extension { wire_v1: true, ..extension() }));
     }),
     ("no-vpc", |it| it.configuration().in_vpc = false),
+    ("callback-family", |it| {
+        it.callback = Ok(at("fd00::7"));
+    }),
     ("callback-loopback", |it| it.callback = Ok(at("127.0.0.1"))),
     ("extension-settings", |it| it.configuration().extension = Some(Err(words()))),
     ("extension-networks", |it| it.callback = Ok(at("203.0.113.7"))),
@@ -310,6 +313,24 @@ fn addresses_of_either_family_are_judged_alike() {
         scene.configuration().in_vpc = false;
         let names = scene.names();
         assert!(names.contains(&fault), "{host}: {names:?}");
+    }
+}
+
+#[test]
+fn a_listener_of_one_family_is_dialled_by_that_alone() {
+    for (host, listener, is_odd) in [
+        ("fd00::7", "0.0.0.0:5004", true),
+        ("fd00::7", "[::]:5004", false),
+        ("fd00::7", "[fd00::7]:5004", false),
+        ("10.0.0.7", "[::]:5004", false),
+        ("::ffff:10.0.0.7", "0.0.0.0:5004", false),
+        ("10.0.0.7", "[fd00::7]:5004", true),
+        ("router.internal", "0.0.0.0:5004", false),
+    ] {
+        let mut scene = Scene::well();
+        scene.callback = Ok(at(host));
+        scene.set("listen.control", listener);
+        assert_eq!(scene.names().contains(&"callback-family"), is_odd, "{host} {listener}");
     }
 }
 
