@@ -50,7 +50,8 @@ export interface EcsConstructProps {
   /**
    * A listener, usually for HTTPS, whose requests go to the router. With it `timeouts.queue` and
    * `timeouts.first_byte` are 55 s: a load balancer's idle time-out is 60 s. Raise that one and, by
-   * `environment`, these and `timeouts.keep_alive` (75 s), which must be longer than it.
+   * `environment`, these and `timeouts.keep_alive` (75 s), which must be longer than it. One of
+   * another stack than this one needs `listenerConditions` and `listenerPriority`.
    *
    * @default - none: attach `targetGroup` yourself, or have a network load balancer alone
    */
@@ -388,13 +389,7 @@ export class EcsConstruct extends Construct {
         scaleOutCooldown: cdk.Duration.seconds(60),
       });
 
-    if (props.httpsListener) {
-      props.httpsListener.addTargetGroups('Router', {
-        targetGroups: [this.targetGroupRouter],
-        conditions: props.listenerConditions,
-        priority: props.listenerPriority,
-      });
-    }
+    if (props.httpsListener) this.listenTo(props.httpsListener, props);
     if (props.loadBalancer) {
       for (const port of [Port.CLIENTS, Port.ADMIN]) {
         this.service.connections.allowFrom(
@@ -447,6 +442,24 @@ export class EcsConstruct extends Construct {
       healthPath: '/health',
     });
     return this.demoAppTargets;
+  }
+
+  /** Has a listener forward to the router: all that nobody else takes, or what conditions say. */
+  private listenTo(listener: elbv2.IApplicationListener, props: EcsConstructProps) {
+    const { listenerConditions: conditions, listenerPriority: priority } = props;
+    const targetGroups = [this.targetGroupRouter];
+    if (conditions === undefined || priority === undefined) {
+      // The CDK refuses one without the other.
+      listener.addTargetGroups('Router', { targetGroups, conditions, priority });
+      return;
+    }
+    // Ours, not the listener's: it may have rules for several routers, and be of another stack.
+    new elbv2.ApplicationListenerRule(this, 'ListenerRule', {
+      listener,
+      conditions,
+      priority,
+      action: elbv2.ListenerAction.forward(targetGroups),
+    });
   }
 
   /**

@@ -5,7 +5,7 @@ const ecs = require('aws-cdk-lib/aws-ecs');
 const lambda = require('aws-cdk-lib/aws-lambda');
 const ec2 = require('aws-cdk-lib/aws-ec2');
 const elbv2 = require('aws-cdk-lib/aws-elasticloadbalancingv2');
-const { EcsConstruct } = require('..');
+const { EcsConstruct, LambdaConstruct } = require('..');
 const { stage, pair, listener, template, only, environment, ingress } = require('./stage');
 
 const behind = (stack, vpc) => ({ httpsListener: listener(stack, vpc) });
@@ -130,6 +130,47 @@ test('the service waits for whichever rule of a listener forwards to it', () => 
   for (const it of [here, elsewhere]) {
     assert.deepEqual(targets(template(pair(it).stack)), [['LambdaDispatchRouter', true]]);
   }
+});
+
+test('several routers share a listener, of another stack too, each with conditions of its own', () => {
+  const { stack, vpc, dockerImage } = stage();
+  const httpsListener = listener(stack, vpc);
+  httpsListener.addAction('Else', { action: elbv2.ListenerAction.fixedResponse(404) });
+  const app = new LambdaConstruct(stack, 'App', { vpc, dockerImage });
+  const share = (scope, name, priority) =>
+    new EcsConstruct(scope, name, {
+      vpc,
+      lambdaFunction: app.target,
+      httpsListener,
+      listenerConditions: [elbv2.ListenerCondition.pathPatterns([`/${name}/*`])],
+      listenerPriority: priority,
+    });
+  share(stack, 'Shop', 1);
+  share(stack, 'Blog', 2);
+  const other = new cdk.Stack(stack.node.root, 'Other');
+  share(other, 'Wiki', 3);
+  for (const [it, priorities] of [
+    [stack, [1, 2]],
+    [other, [3]],
+  ]) {
+    const of = template(it);
+    const rules = Object.entries(of.findResources('AWS::ElasticLoadBalancingV2::ListenerRule'));
+    assert.deepEqual(
+      rules.map(([, rule]) => rule.Properties.Priority),
+      priorities,
+    );
+    for (const [, service] of Object.entries(of.findResources('AWS::ECS::Service'))) {
+      assert.ok(rules.some(([rule]) => service.DependsOn.includes(rule)));
+    }
+  }
+});
+
+test('conditions without a priority are refused, and the reverse', () => {
+  const half = (more) => () =>
+    pair((stack, vpc) => ({ httpsListener: listener(stack, vpc), ...more }));
+  assert.throws(half({ listenerPriority: 1 }), /priority/);
+  const listenerConditions = [elbv2.ListenerCondition.pathPatterns(['/shop/*'])];
+  assert.throws(half({ listenerConditions }), /priority/);
 });
 
 test("a target group is the service's as soon as it is read, to be attached by hand", () => {
