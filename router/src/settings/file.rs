@@ -11,11 +11,15 @@ use super::table::SETTINGS;
 impl Layers {
     /// Adds the settings file, `text` read from `file`.
     pub(super) fn add_file(&mut self, file: &str, text: &str) {
-        let place = |offset| at(file, text, offset);
+        let lines = Lines::of(text);
+        let place = |offset| {
+            let (line, column) = lines.position(offset);
+            Origin::File { file: file.to_owned(), line, column }
+        };
         let table = match DeTable::parse(text) {
             Ok(table) => table,
             Err(error) => {
-                let (line, column) = position(text, error.span().map_or(0, |span| span.start));
+                let (line, column) = lines.position(error.span().map_or(0, |span| span.start));
                 let (file, message) = (file.to_owned(), error.message().to_owned());
                 self.errors.push(SettingsError::FileSyntax { file, line, column, message });
                 return;
@@ -141,17 +145,25 @@ fn is_section(name: &str) -> bool {
     SETTINGS.iter().any(|s| s.name.split_once('.').is_some_and(|(section, _)| section == name))
 }
 
-fn at(file: &str, text: &str, offset: usize) -> Origin {
-    let (line, column) = position(text, offset);
-    Origin::File { file: file.to_owned(), line, column }
+/// Where the lines of a text begin.
+struct Lines<'a> {
+    text: &'a str,
+    starts: Vec<usize>,
 }
 
-/// Line and column, from 1.
-fn position(text: &str, offset: usize) -> (usize, usize) {
-    let before = text.get(..offset).unwrap_or(text);
-    let line_start = before.rfind('\n').map_or(0, |end| end + 1);
-    let column = before.get(line_start..).map_or(0, |line| line.chars().count());
-    (1 + before.matches('\n').count(), 1 + column)
+impl<'a> Lines<'a> {
+    fn of(text: &'a str) -> Self {
+        let ends = text.match_indices('\n').map(|(end, _)| end + 1);
+        Self { text, starts: std::iter::once(0).chain(ends).collect() }
+    }
+
+    /// Line and column, from 1.
+    fn position(&self, offset: usize) -> (usize, usize) {
+        let line = self.starts.partition_point(|start| *start <= offset);
+        let start = line.checked_sub(1).and_then(|before| self.starts.get(before)).copied();
+        let before = self.text.get(start.unwrap_or(0)..offset).unwrap_or_default();
+        (line, 1 + before.chars().count())
+    }
 }
 
 /// The text of a value that is not a list, a table or a date.
