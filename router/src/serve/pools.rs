@@ -90,6 +90,11 @@ impl Maker {
         old: &Settings,
         new: &Settings,
     ) -> anyhow::Result<Change<PoolObserver>> {
+        // What may fail, or be given up, comes first. A pool that is made takes the place of the
+        // old one's recording.
+        for plan in &new.pools {
+            self.invoker(&plan.aws).await?;
+        }
         let (mut kept, mut started) = (Vec::new(), Vec::new());
         for plan in &new.pools {
             let name = plan.name.as_str();

@@ -259,8 +259,7 @@ async fn sigterm_is_heard_while_a_reload_waits_for_credentials() {
     let settings = [&*format!("--config={}", file.display()), "timeouts.drain=1h"];
     let (mut router, ()) =
         tokio::join!(Router::start_by(|| sts.serve(), "http://127.0.0.1:9", &settings), sts.give());
-    let other = "[pools.b]\nfunction = \"arn:aws:lambda:eu-west-1:123456789012:function:b\"\n";
-    std::fs::write(&file, other).unwrap();
+    std::fs::write(&file, ELSEWHERE).unwrap();
     router.signal(Signal::HUP);
     let _silent = sts.asked().await;
     router.signal(Signal::TERM);
@@ -269,3 +268,25 @@ async fn sigterm_is_heard_while_a_reload_waits_for_credentials() {
     router.signal(Signal::TERM);
     assert!(router.end().await.success());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reload_begins_nothing_before_it_has_all_that_it_needs() {
+    let sts = Sts::start().await;
+    let (file, recording) = (sts.1.path().join("router.toml"), sts.1.path().join("recording"));
+    std::fs::write(&file, "").unwrap();
+    let config = format!("--config={}", file.display());
+    let recorder = format!("recorder.file={}", recording.display());
+    let settings = [&*config, &*recorder];
+    let (router, ()) =
+        tokio::join!(Router::start_by(|| sts.serve(), "http://127.0.0.1:9", &settings), sts.give());
+    std::fs::write(&file, format!("pool.slots = 3\n{ELSEWHERE}")).unwrap();
+    router.signal(Signal::HUP);
+    let _silent = sts.asked().await;
+    // It may yet fail, and then the settings stay as they were.
+    assert!(!recording.with_extension("old").exists(), "the recording in use was moved");
+    assert!(!router.log().contains("takes the place"), "{}", router.log());
+}
+
+/// A pool for which credentials are fetched anew.
+const ELSEWHERE: &str =
+    "[pools.b]\nfunction = \"arn:aws:lambda:eu-west-1:123456789012:function:b\"\n";
