@@ -76,7 +76,8 @@ pub(crate) fn run(configured: &Configured) -> anyhow::Result<()> {
     let ended = runtime.block_on(serve(settings, files, configured));
     // The system may look a name up for longer than anybody waits.
     runtime.shutdown_timeout(LAST_WORK);
-    ended
+    // Whoever was cut has been counted by now.
+    ended.map(drop)
 }
 
 pub(crate) fn load(configured: &Configured) -> anyhow::Result<Settings> {
@@ -103,11 +104,12 @@ pub(crate) fn environment() -> impl Iterator<Item = (String, String)> {
     })
 }
 
+/// All of [`run`] but its last words, which are the writer's that it returns.
 async fn serve(
     mut settings: Settings,
     files: OpenFiles,
     configured: &Configured,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Option<EmfWriter>> {
     // First of all, so that a signal during the start is not lost.
     let mut signals = Signals::new()?;
     let begun_with = settings.clone();
@@ -130,7 +132,7 @@ async fn serve(
         biased;
         () = signals.stop() => {
             tracing::info!("told to stop before it was ready");
-            return Ok(());
+            return Ok(None);
         }
         started = start(&settings, files, recorders, metrics, told, tracer) => started?,
     };
@@ -178,7 +180,7 @@ async fn serve(
     if let Some(traces) = traces {
         traces.finish().await;
     }
-    Ok(())
+    Ok(started.emf)
 }
 
 fn reopen(access_log: Option<&AccessWriter>) {
@@ -195,7 +197,7 @@ struct Started {
     /// What clients are shown, if some come over TLS.
     facing: Option<Arc<ClientFacing>>,
     /// Writes what there is of the last period when it is dropped.
-    _emf: Option<EmfWriter>,
+    emf: Option<EmfWriter>,
 }
 
 impl Started {
@@ -305,7 +307,7 @@ async fn start(
         },
         access: maker.access(metrics),
     });
-    Ok(Started { running, maker, facing, _emf: emf })
+    Ok(Started { running, maker, facing, emf })
 }
 
 fn certificate(https: &Https) -> anyhow::Result<ClientCertificate> {

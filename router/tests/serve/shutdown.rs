@@ -7,7 +7,7 @@ use std::time::Duration;
 use h2::Reason;
 use http::Request;
 use rustix::process::{Pid, Signal, kill_process};
-use tempfile::TempDir;
+use tempfile::{NamedTempFile, TempDir};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
@@ -147,9 +147,11 @@ async fn what_the_end_of_a_drain_cuts_before_its_response_is_no_fault_of_its_ins
 
 #[tokio::test]
 async fn second_sigterm_ends_it_at_once() {
-    let log = tempfile::NamedTempFile::new().unwrap();
+    let (log, emf) = (NamedTempFile::new().unwrap(), NamedTempFile::new().unwrap());
     let access = format!("log.access={}", log.path().display());
-    let settings = ["timeouts.drain_delay=1h", "timeouts.drain=1h", &access];
+    let to = format!("emf.to={}", emf.path().display());
+    let drain = ["timeouts.drain_delay=1h", "timeouts.drain=1h"];
+    let settings = [&drain[..], &[&access, "emf.enabled=true", "emf.period=1h", &to]].concat();
     let mut stage = Stage::demo(&settings).await;
     assert_eq!(ask_once(stage.router.http).await.unwrap(), 200);
     let mut slow = Client::connect(stage.router.http).await;
@@ -163,6 +165,9 @@ async fn second_sigterm_ends_it_at_once() {
     stage.until_instances_have_ended().await;
     let said = "told twice to stop: ended before the drain was over";
     assert!(stage.router.log().contains(said), "{}", stage.router.log());
+    let period = std::fs::read_to_string(emf.path()).unwrap();
+    let period: serde_json::Value = serde_json::from_str(&period).unwrap();
+    assert_eq!((&period["Requests"], &period["Requests5xx"]), (&2.0.into(), &1.0.into()));
     let lines = std::fs::read_to_string(log.path()).unwrap();
     let last = lines.lines().last().unwrap_or_default();
     assert!(last.contains("\" 503 ") && last.contains(" reason=shutting_down "), "{lines}");
