@@ -557,10 +557,7 @@ impl Dispatcher {
         if !is_due || entry.state != State::Ready {
             return;
         }
-        let others_answer = self.instances.iter().any(|other| {
-            other.state == State::Ready && other.served.is_some() && other.timed_out == 0
-        });
-        if others_answer {
+        if self.instances.counts().answering > 0 {
             self.hung_not_before = self.now + HUNG_EVERY;
             self.retire(instance, GoAwayReason::Hung);
         }
@@ -678,10 +675,13 @@ impl Dispatcher {
         if self.requests.queued() > 0 {
             return;
         }
-        let ready = self.instances.iter().filter(|entry| entry.state == State::Ready);
-        let ready: alloc::vec::Vec<_> = ready.map(|entry| entry.id).collect();
-        for instance in ready {
-            self.retire(instance, GoAwayReason::Shutdown);
+        // Once they have been told, nothing is looked through for each request that ends.
+        if self.instances.counts().ready > 0 {
+            let ready = self.instances.iter().filter(|entry| entry.state == State::Ready);
+            let ready: alloc::vec::Vec<_> = ready.map(|entry| entry.id).collect();
+            for instance in ready {
+                self.retire(instance, GoAwayReason::Shutdown);
+            }
         }
         let counts = self.instances.counts();
         if self.requests.running() == 0 && counts.draining == 0 {

@@ -90,6 +90,8 @@ pub(crate) struct Counts {
     pub(crate) slots_aging: u32,
     /// Busy slots of ready ones.
     pub(crate) busy: u32,
+    /// Ready ones that have served and let no request time out since.
+    pub(crate) answering: u32,
 }
 
 /// The table of instances.
@@ -253,19 +255,26 @@ impl Instances {
         self.id_at(self.buckets[level].front()?)
     }
 
-    /// A ready instance without slots, else the one that is least busy; among equals the one idle
-    /// longest.
-    pub(crate) fn least_busy(&self) -> Option<InstanceId> {
-        if self.counts.slotless > 0 {
-            let mut ready = self.iter().filter(|instance| instance.state == State::Ready);
-            return ready.find(|it| it.slots == 0 && !it.aging).map(|instance| instance.id);
-        }
-        let free = (0..WORDS * 64).find(|level| self.occupied[level / 64] >> (level % 64) & 1 == 1);
-        free.and_then(|level| self.id_at(self.buckets[level].front()?)).or_else(|| {
-            // All are full or paused: rare, and only when scaling in under full load.
-            let ready = self.iter().filter(|instance| instance.state == State::Ready);
-            ready.min_by_key(|instance| (instance.busy, instance.id)).map(|instance| instance.id)
-        })
+    /// Ready instances, those first that can best be spared: without slots, then the least busy;
+    /// among equals the one idle longest.
+    pub(crate) fn least_busy(&self) -> impl Iterator<Item = InstanceId> + '_ {
+        let spare = |it: &Instance| it.slots == 0 && !it.aging;
+        let ready = move || self.iter().filter(|instance| instance.state == State::Ready);
+        // Both are looked for only when it is their turn: most often one that is free is enough.
+        let slotless =
+            (0..self.counts.slotless.min(1)).flat_map(move |_| ready().filter(move |it| spare(it)));
+        let levels =
+            (0..WORDS * 64).filter(|level| self.occupied[level / 64] >> (level % 64) & 1 == 1);
+        let free = levels.flat_map(|level| self.links.iter(&self.buckets[level]));
+        // All are full or paused: rare, and only when scaling in under full load.
+        let others = (0..1).flat_map(move |_| {
+            let mut others: Vec<_> =
+                ready().filter(|it| it.level.is_none() && !spare(it)).collect();
+            others.sort_unstable_by_key(|instance| (instance.busy, instance.id));
+            others
+        });
+        let free = free.filter_map(|index| self.id_at(index));
+        slotless.map(|it| it.id).chain(free).chain(others.map(|it| it.id))
     }
 
     fn id_at(&self, index: u32) -> Option<InstanceId> {
@@ -318,6 +327,8 @@ impl Instances {
                 bump(&mut counts.ready, 1);
                 bump(&mut counts.slots, instance.slots);
                 bump(&mut counts.busy, instance.busy);
+                let answers = instance.served.is_some() && instance.timed_out == 0;
+                bump(&mut counts.answering, u32::from(answers));
                 if instance.aging {
                     bump(&mut counts.aging, 1);
                     bump(&mut counts.slots_aging, instance.slots);

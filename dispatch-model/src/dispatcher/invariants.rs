@@ -71,6 +71,7 @@ impl Dispatcher {
                     counts.busy += entry.busy;
                     counts.aging += u32::from(entry.aging);
                     counts.slotless += u32::from(!entry.aging && entry.slots == 0);
+                    counts.answering += u32::from(entry.served.is_some() && entry.timed_out == 0);
                     counts.slots_aging += if entry.aging { entry.slots } else { 0 };
                     assert!(entry.usable_until >= self.now, "{id} is used beyond its lease");
                 }
