@@ -250,13 +250,17 @@ fn builder(edge: &Edge) -> auto::Builder<Streams> {
     if settings.headers_max > HYPERS_HEADERS_MAX {
         builder.http1().max_headers(settings.headers_max);
     }
+    // Each stream may fill its own window while nobody reads it, for it waits for a slot or its app
+    // is slow, and the others still have theirs. What waits is bounded by the pool's queue.
+    let connection_window =
+        H2_STREAM_WINDOW.saturating_mul(settings.h2_streams_max).min(H2_WINDOW_MAX);
     builder
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(settings.h2_streams_max)
         .max_header_list_size(u32::try_from(settings.head_bytes_max).unwrap_or(u32::MAX))
         .initial_stream_window_size(H2_STREAM_WINDOW)
-        .initial_connection_window_size(H2_CONNECTION_WINDOW)
+        .initial_connection_window_size(connection_window)
         .max_send_buf_size(H2_SEND_BUFFER)
         .keep_alive_interval(settings.keep_alive)
         .keep_alive_timeout(H2_PONG_LIMIT)
@@ -270,6 +274,7 @@ const NO_PHRASE: ReasonPhrase = ReasonPhrase::from_static(b"");
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const H2_STREAM_WINDOW: u32 = 256 << 10;
-const H2_CONNECTION_WINDOW: u32 = 1 << 20;
+/// By the standard (RFC 9113, 6.9.1).
+const H2_WINDOW_MAX: u32 = (1 << 31) - 1;
 const H2_SEND_BUFFER: usize = 128 << 10;
 const H2_PONG_LIMIT: Duration = Duration::from_secs(20);

@@ -1,11 +1,12 @@
 //! Bodies of any size in little memory, and chunks as soon as there are any.
 
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use crate::client::Client;
 use crate::raw_app::{Body, RawApp};
 use crate::semantics::over_http2;
-use crate::stage::{Stage, peak_mib, until};
+use crate::stage::{PATIENCE, Stage, peak_mib, until};
 
 const MIB: usize = 1 << 20;
 
@@ -130,6 +131,32 @@ async fn body_that_came_while_it_waited_reaches_the_app_whole() {
     let (answer, ()) = tokio::join!(sending, giving);
     assert_eq!(answer.status, 200);
     assert!(app.seen("/big").unwrap().body == Body::Whole(body));
+}
+
+#[tokio::test]
+async fn bodies_that_wait_do_not_stop_those_that_run_on_the_same_http2_connection() {
+    let (stage, app, first) = busy().await;
+    let body = "x".repeat(1_000_000);
+    let io = TcpStream::connect(stage.router.http).await.unwrap();
+    let (mut requests, connection) = h2::client::handshake(io).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let mut responses = Vec::new();
+    for id in 0..10 {
+        let request = http::Request::post(format!("http://test/waits-{id}")).body(()).unwrap();
+        requests = requests.ready().await.unwrap();
+        let (response, mut sending) = requests.send_request(request, false).unwrap();
+        sending.send_data(body.clone().into(), true).unwrap();
+        responses.push(response);
+    }
+    until_waiting(&stage, 10.0).await;
+    drop(first);
+    for (id, response) in responses.into_iter().enumerate() {
+        let response = timeout(PATIENCE, response).await.expect("all of it is taken").unwrap();
+        assert_eq!(response.status(), 200);
+        let seen = app.seen(&format!("/waits-{id}")).unwrap();
+        assert!(seen.body == Body::Whole(body.clone().into_bytes()));
+    }
+    connection.abort();
 }
 
 #[tokio::test]
