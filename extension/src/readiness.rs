@@ -50,10 +50,17 @@ fn waiting(settings: &Settings, problem: &str) -> String {
     } else {
         "LAMBDA_DISPATCH_READINESS_PORT"
     };
+    let no_get = match settings.app_protocol {
+        // Those of Python, Ruby and C++ reset its stream.
+        AppProtocol::H2c => {
+            "; a gRPC server that answers no GET needs LAMBDA_DISPATCH_READINESS_PROTOCOL=tcp"
+        }
+        AppProtocol::Http1 => "",
+    };
     match &settings.readiness {
         Readiness::Http { path, .. } => format!(
             "waiting for GET http://{APP_HOST}:{port}{path}: {problem}; see {see}, \
-             LAMBDA_DISPATCH_READINESS_PATH, LAMBDA_DISPATCH_READINESS_STATUS"
+             LAMBDA_DISPATCH_READINESS_PATH, LAMBDA_DISPATCH_READINESS_STATUS{no_get}"
         ),
         Readiness::Tcp => {
             format!("waiting for a connection to {APP_HOST}:{port}: {problem}; see {see}")

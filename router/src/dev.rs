@@ -297,7 +297,8 @@ fn watch_programs(
     let said = Mutex::new(String::new());
     let advice = format!(
         "the app must listen on 127.0.0.1, on the port in ${}, and answer GET /health with a \
-         status below 500 (LAMBDA_DISPATCH_READINESS_PATH chooses another path)",
+         status below 500 (LAMBDA_DISPATCH_READINESS_PATH chooses another path, and with \
+         LAMBDA_DISPATCH_READINESS_PROTOCOL=tcp a connection is enough)",
         local.port_env
     );
     move |event| match event {

@@ -89,3 +89,9 @@ async fn whoever_waits_for_a_connection_is_told_so() {
                     LAMBDA_DISPATCH_PORT";
     assert!(said[0].ends_with(expected), "{said:#?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_for_an_app_that_speaks_http2_is_told_what_grpc_servers_need() {
+    let said = said(App(None), &[("LAMBDA_DISPATCH_APP_PROTOCOL", "h2c")]).await;
+    assert!(said[0].ends_with("LAMBDA_DISPATCH_READINESS_PROTOCOL=tcp"), "{said:#?}");
+}
