@@ -105,9 +105,14 @@ impl Dispatcher {
                 (self.by_formula(), Why::Formula(self.config.scaling))
             }
         };
+        let counts = self.instances.counts();
         let bounded = match self.shutdown {
-            // The queue is still served, by as few as that takes.
-            Shutdown::Draining => wanted.min(self.requests.queued()).min(self.instances_max),
+            // The queue is still served, by as few as that takes beside those who have their hands
+            // full.
+            Shutdown::Draining => {
+                let serving = counts.ready - counts.aging;
+                wanted.min(serving + self.requests.queued()).min(self.instances_max)
+            }
             Shutdown::Done => 0,
             Shutdown::No => wanted.clamp(self.instances_min, self.instances_max),
         };
