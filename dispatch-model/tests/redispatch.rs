@@ -131,7 +131,8 @@ fn repeats_are_a_tenth_of_the_dispatches_and_three_a_second_however_much_is_give
     let first = pool.dispatches - pool.repeats;
     let most = 100 + 3 * seconds + pool.dispatches / 10;
     assert!(pool.repeats <= most, "{} of {first} were repeated", pool.repeats);
-    assert!(pool.repeats >= 3 * seconds, "{} of {first} were repeated", pool.repeats);
+    let least = 3 * seconds + first / 10;
+    assert!(pool.repeats >= least, "{} of {first} were repeated", pool.repeats);
 }
 
 #[test]
