@@ -105,10 +105,12 @@ impl Traffic {
         let end = nanos(self.end());
         let mut at = nanos(self.at);
         let mut left = self.requests;
+        // Of what comes at once none can be independent of the others.
+        let is_random = self.random && gap > 0;
         std::iter::from_fn(move || {
-            if this.random {
+            if is_random {
                 at = at.saturating_add(exponential(&mut prng, gap));
-                if at > end || gap == 0 {
+                if at > end {
                     return None;
                 }
             } else {
@@ -125,7 +127,7 @@ impl Traffic {
                 download: this.download,
                 hold: this.hold,
             };
-            if !this.random {
+            if !is_random {
                 at = at.saturating_add(gap);
             }
             Some(arrival)
@@ -222,6 +224,15 @@ mod tests {
         let variance: i64 =
             per_second[..1_000].iter().map(|count| (count - 100).pow(2)).sum::<i64>() / 1_000;
         assert!((80..120).contains(&variance), "{variance}");
+    }
+
+    #[test]
+    fn random_arrivals_without_a_span_come_at_once() {
+        for span in [Duration::ZERO, Duration::from_nanos(3)] {
+            let traffic = Traffic { random: true, span, ..traffic(4, 0) };
+            let at: Vec<_> = traffic.arrivals(7).map(|arrival| arrival.at).collect();
+            assert_eq!(at, [Time::ZERO; 4], "{span:?}");
+        }
     }
 
     #[test]
