@@ -40,6 +40,16 @@ fn run(seed: u64) -> (Outcome, String) {
 }
 
 #[test]
+fn a_burst_after_all_else_is_served() {
+    let mut plan = Plan::default();
+    let at = Duration::from_secs(1);
+    plan.fault = vec![Fault { kind: FaultKind::Burst, at, span: Duration::ZERO, whom: 0, size: 3 }];
+    let (outcome, _) = real::run(&plan, Checks::ALL).expect("the limits are in range");
+    assert_eq!(outcome.broken, None);
+    assert_eq!((outcome.report.served, outcome.report.lost), (3, 0));
+}
+
+#[test]
 fn a_plan_gives_the_same_run_each_time_and_after_others() {
     let first = run(1);
     run(2);

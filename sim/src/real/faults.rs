@@ -171,6 +171,8 @@ impl State {
         if let Some(bursts) = &self.bursts {
             for arrival in Traffic::burst(fault.size, now, service).arrivals(0) {
                 bursts.send(arrival).ok();
+                // The clients have yet to hear of it: until then it is neither sent nor alive.
+                self.all_sent = false;
             }
         }
     }
