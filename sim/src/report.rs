@@ -97,10 +97,11 @@ impl Report {
         self.waited_cold += u64::from(wait >= plan.lambda.cold_start());
     }
 
-    /// The wait that this share of dispatches did not exceed, to three digits.
+    /// The wait that this share of dispatches did not exceed, to three digits, and not more than
+    /// the longest of all.
     #[must_use]
     pub fn wait(&self, share: f64) -> Duration {
-        Duration::from_nanos(self.waits.value_at_quantile(share))
+        Duration::from_nanos(self.waits.value_at_quantile(share)).min(self.wait_max)
     }
 
     /// Requests answered with an error.
@@ -232,5 +233,20 @@ impl fmt::Display for Marks {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_waited_longer_than_the_longest_wait() {
+        let mut report = Report::default();
+        for _ in 0..10 {
+            report.waited(&Plan::default(), Time::from_millis(1_000), Duration::from_secs(1));
+        }
+        assert_eq!(report.wait(0.5), Duration::from_secs(1));
+        assert_eq!(report.wait(0.99), report.wait_max);
     }
 }
