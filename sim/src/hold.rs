@@ -64,6 +64,27 @@ const fn is_none(value: &u64) -> bool {
 }
 
 impl Hold {
+    /// Looks whether it asks for what can hold, and be broken.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it.
+    pub fn check(&self) -> Result<(), String> {
+        let unknown = self.reasons.iter().find(|reason| !is_known(reason));
+        if let Some(reason) = unknown {
+            let known = RefuseReason::ALL.map(RefuseReason::name).join(", ");
+            return Err(format!("reasons: nobody is refused for `{reason}`; reasons: {known}"));
+        }
+        let (least, most) = (self.refused_min, self.refused_max);
+        if least > most {
+            return Err(format!("refused_min is {least}, must be at most refused_max, {most}"));
+        }
+        if self.settled.is_some() != self.settled_wait_max.is_some() {
+            return Err("settled and settled_wait_max say something together only".to_owned());
+        }
+        Ok(())
+    }
+
     /// What does not hold, if anything.
     #[must_use]
     pub fn broken(&self, report: &Report) -> Option<String> {
@@ -101,6 +122,12 @@ impl Hold {
         .flatten()
         .next()
     }
+}
+
+/// Whether anybody can be refused for this, a reason or a status.
+fn is_known(reason: &str) -> bool {
+    let is_status = reason.parse::<u16>().is_ok_and(|status| (400..600).contains(&status));
+    is_status || RefuseReason::ALL.iter().any(|known| known.name() == reason)
 }
 
 /// Whether a client that was `said` this, by reason or by status, may have been refused for

@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use crate::hold::Hold;
 use crate::plan::Plan;
 
 /// Reads the plan that `text` says.
@@ -35,7 +36,7 @@ pub fn check(plan: &Plan) -> Result<(), String> {
     if let Some((name, _)) = nothing.into_iter().find(|(_, value)| *value == 0) {
         return Err(format!("{name} is 0, must be at least 1"));
     }
-    Ok(())
+    plan.hold.as_ref().map_or(Ok(()), Hold::check).map_err(|error| format!("[hold]: {error}"))
 }
 
 /// The plan called `name`, or the one in the file at that path.

@@ -90,3 +90,19 @@ fn plan_whose_fault_never_fires_does_not_hold() {
     let path = path.to_str().unwrap();
     assert_refused(&["fast", "--scenario", path], "planned and never fired: crash-busy");
 }
+
+#[test]
+fn bounds_that_cannot_hold_or_cannot_be_broken_are_refused() {
+    for (hold, says) in [
+        ("reasons = [\"queue-timeout\"]", "nobody is refused for `queue-timeout`; reasons: "),
+        ("reasons = [\"200\"]", "nobody is refused for `200`"),
+        ("refused_min = 5", "refused_min is 5, must be at most refused_max, 0"),
+        ("settled_wait_max = \"0s\"", "settled and settled_wait_max say something together"),
+        ("settled = \"1s\"", "settled and settled_wait_max say something together"),
+    ] {
+        let text =
+            format!("[hold]\n{hold}\n[[traffic]]\nat = \"0s\"\nrequests = 1\nservice = \"1s\"\n");
+        let error = scenario::parse(&text).unwrap_err();
+        assert!(error.contains("[hold]: ") && error.contains(says), "{hold}: {error}");
+    }
+}
