@@ -132,7 +132,7 @@ test('the service waits for whichever rule of a listener forwards to it', () => 
   }
 });
 
-test('several routers share a listener, of another stack too, each with conditions of its own', () => {
+test('several routers share a listener, of another stack too, by conditions of their own', () => {
   const { stack, vpc, dockerImage } = stage();
   const httpsListener = listener(stack, vpc);
   httpsListener.addAction('Else', { action: elbv2.ListenerAction.fixedResponse(404) });
@@ -411,7 +411,7 @@ function trust(of) {
   ];
 }
 
-test('a network load balancer whose group nobody knows is refused: no probe would come through', () => {
+test('a network load balancer without a group that is known is refused', () => {
   const balancer = (stack, vpc, loadBalancerSecurityGroups) =>
     elbv2.NetworkLoadBalancer.fromNetworkLoadBalancerAttributes(stack, 'Nlb', {
       loadBalancerArn: 'arn:aws:elasticloadbalancing:eu-west-1:123456789012:loadbalancer/net/n/1',
