@@ -222,7 +222,7 @@ impl Faults {
     }
 }
 
-fn open(path: &PathBuf) -> io::Result<BufWriter<File>> {
+fn open(path: &Path) -> io::Result<BufWriter<File>> {
     Ok(BufWriter::with_capacity(BUFFER_BYTES, append_to(path)?))
 }
 
@@ -281,7 +281,7 @@ mod tests {
     fn a_rotation_counts_the_lines_that_the_old_file_did_not_take() {
         let scratch = tempfile::tempdir().unwrap();
         let path = scratch.path().join("list");
-        let writer = open(&"/dev/full".into()).unwrap();
+        let writer = open(Path::new("/dev/full")).unwrap();
         let (entries, queue) = sync_channel(QUEUE_LEN_MAX);
         let shared = Shared::default();
         for entry in ["lost\n", "lost\n", "", "kept\n"] {
