@@ -317,7 +317,12 @@ fn certificate(https: &Https) -> anyhow::Result<ClientCertificate> {
 }
 
 fn bind(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
-    dev::bind(address, &format!("stop what uses it, or change {setting}"))
+    let listener = dev::bind(address, &format!("stop what uses it, or change {setting}"))?;
+    if address.port() == 0 {
+        // Nobody could know it otherwise.
+        tracing::info!(address = %listener.local_addr()?, "{setting} is where the system chose");
+    }
+    Ok(listener)
 }
 
 /// The signals that mean something to the router.

@@ -148,4 +148,8 @@ async fn idle_clients_do_not_take_the_open_files_that_instances_need() {
 async fn instances_are_told_the_port_that_the_system_chose() {
     let stage = Stage::demo(&["listen.control=127.0.0.1:0"]).await;
     assert_eq!(stage.router.get("/").await.status, 200, "{}", stage.router.log());
+    let log = stage.router.log();
+    let told = log.lines().find(|line| line.contains("listen.control is where")).unwrap();
+    let address = told.rsplit("address=").next().unwrap();
+    assert!(log.contains(&format!("url=\"https://{address}\"")), "{log}");
 }
