@@ -504,6 +504,8 @@ fn settings_that_contradict_each_other_are_refused() {
         (&[("callback.host", "0.0.0.0")][..], "that instances can dial"),
         (&[("callback.host", "[::]")][..], "that instances can dial"),
         (&[("callback.host", "router..internal")][..], "that instances can dial"),
+        (&[("pool.price_per_gb_second", "16.67")][..], "above 0 and up to 1,"),
+        (&[("pool.budget_per_hour", "1000000.01")][..], "above 0 and up to 1000000,"),
         (&[("aws.endpoint", "lambda.local")][..], "a URL such as"),
         (&[("aws.endpoint", "http://127.0.0.1:99999")][..], "a URL such as"),
         (&[("traces.endpoint", "http://collector:")][..], "a URL such as"),
@@ -518,6 +520,15 @@ fn settings_that_contradict_each_other_are_refused() {
     }
     let text = load(None, &[], &[]).unwrap_err().to_string();
     assert!(text.contains("LAMBDA_DISPATCH_POOL_FUNCTION"), "{text}");
+}
+
+#[test]
+fn the_largest_amounts_make_a_budget() {
+    let price = ("pool.price_per_gb_second", "1");
+    let (memory, budget) = (("pool.memory_mb", "10240"), ("pool.budget_per_hour", "1000000"));
+    let settings = load(None, &[], &[FUNCTION, price, memory, budget]).unwrap();
+    let budget = only(&settings).config.budget.unwrap();
+    assert_eq!(budget.picodollars_per_instance_second, 10_000_000_000_000);
 }
 
 #[test]

@@ -108,7 +108,7 @@ fn written(setting: &Setting) -> String {
         Kind::Address { .. }
         | Kind::Bytes { .. }
         | Kind::Choice(_)
-        | Kind::Dollars
+        | Kind::Dollars { .. }
         | Kind::Span { .. }
         | Kind::Text
         | Kind::Url(_) => quoted(setting.default),

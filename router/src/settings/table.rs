@@ -42,7 +42,10 @@ pub enum Kind {
     /// One of a few words; case and `_`, `-` do not matter.
     Choice(&'static [&'static str]),
     /// An amount of dollars: `12.50`.
-    Dollars,
+    Dollars {
+        /// The most allowed.
+        max: u32,
+    },
     /// `true` or `false`.
     Flag,
     /// A whole number.
@@ -276,7 +279,7 @@ pub const SETTINGS: &[Setting] = &[
     plain("pool.ping_timeout", span(3_600), "5s", "how long a sign of life may take"),
     plain(
         "pool.budget_per_hour",
-        Kind::Dollars,
+        Kind::Dollars { max: 1_000_000 },
         "",
         "dollars that instances may cost per hour, with an hour of credit; no bound when not set",
     ),
@@ -288,7 +291,7 @@ pub const SETTINGS: &[Setting] = &[
     ),
     plain(
         "pool.price_per_gb_second",
-        Kind::Dollars,
+        Kind::Dollars { max: 1 },
         "0.0000166667",
         "dollars per GB-second, for the budget and estimates; 0.0000133334 on arm64",
     ),

@@ -40,7 +40,10 @@ pub(super) fn parse(kind: Kind, text: &str, default: &str) -> Result<Value, Stri
         Kind::Choice(words) => {
             words.iter().copied().find(|word| folded(word) == folded(text)).map(Value::Choice)
         }
-        Kind::Dollars => picodollars(text).filter(|n| *n > 0).map(Value::Picodollars),
+        Kind::Dollars { max } => {
+            let range = 1..=u64::from(max) * PICODOLLARS;
+            picodollars(text).filter(|n| range.contains(n)).map(Value::Picodollars)
+        }
         Kind::Flag => flag(text).map(Value::Flag),
         Kind::Number { min, max } => {
             text.parse().ok().filter(|n| (min..=max).contains(n)).map(Value::Number)
@@ -100,7 +103,9 @@ pub(super) fn allowed(kind: Kind) -> String {
         ),
         Kind::Bytes { min, max } => format!("{min} to {max} bytes, such as 65536 or 64KiB"),
         Kind::Choice(words) => words.join(" | "),
-        Kind::Dollars => "an amount of dollars above 0, such as 12.50".to_owned(),
+        Kind::Dollars { max } => {
+            format!("an amount of dollars above 0 and up to {max}, such as 0.25")
+        }
         Kind::Flag => "true or false".to_owned(),
         Kind::Number { min, max } => format!("a whole number from {min} to {max}"),
         Kind::Ratio => "a number from 0 to 1, such as 0.05".to_owned(),
@@ -216,8 +221,11 @@ fn picodollars(text: &str) -> Option<u64> {
         return None;
     }
     let fraction = digits(&format!("{fraction:0<PLACES$}"))?;
-    digits(whole)?.checked_mul(10_u64.pow(12))?.checked_add(fraction)
+    digits(whole)?.checked_mul(PICODOLLARS)?.checked_add(fraction)
 }
+
+/// In a dollar.
+const PICODOLLARS: u64 = 1_000_000_000_000;
 
 /// Digits only: no sign, which `str::parse` would take.
 fn digits(text: &str) -> Option<u64> {
@@ -255,8 +263,9 @@ mod tests {
                 "LeastOutstanding",
                 Value::Choice("least_outstanding"),
             ),
-            (Kind::Dollars, "12.50", Value::Picodollars(12_500_000_000_000)),
-            (Kind::Dollars, "0.0000166667", Value::Picodollars(16_666_700)),
+            (Kind::Dollars { max: 13 }, "12.50", Value::Picodollars(12_500_000_000_000)),
+            (Kind::Dollars { max: 1 }, "1", Value::Picodollars(PICODOLLARS)),
+            (Kind::Dollars { max: 1 }, "0.0000166667", Value::Picodollars(16_666_700)),
             (Kind::Ratio, "0.05", Value::Ratio(0.05)),
             (Kind::Address { off: false }, "8080", at("0.0.0.0:8080")),
             (Kind::Address { off: false }, ":8080", at("0.0.0.0:8080")),
@@ -285,9 +294,10 @@ mod tests {
             (Kind::Number { min: 1, max: 10 }, "11"),
             (Kind::Number { min: 1, max: 10 }, "ten"),
             (Kind::Flag, "maybe"),
-            (Kind::Dollars, "0"),
-            (Kind::Dollars, "-3"),
-            (Kind::Dollars, "1e3"),
+            (Kind::Dollars { max: 10 }, "0"),
+            (Kind::Dollars { max: 10 }, "-3"),
+            (Kind::Dollars { max: 10_000 }, "1e3"),
+            (Kind::Dollars { max: 10 }, "10.000000000001"),
             (Kind::Ratio, "1.1"),
             (Kind::Ratio, "NaN"),
             (Kind::Address { off: false }, "off"),
