@@ -414,7 +414,7 @@ const MANAGED_INVOKE_MAX: Duration = Duration::from_secs(90 * 60);
 const BOOLEAN: &str = "true or false";
 const MILLIS: &str = "a number of milliseconds, at most 86400000";
 const PORT: &str = "a port, 1 to 65535";
-const SECONDS: &str = "a number of seconds";
+const SECONDS: &str = "a number of seconds, at most 86400000";
 /// Longer than any invoke lasts.
 const ANY_INVOKE: Duration = Duration::from_secs(86_400);
 
@@ -600,6 +600,8 @@ mod tests {
             assert!(error.starts_with(&format!("{name} is `{value}`, must be ")), "{error}");
             assert_eq!(error.lines().count(), 1);
         }
+        let error = read(&[("LAMBDA_DISPATCH_ASYNC_INIT_TIMEOUT", "86400001")]).unwrap_err();
+        assert!(error.to_string().ends_with("at most 86400000"), "{error}");
     }
 
     #[test]
