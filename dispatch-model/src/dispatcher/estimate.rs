@@ -202,6 +202,18 @@ mod tests {
     }
 
     #[test]
+    fn rise_is_expected_to_double_a_rate_at_most() {
+        let mut estimate = Estimate::new(None, Time::ZERO);
+        for tenth in 1..=15 {
+            (0..20 * tenth).for_each(|_| estimate.arrived());
+            estimate.tick(Time::from_millis(100 * tenth));
+        }
+        let rate = estimate.arrivals_per_1000s(Duration::ZERO);
+        assert!(estimate.arrivals_per_1000s(Duration::from_secs(1)) > rate);
+        assert_eq!(estimate.arrivals_per_1000s(Duration::from_secs(3_600)), 2 * rate);
+    }
+
+    #[test]
     fn burst_is_not_a_rate() {
         let mut estimate = Estimate::new(None, Time::ZERO);
         // Whatever the phase of the ticks, a burst falls into two tenths at most.
