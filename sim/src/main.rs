@@ -289,7 +289,15 @@ fn make_smaller(which: &Which, driver: Driver, file: &Path, runs: u32) -> Result
     let mut out = io::stdout().lock();
     let plan = which.plan(driver)?;
     let Some((small, broken, runs)) = shrink::shrink(driver, &plan, runs) else {
-        return Err(format!("{driver} seed {} does not fail: nothing to shrink", plan.seed).into());
+        let what = which.scenario.as_ref().map(|name| format!("--scenario {name}"));
+        let what = what.unwrap_or_else(|| format!("--seed {}", plan.seed));
+        let (outcome, _) = driver.run_file(&plan, Checks::ALL);
+        let why = outcome.broken.filter(|_| which.scenario.is_some());
+        let why = why.map_or_else(
+            || "does not fail".to_owned(),
+            |why| format!("fails for a part that does nothing, {why}"),
+        );
+        return Err(format!("{driver} {what} {why}: nothing to shrink").into());
     };
     let text = toml::to_string(&small)?;
     let saved = File::create_new(file).and_then(|mut file| file.write_all(text.as_bytes()));

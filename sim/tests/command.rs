@@ -106,3 +106,19 @@ fn bounds_that_cannot_hold_or_cannot_be_broken_are_refused() {
         assert!(error.contains("[hold]: ") && error.contains(says), "{hold}: {error}");
     }
 }
+
+#[test]
+fn what_cannot_be_made_smaller_is_named_with_the_reason() {
+    let text = "[[traffic]]\nat = \"0s\"\nrequests = 1\nservice = \"50ms\"\n\
+                [[fault]]\nkind = \"crash-busy\"\nat = \"1h\"\n";
+    let path = file("never-fires-shrunk.toml", text.as_bytes());
+    let path = path.to_str().unwrap();
+    let out = path.replace(".toml", "-out.toml");
+    let says = format!(
+        "--scenario {path} fails for a part that does nothing, planned and never fired: crash-busy"
+    );
+    assert_refused(&["shrink", "--scenario", path, "--out", &out], &says);
+    let says = "fast --scenario burst does not fail";
+    assert_refused(&["shrink", "--scenario", "burst", "--out", &out], says);
+    assert_refused(&["shrink", "--seed", "7", "--out", &out], "fast --seed 7 does not fail");
+}
