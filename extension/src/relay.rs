@@ -104,7 +104,11 @@ async fn relay_over<C: Connector>(
     let mut upgrade = if app.knows_upgrade() { Upgrade::of(&mut head) } else { None };
     let wish = if compress { Wish::of(&head.method, &head.headers) } else { Wish::NONE };
     let Some(()) = make_app_head(&mut head) else {
-        let text = "This method is not supported.\n";
+        let text = if app.knows_upgrade() {
+            "This method is not supported.\n"
+        } else {
+            "An app that speaks HTTP/2 is not asked for another protocol.\n"
+        };
         respond.say(StatusCode::NOT_IMPLEMENTED, text, None, id);
         return Ending::Own;
     };

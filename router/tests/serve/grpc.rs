@@ -187,6 +187,22 @@ async fn soon<T>(future: impl Future<Output = T>) -> T {
 }
 
 #[tokio::test]
+async fn websocket_to_an_app_that_speaks_http2_is_refused_with_the_reason() {
+    let (stage, _) = App::stage().await;
+    let mut client = Client::connect(stage.router.http).await;
+    client
+        .send(
+            "GET /ws HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
+        )
+        .await
+        .unwrap();
+    let answer = client.answer("GET").await.unwrap();
+    assert_eq!(answer.status, 501);
+    assert_eq!(answer.text(), "An app that speaks HTTP/2 is not asked for another protocol.\n");
+}
+
+#[tokio::test]
 async fn unary_calls_pass_with_their_metadata_and_their_errors() {
     let (stage, _) = App::stage().await;
     let mut client = client(&stage).await;
