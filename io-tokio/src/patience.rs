@@ -471,6 +471,20 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn http2_is_spoken_once_all_of_its_preface_has_come() {
+        let (io, mut client) = duplex(64);
+        let activity = Activity::default();
+        let mut patient = Patient::new(io, LIMITS, activity.clone());
+        for (piece, spoken) in
+            [("P", false), ("RI * HTTP/2.0\r\n\r\nSM\r\n\r", false), ("\n", true)]
+        {
+            client.write_all(piece.as_bytes()).await.unwrap();
+            patient.read_exact(&mut vec![0; piece.len()]).await.unwrap();
+            assert_eq!(activity.is_h2(), spoken, "{piece:?}");
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn http2_connection_without_a_request_is_idle() {
         let pieces = ["P", "R", "I * HTTP/2.0\r\n\r\nSM", "\r\n\r\n"];
