@@ -22,6 +22,7 @@ use std::str::FromStr;
 
 use http::header::HeaderName;
 use http::{HeaderMap, StatusCode};
+use rustc_hash::FxHashMap;
 
 /// What a request must be for a route to serve it. Nothing set: every request without an alias.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -70,7 +71,25 @@ pub enum BadCondition {
 pub struct Routes<T> {
     /// The most specific first.
     routes: Vec<(Conditions, T)>,
+    index: Index,
     aliases: Option<AliasHeader>,
+}
+
+/// Where the routes of a request are in the table: it does not take longer the more there are.
+#[derive(Clone, Debug, Default)]
+struct Index {
+    /// By the host's name in small letters, by what is below it with its dot, and the rest by "".
+    hosts: FxHashMap<String, Paths>,
+    /// The lengths of names that hosts are below, the longest first.
+    ends: Vec<usize>,
+}
+
+/// The routes of a host, or of the hosts below one, by their paths.
+#[derive(Clone, Debug, Default)]
+struct Paths {
+    routes: FxHashMap<String, Vec<usize>>,
+    /// The lengths of prefixes, the longest first.
+    lengths: Vec<usize>,
 }
 
 /// Where clients name an alias.
@@ -127,7 +146,8 @@ impl<T> Routes<T> {
     pub fn new(mut routes: Vec<(Conditions, T)>, aliases: Option<AliasHeader>) -> Self {
         // Stable, so that those that are equally specific stay in the operator's order.
         routes.sort_by_key(|(conditions, _)| std::cmp::Reverse(conditions.weight()));
-        Self { routes, aliases }
+        let index = Index::of(routes.iter().map(|(conditions, _)| conditions));
+        Self { routes, index, aliases }
     }
 
     /// One route for everything.
@@ -151,7 +171,8 @@ impl<T> Routes<T> {
     #[must_use]
     pub fn map<U>(&self, mut to: impl FnMut(&T) -> U) -> Routes<U> {
         let routes = self.routes.iter().map(|(conditions, it)| (conditions.clone(), to(it)));
-        Routes { routes: routes.collect(), aliases: self.aliases.clone() }
+        let (index, aliases) = (self.index.clone(), self.aliases.clone());
+        Routes { routes: routes.collect(), index, aliases }
     }
 
     /// The route of a request for `host` (with or without a port) and `path` (without the query).
@@ -171,21 +192,70 @@ impl<T> Routes<T> {
         let aliases = self.aliases.as_ref().filter(|it| it.from_anyone || is_trusted);
         let alias = aliases.and_then(|aliases| named(headers, &aliases.name));
         let mut refused = NoRoute::Host;
-        for (conditions, to) in &self.routes {
-            if !conditions.host.as_ref().is_none_or(|pattern| pattern.matches(host)) {
-                continue;
-            }
+        for paths in self.index.paths(&host.to_ascii_lowercase()) {
             refused = NoRoute::Path;
-            let same_alias = match (&conditions.alias, alias) {
-                (None, None) => true,
-                (Some(Alias(alias)), Some(named)) => named.eq_ignore_ascii_case(alias.as_bytes()),
-                (Some(_), None) | (None, Some(_)) => false,
-            };
-            if same_alias && conditions.path.as_ref().is_none_or(|prefix| prefix.matches(path)) {
-                return Ok(to);
+            for (conditions, to) in paths.routes(path).filter_map(|place| self.routes.get(place)) {
+                let same_alias = match (&conditions.alias, alias) {
+                    (None, None) => true,
+                    (Some(Alias(alias)), Some(named)) => {
+                        named.eq_ignore_ascii_case(alias.as_bytes())
+                    }
+                    (Some(_), None) | (None, Some(_)) => false,
+                };
+                if same_alias {
+                    return Ok(to);
+                }
             }
         }
         Err(refused)
+    }
+}
+
+impl Index {
+    /// Of a table, the most specific first.
+    fn of<'c>(table: impl Iterator<Item = &'c Conditions>) -> Self {
+        let mut index = Self::default();
+        for (place, conditions) in table.enumerate() {
+            let host = match &conditions.host {
+                Some(HostPattern::Exactly(name)) => name.to_ascii_lowercase(),
+                Some(HostPattern::Below(end)) => {
+                    index.ends.push(end.len());
+                    end.to_ascii_lowercase()
+                }
+                None => String::new(),
+            };
+            let path = conditions.path.as_ref().map_or("", |path| &path.0);
+            let paths = index.hosts.entry(host).or_default();
+            paths.lengths.push(path.len());
+            paths.routes.entry(path.to_owned()).or_default().push(place);
+        }
+        // The order of the table: equal ones are neighbours.
+        index.ends.dedup();
+        index.hosts.values_mut().for_each(|paths| paths.lengths.dedup());
+        index
+    }
+
+    /// The routes for a host in small letters: its own, then those of what it is below, the nearest
+    /// first, then those for any.
+    fn paths(&self, host: &str) -> impl Iterator<Item = &Paths> {
+        let below = self.ends.iter().filter_map(|length| {
+            let end = host.get(host.len().checked_sub(*length).filter(|start| *start > 0)?..)?;
+            end.starts_with('.').then_some(end)
+        });
+        let own = (!host.is_empty() && !host.starts_with('.')).then_some(host);
+        own.into_iter().chain(below).chain([""]).filter_map(|name| self.hosts.get(name))
+    }
+}
+
+impl Paths {
+    /// Where the routes are that `path` belongs to, the longest first.
+    fn routes(&self, path: &str) -> impl Iterator<Item = usize> {
+        let prefixes = self.lengths.iter().filter_map(|length| {
+            let (prefix, rest) = path.split_at_checked(*length)?;
+            let is_whole = prefix.is_empty() || rest.is_empty() || rest.starts_with('/');
+            is_whole.then_some(prefix)
+        });
+        prefixes.filter_map(|prefix| self.routes.get(prefix)).flatten().copied()
     }
 }
 
@@ -234,21 +304,6 @@ impl fmt::Display for Alias {
     }
 }
 
-impl HostPattern {
-    fn matches(&self, host: &str) -> bool {
-        match self {
-            Self::Exactly(name) => host.eq_ignore_ascii_case(name),
-            Self::Below(end) => {
-                // A name of bytes before 128 can be cut anywhere; what has others is no host.
-                host.len() > end.len()
-                    && host
-                        .get(host.len() - end.len()..)
-                        .is_some_and(|tail| tail.eq_ignore_ascii_case(end))
-            }
-        }
-    }
-}
-
 impl FromStr for HostPattern {
     type Err = BadCondition;
 
@@ -276,10 +331,6 @@ impl FromStr for HostPattern {
 }
 
 impl PathPrefix {
-    fn matches(&self, path: &str) -> bool {
-        path.strip_prefix(&self.0).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    }
-
     /// Reads a prefix; `/`, which every path has, is none.
     ///
     /// # Errors
@@ -402,6 +453,65 @@ mod tests {
                 assert_eq!(plain(&table, host, path), Ok(&to), "{host} {path}");
             }
         }
+    }
+
+    /// What [`Routes::find`] says must be what a look at each route in turn does.
+    #[test]
+    fn no_route_is_missed_and_none_is_found_that_is_not_for_the_request() {
+        let hosts = ["", "a.b.c", "b.c", "xb.c", "*.b.c", "*.c", "*.a.b.c"];
+        let paths = ["", "/x", "/x/y", "/x/y/z", "/xx", "//x", "/x//"];
+        let mut all = Vec::new();
+        for host in hosts {
+            all.extend(paths.iter().map(|path| (host, *path, "")));
+        }
+        for skipped in 1..12 {
+            let some = all.iter().enumerate().filter(|(place, _)| (place + 1) % skipped < 3);
+            let some: Vec<_> = some.map(|(_, (host, path, _))| (*host, *path, "", "to")).collect();
+            let table = table(&some);
+            let met = |conditions: &Conditions, host: &str, path: &str| {
+                let of_host = match &conditions.host {
+                    Some(HostPattern::Exactly(name)) => host == name,
+                    Some(HostPattern::Below(end)) => host.len() > end.len() && host.ends_with(end),
+                    None => true,
+                };
+                let of_path = conditions.path.as_ref().is_none_or(|PathPrefix(prefix)| {
+                    let rest = path.strip_prefix(prefix.as_str());
+                    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+                });
+                of_host && of_path
+            };
+            for host in ["a.b.c", "b.c", "xb.c", "d.b.c", "d.c", ".b.c", ".c", "c", "", "a.a.b.c"] {
+                for path in ["/", "*", "", "/x", "/x/", "/x/y", "/x/yz", "/xx/x", "//x/x", "/x//y"]
+                {
+                    let first = table.routes.iter().find(|(it, _)| met(it, host, path));
+                    let found = plain(&table, host, path).ok().map(std::ptr::from_ref);
+                    let first = first.map(|(_, to)| std::ptr::from_ref(to));
+                    assert_eq!(found, first, "{host:?} {path:?} in {some:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_request_is_compared_with_the_routes_of_its_host_and_path_alone() {
+        let names: Vec<_> = (0..5_000).map(|it| format!("h{it}.example.com")).collect();
+        let to_host = names.iter().map(|host| (conditions(host, "", ""), ()));
+        let table = Routes::new(to_host.collect(), None);
+        let compared = |host| {
+            let paths = table.index.paths(host);
+            paths.map(|paths| paths.routes("/x").count()).sum::<usize>()
+        };
+        assert_eq!(compared("h77.example.com"), 1);
+        assert_eq!(compared("other.example.com"), 0);
+
+        let prefix = "/long".repeat(40);
+        let names: Vec<_> = (0..5_000).map(|it| format!("{prefix}/{it}")).collect();
+        let to_path = names.iter().map(|path| (conditions("", path, ""), ()));
+        let table = Routes::new(to_path.collect(), None);
+        let [paths] = table.index.paths("h").collect::<Vec<_>>()[..] else { panic!("one host") };
+        assert!(paths.lengths.len() < 5, "one for each length: {:?}", paths.lengths);
+        assert_eq!(paths.routes(&format!("{prefix}/77/x")).collect::<Vec<_>>().len(), 1);
+        assert_eq!(paths.routes(&format!("{prefix}/nobody")).count(), 0);
     }
 
     #[test]
