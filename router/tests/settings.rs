@@ -481,6 +481,21 @@ fn a_path_with_a_star_is_refused_and_told_what_a_path_is() {
 }
 
 #[test]
+fn a_place_in_the_file_is_counted_in_lines_and_characters() {
+    let file = "[pool]\r\nfunction = \"f\"\r\n\n# ü\n[[route]]\npool = \"default\"\n[total]\n\
+                \"é\" = 1\nqueue_length = 5";
+    let faults = from_file(file).unwrap_err().to_string();
+    assert!(faults.contains(".toml:8:1"), "{faults}");
+    let settings = from_file(&file.replace("\"é\" = 1\n", "")).unwrap();
+    let (_, route) = settings.routes.iter().next().unwrap();
+    assert!(route.origin.to_string().ends_with(".toml:5:1"), "{}", route.origin);
+    let queue = settings.effective().iter().find(|it| it.name == "total.queue_length").unwrap();
+    assert!(queue.origin.to_string().ends_with(".toml:8:1"), "{}", queue.origin);
+    let faults = from_file("[pool]\nslots = \"ü\" ü").unwrap_err().to_string();
+    assert!(faults.contains(".toml:2:13"), "{faults}");
+}
+
+#[test]
 fn a_file_that_is_not_toml_or_not_there_is_named() {
     let text = from_file("[pool]\nslots = = 3\n").unwrap_err().to_string();
     assert!(text.contains(".toml:2:9: "), "{text}");
