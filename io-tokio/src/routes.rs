@@ -16,6 +16,7 @@
 //! Hosts and aliases are compared without regard to case, paths byte by byte as they were sent:
 //! what a client has encoded is for the app to decode.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::Ipv6Addr;
 use std::str::FromStr;
@@ -192,7 +193,12 @@ impl<T> Routes<T> {
         let aliases = self.aliases.as_ref().filter(|it| it.from_anyone || is_trusted);
         let alias = aliases.and_then(|aliases| named(headers, &aliases.name));
         let mut refused = NoRoute::Host;
-        for paths in self.index.paths(&host.to_ascii_lowercase()) {
+        let host = if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            Cow::Owned(host.to_ascii_lowercase())
+        } else {
+            Cow::Borrowed(host)
+        };
+        for paths in self.index.paths(&host) {
             refused = NoRoute::Path;
             for (conditions, to) in paths.routes(path).filter_map(|place| self.routes.get(place)) {
                 let same_alias = match (&conditions.alias, alias) {
