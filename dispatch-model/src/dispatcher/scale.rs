@@ -212,21 +212,24 @@ impl Dispatcher {
     }
 
     fn shrink(&mut self, desired: u32, current: u32, why: Why) {
-        let keep = match self.config.scaling {
+        let (keep, why) = match self.config.scaling {
             // The formulas bring their own patience.
-            Scaling::Simple | Scaling::Ewma => desired,
+            Scaling::Simple | Scaling::Ewma => (desired, why),
             Scaling::Rule => {
                 let (since, most) = self.surplus.unwrap_or((self.now, desired));
                 let most = most.max(desired);
-                self.surplus = Some((since, most));
                 let at_once = matches!(why, Why::Idle | Why::Budget);
-                if !at_once && self.now.saturating_since(since) < self.config.linger {
-                    return;
+                if at_once || self.now.saturating_since(since) >= self.config.linger {
+                    self.surplus = None;
+                    (if at_once { desired } else { most }, why)
+                } else {
+                    // Those that there may not be have nobody to wait for.
+                    self.surplus = Some((since, most));
+                    (self.instances_max, Why::Limits)
                 }
-                if at_once { desired } else { most }
             }
         };
-        self.surplus = None;
+        let keep = keep.min(self.instances_max);
         // Nobody is one too many while somebody waits, or was told to come again, but for those
         // that there may not be.
         let wanted = self.requests.queued() > 0 || self.now < self.awaited_until;
