@@ -38,7 +38,7 @@ pub use writer::Writer;
 pub(crate) use writer::{Encoder, STEPS, put_block, put_origin};
 
 /// Raised whenever the bytes of a step or of a model change, which a test finds out.
-pub const VERSION: u32 = 6;
+pub const VERSION: u32 = 7;
 
 /// Where a model came from.
 #[derive(Clone, Debug, Serialize, Deserialize)]
