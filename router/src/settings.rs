@@ -327,8 +327,8 @@ fn layers(file: Option<&Path>) -> Layers {
     let mut layers = Layers::default();
     if let Some(path) = file {
         let file = path.display().to_string();
-        match std::fs::read_to_string(path) {
-            Ok(text) => layers.add_file(&file, &text),
+        match std::fs::read(path) {
+            Ok(bytes) => layers.add_file(&file, &bytes),
             Err(error) => {
                 let unreadable = SettingsError::FileUnreadable { file, reason: error.to_string() };
                 layers.errors.push(unreadable);
@@ -408,7 +408,7 @@ impl Settings {
         overrides: &[(&str, &str)],
     ) -> Result<Self, SettingsErrors> {
         let mut layers = Layers::default();
-        layers.add_file(file, text);
+        layers.add_file(file, text.as_bytes());
         over(layers, environment, overrides).settings()
     }
 

@@ -20,8 +20,9 @@ fn from_environment(variables: &[(&str, &str)]) -> Result<Settings, SettingsErro
     load(None, variables, &[FUNCTION])
 }
 
-fn from_file(text: &str) -> Result<Settings, SettingsErrors> {
-    load(Some(text), &[], &[FUNCTION])
+fn from_file(text: impl AsRef<[u8]>) -> Result<Settings, SettingsErrors> {
+    let file = Scratch::new(text);
+    Settings::load(Some(&file.0), [].into_iter(), &[FUNCTION])
 }
 
 fn load(
@@ -44,7 +45,7 @@ fn only(settings: &Settings) -> &PoolPlan {
 struct Scratch(PathBuf);
 
 impl Scratch {
-    fn new(text: &str) -> Self {
+    fn new(text: impl AsRef<[u8]>) -> Self {
         use std::sync::atomic::{AtomicU32, Ordering};
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!(
@@ -493,6 +494,12 @@ fn a_place_in_the_file_is_counted_in_lines_and_characters() {
     assert!(queue.origin.to_string().ends_with(".toml:8:1"), "{}", queue.origin);
     let faults = from_file("[pool]\nslots = \"ü\" ü").unwrap_err().to_string();
     assert!(faults.contains(".toml:2:13"), "{faults}");
+    for (bytes, place) in
+        [(&b"\xff\xfe[\0"[..], ".toml:1:1: "), (b"[pool]\n\xc3\xbc\xfc", ".toml:2:2: ")]
+    {
+        let faults = from_file(bytes).unwrap_err().to_string();
+        assert!(faults.contains(place) && faults.contains("UTF-8"), "{faults}");
+    }
 }
 
 #[test]

@@ -224,7 +224,8 @@ fn another_version_says_so() {
     bytes[8] = 9;
     let error = Recording::read(&bytes).unwrap_err();
     assert_eq!(error, ReadError::OtherVersion { at: 0, version: 9 });
-    assert!(error.to_string().contains("has version 9 of the format, this program reads 6 only"));
+    let expected = format!("has version 9 of the format, this program reads {VERSION} only");
+    assert!(error.to_string().contains(&expected), "{error}");
 }
 
 #[test]

@@ -9,8 +9,21 @@ use super::layers::{Layers, Origin, Scope, Weight};
 use super::table::SETTINGS;
 
 impl Layers {
-    /// Adds the settings file, `text` read from `file`.
-    pub(super) fn add_file(&mut self, file: &str, text: &str) {
+    /// Adds the settings file, `bytes` read from `file`.
+    pub(super) fn add_file(&mut self, file: &str, bytes: &[u8]) {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => self.add_text(file, text),
+            Err(error) => {
+                let (is_text, _) = bytes.split_at(error.valid_up_to());
+                let is_text = String::from_utf8_lossy(is_text);
+                let (line, column) = Lines::of(&is_text).position(is_text.len());
+                let (file, message) = (file.to_owned(), NOT_UTF_8.to_owned());
+                self.errors.push(SettingsError::FileSyntax { file, line, column, message });
+            }
+        }
+    }
+
+    fn add_text(&mut self, file: &str, text: &str) {
         let lines = Lines::of(text);
         let place = |offset| {
             let (line, column) = lines.position(offset);
@@ -144,6 +157,8 @@ fn in_scope<'a>(scope: &Scope, section: &'a DeTable<'a>) -> Vec<Entry<'a>> {
 fn is_section(name: &str) -> bool {
     SETTINGS.iter().any(|s| s.name.split_once('.').is_some_and(|(section, _)| section == name))
 }
+
+const NOT_UTF_8: &str = "this is no UTF-8, which TOML is in; save the file in that encoding";
 
 /// Where the lines of a text begin.
 struct Lines<'a> {

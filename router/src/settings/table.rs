@@ -256,7 +256,13 @@ pub const SETTINGS: &[Setting] = &[
     plain("pool.invokes_per_second", number(1, 100_000), "100", "rate of invokes after a burst"),
     plain("pool.invokes_burst", number(1, 100_000), "1000", "invokes in a burst"),
     plain("pool.queue_length", number(0, 10_000_000), "10000", "requests that may wait"),
-    plain("pool.queue_bytes", bytes(0, 1 << 40), "64MiB", "memory that waiting requests may hold"),
+    plain(
+        "pool.queue_bytes",
+        bytes(0, 1 << 40),
+        "64MiB",
+        "memory that waiting requests may hold; beside it is what an HTTP/2 client sends unread, up \
+         to 256 KiB a request",
+    ),
     plain(
         "pool.redispatch",
         number(0, 10),

@@ -147,14 +147,14 @@ async fn bounds_move_and_pools_come_while_requests_are_served() {
 #[tokio::test(flavor = "multi_thread")]
 async fn price_is_taken_over_and_what_is_not_is_said() {
     let price = |dollars: &str| format!("pool.price_per_gb_second = {dollars}\n");
-    let file = File::new("price", &price("0.001"));
+    let file = File::new("price", &price("0.0001"));
     let stage = Stage::demo(&[&file.flag(), "pool.linger=10m"]).await;
     let router = &stage.router;
     assert_eq!(get(router, "test").await.status, 200);
     let cost = async || router.metric("dispatch_cost_dollars_per_hour").await;
     until("it has cost something", async || cost().await > 0.0).await;
     let before = cost().await;
-    file.write(&format!("timeouts.idle = \"30s\"\n{}", price("1000")));
+    file.write(&format!("timeouts.idle = \"30s\"\n{}", price("1")));
     reload(router, TAKEN, 1).await;
     assert!(!router.log().contains("takes the place"), "the pool stays: {}", router.log());
     until("it costs more", async || cost().await > 1000.0 * before).await;
