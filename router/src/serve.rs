@@ -254,23 +254,10 @@ async fn start(
     if let Some(address) = listen.control_plaintext {
         instances.push((bind(address, "listen.control_plaintext")?, None));
     }
-    // Port 0 is whichever the system chose.
-    let mut addresses = Vec::new();
-    for (listener, _) in &instances {
-        addresses.push(listener.local_addr()?);
-    }
-    let host = callback::find(&settings.callback, |name| std::env::var(name).ok()).await?;
-    let (scheme, _) = settings.callback_listener();
-    let dialled = if scheme == "https" { addresses.first() } else { addresses.last() };
-    let dialled = *dialled.context("instances have a listener")?;
-    let callback_url = format!("{scheme}://{}:{}", host.in_url(), dialled.port());
-    tracing::info!(url = callback_url, source = host.source, "instances dial back here");
-    if let Some(what) = host.missed_by(dialled) {
-        tracing::warn!("{what}; see listen.control");
-    }
+    let callback_url = callback_url(settings, &instances).await?;
     let mut maker = Maker {
+        identity: callback_url.starts_with("https:").then_some(identity),
         callback_url,
-        identity: (scheme == "https").then_some(identity),
         recorders,
         metrics: Arc::clone(&metrics),
         told,
@@ -308,6 +295,24 @@ async fn start(
         access: maker.access(metrics),
     });
     Ok(Started { running, maker, facing, emf })
+}
+
+/// Where instances dial back to: at the first of their listeners, which speaks TLS, or at the last.
+async fn callback_url<T>(
+    settings: &Settings,
+    listeners: &[(TcpListener, T)],
+) -> anyhow::Result<String> {
+    let host = callback::find(&settings.callback, |name| std::env::var(name).ok()).await?;
+    let (scheme, _) = settings.callback_listener();
+    let dialled = if scheme == "https" { listeners.first() } else { listeners.last() };
+    // Not what is set: port 0 is whichever the system chose.
+    let address = dialled.context("instances have a listener")?.0.local_addr()?;
+    let url = format!("{scheme}://{}:{}", host.in_url(), address.port());
+    tracing::info!(url, source = host.source, "instances dial back here");
+    if let Some(what) = host.missed_by(address) {
+        tracing::warn!("{what}; see listen.control");
+    }
+    Ok(url)
 }
 
 fn certificate(https: &Https) -> anyhow::Result<ClientCertificate> {

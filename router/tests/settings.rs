@@ -137,7 +137,7 @@ fn an_empty_text_never_takes_the_place_of_a_default() {
         assert_eq!(unset.effective(), from_environment(&[]).unwrap().effective(), "{name}");
 
         let mut set = vec![
-            (name.to_owned(), from_file(&format!("{name} = \"\"\n"))),
+            (name.to_owned(), from_file(format!("{name} = \"\"\n"))),
             (name.to_owned(), load(None, &[], &[FUNCTION, (name, "")])),
         ];
         if let Some(key) = name.strip_prefix("pool.") {
@@ -487,7 +487,7 @@ fn a_place_in_the_file_is_counted_in_lines_and_characters() {
                 \"é\" = 1\nqueue_length = 5";
     let faults = from_file(file).unwrap_err().to_string();
     assert!(faults.contains(".toml:8:1"), "{faults}");
-    let settings = from_file(&file.replace("\"é\" = 1\n", "")).unwrap();
+    let settings = from_file(file.replace("\"é\" = 1\n", "")).unwrap();
     let (_, route) = settings.routes.iter().next().unwrap();
     assert!(route.origin.to_string().ends_with(".toml:5:1"), "{}", route.origin);
     let queue = settings.effective().iter().find(|it| it.name == "total.queue_length").unwrap();
