@@ -484,24 +484,16 @@ impl Dispatcher {
                 self.pause(instance);
                 let may = entry.attempts <= self.config.redispatch_max;
                 if !(may && self.give_back(&entry)) {
-                    let stopped = self.shutdown == Shutdown::Done;
-                    let other = RefuseReason::Undeliverable;
-                    let reason = if stopped { RefuseReason::ShuttingDown } else { other };
-                    self.refuse(request, reason);
+                    self.refuse(request, self.unless_stopped(RefuseReason::Undeliverable));
                 }
             }
             Ending::Unknown { repeatable } => {
                 let may = repeatable && self.config.retry_repeatable && entry.attempts == 1;
                 if !(may && self.give_back(&entry)) {
                     self.stats.failed += 1;
-                    let reason = if self.shutdown == Shutdown::Done {
-                        RefuseReason::ShuttingDown
-                    } else if self.is_cut_at_its_end(instance, self.now) {
-                        RefuseReason::LeaseEnded
-                    } else {
-                        RefuseReason::Failed
-                    };
-                    self.refuse(request, reason);
+                    let over = self.is_cut_at_its_end(instance, self.now);
+                    let reason = if over { RefuseReason::LeaseEnded } else { RefuseReason::Failed };
+                    self.refuse(request, self.unless_stopped(reason));
                 }
             }
         }
@@ -624,6 +616,11 @@ impl Dispatcher {
         self.stats.cold_exposed += u64::from(cold_exposed);
         self.redispatches.gain(1);
         self.outputs.push_back(Output::Dispatch { request, instance, waited, cold_exposed });
+    }
+
+    /// Why an exchange that came to nothing did: the end of a drain cuts all that there is.
+    fn unless_stopped(&self, other: RefuseReason) -> RefuseReason {
+        if self.shutdown == Shutdown::Done { RefuseReason::ShuttingDown } else { other }
     }
 
     fn refuse(&mut self, request: RequestId, reason: RefuseReason) {
