@@ -9,6 +9,8 @@ mod metadata;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
+use io_tokio::net::authority;
+
 use crate::settings::Callback;
 
 /// Where this router was found.
@@ -21,10 +23,10 @@ pub struct CallbackHost {
 }
 
 impl CallbackHost {
-    /// The host as it stands in a URL.
+    /// What instances dial, by this scheme at this port.
     #[must_use]
-    pub fn in_url(&self) -> String {
-        if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() }
+    pub fn url(&self, scheme: &str, port: u16) -> String {
+        format!("{scheme}://{}", authority(&self.host, port))
     }
 
     /// What is wrong where this is an address of one family and the listener is of the other:

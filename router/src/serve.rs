@@ -307,7 +307,7 @@ async fn callback_url<T>(
     let dialled = if scheme == "https" { listeners.first() } else { listeners.last() };
     // Not what is set: port 0 is whichever the system chose.
     let address = dialled.context("instances have a listener")?.0.local_addr()?;
-    let url = format!("{scheme}://{}:{}", host.in_url(), address.port());
+    let url = host.url(scheme, address.port());
     tracing::info!(url, source = host.source, "instances dial back here");
     if let Some(what) = host.missed_by(address) {
         tracing::warn!("{what}; see listen.control");

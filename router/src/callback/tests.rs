@@ -73,7 +73,7 @@ fn no_ec2() -> (&'static str, String) {
 async fn the_setting_beats_the_variable() {
     let set = Callback { host: Some("router.internal".to_owned()), ..nothing_set() };
     let host = found(set, &[("K8S_POD_IP", "10.0.0.1".to_owned())]).await.unwrap();
-    assert_eq!(host.in_url(), "router.internal");
+    assert_eq!(host.url("https", 5004), "https://router.internal:5004");
     assert_eq!(host.source, "callback.host");
 }
 
@@ -81,10 +81,10 @@ async fn the_setting_beats_the_variable() {
 async fn the_operators_variable_beats_metadata() {
     let ecs = service(|_, _, _| panic!("nobody may ask")).await;
     let named = Callback { host_variable: "MY_IP".to_owned(), ..nothing_set() };
-    for (text, in_url) in [("10.0.0.1", "10.0.0.1"), (" fd00::1 ", "[fd00::1]")] {
+    for (text, url) in [("10.0.0.1", "http://10.0.0.1:80"), (" fd00::1 ", "http://[fd00::1]:80")] {
         let variables = [("MY_IP", text.to_owned()), (ECS, format!("http://{ecs}/v4/x"))];
         let host = found(named.clone(), &variables).await.unwrap();
-        assert_eq!(host.in_url(), in_url);
+        assert_eq!(host.url("http", 80), url);
     }
 }
 
@@ -98,7 +98,8 @@ async fn an_ecs_task_knows_its_address() {
     })
     .await;
     let host = found(nothing_set(), &[(ECS, format!("http://{ecs}/v4/abc"))]).await.unwrap();
-    assert_eq!((host.in_url().as_str(), host.source.as_str()), ("10.0.2.106", "ECS task metadata"));
+    assert_eq!(host.url("https", 5004), "https://10.0.2.106:5004");
+    assert_eq!(host.source, "ECS task metadata");
 }
 
 #[tokio::test]
@@ -109,7 +110,7 @@ async fn an_ecs_task_without_ipv4_has_its_ipv6_address() {
     })
     .await;
     let host = found(nothing_set(), &[(ECS, format!("http://{ecs}"))]).await.unwrap();
-    assert_eq!(host.in_url(), "[fd00::6]");
+    assert_eq!(host.url("https", 5004), "https://[fd00::6]:5004");
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ pub(super) fn as_text(examined: &Examined, colours: bool) -> String {
     let mut text = String::new();
     match &examined.callback {
         Ok(host) => {
-            let url = format!("{}://{}:{}", examined.scheme, host.in_url(), examined.port);
+            let url = host.url(examined.scheme, examined.port);
             line(&mut text, &format!("Router: instances are to dial {url} ({})", host.source));
         }
         Err(_) => line(&mut text, "Router"),
@@ -76,9 +76,7 @@ pub(super) fn as_json(examined: &Examined) -> Value {
         "odd": examined.count(Severity::Odd),
         "unknown": examined.count(Severity::Unknown),
         "router": {
-            "callback": callback.map(|host| {
-                format!("{}://{}:{}", examined.scheme, host.in_url(), examined.port)
-            }),
+            "callback": callback.map(|host| host.url(examined.scheme, examined.port)),
             "findings": examined.router.iter().map(finding).collect::<Vec<_>>(),
         },
         "aws": ways.collect::<Vec<_>>(),
